@@ -1,0 +1,103 @@
+//! The way to the kernel: a bounded queue of commands and, for each, an answer after its records are on disk.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use kernel::{Command, CommandError, Reply};
+use tokio::sync::oneshot;
+
+/// Why the engine gave no answer of its own. All are retryable; after `Stopped` and `Outcome` the request may or may not
+/// have been carried out, and repeating it is safe.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    #[error("the request queue of {limit} is full")]
+    Overloaded { limit: usize },
+    #[error("free disk space is {free_bytes} bytes, below min_free of {min_bytes}")]
+    StorageFull { free_bytes: u64, min_bytes: u64 },
+    #[error("the group could not be written: {0}")]
+    Storage(String),
+    #[error("pool records are damaged on disk: {0}")]
+    Damaged(String),
+    #[error("the daemon is stopping")]
+    Stopped,
+}
+
+/// What came of one command.
+pub type Outcome = Result<Result<Reply, CommandError>, EngineError>;
+
+/// Commands that travel together and are answered together. They are separate commands: each has its own outcome.
+#[derive(Debug)]
+pub struct Job {
+    pub commands: Vec<Command>,
+    pub answer: oneshot::Sender<Vec<Outcome>>,
+}
+
+/// Where requests enter. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    queue: Arc<SyncSender<Option<Job>>>,
+    limit: usize,
+}
+
+/// Where the kernel's thread takes them out. `None` is no job, only a reason to look up.
+#[derive(Debug)]
+pub struct Inbox {
+    queue: Receiver<Option<Job>>,
+}
+
+/// Makes the kernel's thread look up. Keeps the queue open no longer than the engines do.
+#[derive(Clone, Debug)]
+pub struct Waker {
+    queue: Weak<SyncSender<Option<Job>>>,
+}
+
+impl Waker {
+    /// A full queue needs no wake: the thread is busy and looks up by itself.
+    pub fn wake(&self) {
+        if let Some(queue) = self.queue.upgrade() {
+            let _full_or_closed = queue.try_send(None);
+        }
+    }
+}
+
+impl Engine {
+    /// A queue of at most `limit` jobs; when it is full, jobs are refused as [`EngineError::Overloaded`].
+    pub fn channel(limit: usize) -> (Self, Inbox) {
+        let (sender, receiver) = sync_channel(limit);
+        (Self { queue: Arc::new(sender), limit }, Inbox { queue: receiver })
+    }
+
+    /// A waker of this queue's reader.
+    pub fn waker(&self) -> Waker {
+        Waker { queue: Arc::downgrade(&self.queue) }
+    }
+
+    /// Carries out one command; returns when its records are on disk.
+    pub async fn submit(&self, command: Command) -> Outcome {
+        let mut outcomes = self.submit_many(vec![command]).await?;
+        outcomes.pop().unwrap_or(Err(EngineError::Stopped))
+    }
+
+    /// Carries out commands in order, each on its own; returns when the records of all are on disk.
+    pub async fn submit_many(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, EngineError> {
+        let (answer, outcome) = oneshot::channel();
+        self.queue.try_send(Some(Job { commands, answer })).map_err(|refused| match refused {
+            TrySendError::Full(_) => EngineError::Overloaded { limit: self.limit },
+            TrySendError::Disconnected(_) => EngineError::Stopped,
+        })?;
+        outcome.await.map_err(|_| EngineError::Stopped)
+    }
+}
+
+impl Inbox {
+    /// The next job or wake, waiting at most so long.
+    pub fn wait(&self, most: Duration) -> Result<Option<Job>, RecvTimeoutError> {
+        self.queue.recv_timeout(most)
+    }
+
+    /// The next job or wake if there is one.
+    pub fn next(&self) -> Result<Option<Job>, TryRecvError> {
+        self.queue.try_recv()
+    }
+}

@@ -1,0 +1,7 @@
+//! REST and gRPC, two thin faces of one application layer ([`App`](app::App)) that answer alike.
+//!
+//! The only crate that knows axum and tonic. It knows the kernel's words and the read view, but neither the store nor
+//! wasmtime: those reach it through [`ports`], and the kernel's thread through [`engine`].
+
+pub mod engine;
+pub mod ports;

@@ -1,0 +1,207 @@
+//! What may be asked of the kernel, and what it answers.
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
+use crate::allocation::{Allocation, Reservation};
+use crate::id::{Key, NodeId, PoolId, PoolUid, RealmUid, Revision, SubscriberId};
+use crate::plan::{Plan, Strategy};
+use crate::pool::{Occupancy, Pool, PoolDraft, Sizing};
+use crate::span::Span;
+
+/// Tells replies apart; made up by the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// A request for a resource.
+#[derive(Clone, Debug)]
+pub struct AllocateRequest {
+    pub pool: PoolUid,
+    pub subscriber: SubscriberId,
+    /// `None`: the subscriber's one allocation in this pool.
+    pub key: Option<Key>,
+    /// The values of the pool's `realm_by` attributes, joined by `/`; `None` if the pool has none.
+    pub realm_value: Option<CompactString>,
+    pub plan: Plan,
+    /// True if the client named the resource itself (then a subscriber that holds another one is a conflict).
+    pub explicit: bool,
+    /// Wished lease in milliseconds; clamped to the pool's terms.
+    pub ttl: Ttl,
+    pub node: Option<NodeId>,
+    /// JSON object as text, or empty.
+    pub metadata: CompactString,
+}
+
+/// What a request says about the lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ttl {
+    /// The pool's terms.
+    #[default]
+    Default,
+    /// So many milliseconds, clamped to the pool's minimum and maximum.
+    Millis(u64),
+    /// No lease at all.
+    Permanent,
+}
+
+/// Which allocation is meant. `span` guards against releasing a newer one than the caller saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllocationTarget {
+    pub pool: PoolUid,
+    pub subscriber: SubscriberId,
+    pub key: Option<Key>,
+    pub span: Option<Span>,
+}
+
+/// A reservation to be written.
+#[derive(Clone, Debug)]
+pub struct ReserveRequest {
+    pub pool: PoolUid,
+    pub realm_value: Option<CompactString>,
+    pub span: Span,
+    pub subscriber: SubscriberId,
+    pub name: CompactString,
+    pub note: CompactString,
+}
+
+/// Everything the kernel can be asked.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Identical again is `PoolExists` as success; different is an error.
+    CreatePool(Box<PoolDraft>),
+    /// `expected`: refuse if the pool is at another revision. `dry_run`: answer, change nothing.
+    UpdatePool { pool: PoolUid, expected: Option<Revision>, draft: Box<PoolDraft>, dry_run: bool },
+    /// Refused while in use unless `force`; then every allocation is released, each as its own fact, in slices.
+    DeletePool { pool: PoolUid, force: bool },
+    Allocate(Box<AllocateRequest>),
+    /// Where the request would go, or why it would fail. Changes nothing.
+    Explain(Box<AllocateRequest>),
+    Renew { target: AllocationTarget, ttl: Ttl },
+    Release(AllocationTarget),
+    Reserve(Box<ReserveRequest>),
+    Unreserve { pool: PoolUid, realm_value: Option<CompactString>, span: Span },
+}
+
+/// Where an allocation would go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    pub outcome: ExplainedOutcome,
+    /// `None` if the (pool, realm) was never used.
+    pub realm: Option<RealmUid>,
+    pub occupancy: Occupancy,
+    pub strategy: Strategy,
+}
+
+/// The heart of an [`Explanation`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExplainedOutcome {
+    /// The subscriber already holds this one and would get it again.
+    AlreadyHeld { span: Span },
+    /// This span would be handed out (with `random`, one such).
+    WouldGet { span: Span, why: Choice },
+    /// It would fail with this error.
+    WouldFail(Box<CommandError>),
+}
+
+/// Why this span and no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// It is reserved for the subscriber.
+    Reserved,
+    /// The subscriber held it and it still rests.
+    Sticky,
+    /// It was asked for.
+    Asked,
+    /// The strategy chose it among the free ones.
+    Strategy,
+    /// Nothing was free, so the span that rested longest.
+    LongestRested,
+}
+
+/// A success.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    PoolCreated(Arc<Pool>),
+    /// The pool was there, the same.
+    PoolExists(Arc<Pool>),
+    PoolUpdated(Arc<Pool>),
+    /// `dry_run`: what the update would do.
+    PoolWouldUpdate { pool: Arc<Pool>, added_grains: u128, removed_grains: u128 },
+    PoolDeleted { released: u64 },
+    Allocated { allocation: Arc<Allocation>, created: bool },
+    Explained(Box<Explanation>),
+    Renewed(Arc<Allocation>),
+    Released(Arc<Allocation>),
+    Reserved { reservation: Arc<Reservation>, created: bool },
+    Unreserved(Arc<Reservation>),
+}
+
+/// Why a command was refused. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    #[error("pool is unknown")]
+    PoolUnknown { pool: PoolUid },
+    #[error("pool {pool} is being deleted")]
+    PoolClosing { pool: PoolId },
+    #[error("pool {pool} exists and differs in {}", fields.join(", "))]
+    PoolDiffers { pool: PoolId, fields: Vec<&'static str> },
+    #[error("pool {pool} overlaps pool {other} in realm {realm}")]
+    PoolOverlaps { pool: PoolId, other: PoolId, realm: String, span: Span },
+    #[error("pool {pool} has {allocations} live allocations")]
+    PoolInUse { pool: PoolId, allocations: u64 },
+    #[error("pool {pool} is at revision {found}, not {expected}")]
+    RevisionDiffers { pool: PoolId, expected: Revision, found: Revision },
+    #[error("{field} of pool {pool} cannot change while it lives")]
+    PoolFieldFixed { pool: PoolId, field: &'static str },
+    /// The update would remove or exclude spans that are held; up to 100 of the holders.
+    #[error("{count} held spans of pool {pool} stand in the way")]
+    SpansHeld { pool: PoolId, count: u64, holders: Vec<(Span, SubscriberId)> },
+    #[error("pool {pool} cannot be cut into shards: {why}")]
+    PoolGeometry { pool: PoolId, why: String },
+    #[error("pool {pool} is exhausted")]
+    Exhausted { pool: PoolId, len: u128, occupancy: Occupancy },
+    /// `by` is told only within the tenant.
+    #[error("the resource is held by another subscriber")]
+    Held { pool: PoolId, span: Span, by: Option<SubscriberId> },
+    #[error("the resource is reserved for another subscriber")]
+    ReservedForAnother { pool: PoolId, span: Span, by: Option<SubscriberId> },
+    #[error("the resource rests until {until_ms}")]
+    RestingForAnother { pool: PoolId, span: Span, until_ms: u64 },
+    #[error("the subscriber holds another resource in pool {pool}")]
+    HoldsAnother { pool: PoolId, allocation: Held },
+    #[error("the subscriber holds a resource of pool {pool} in realm {realm}")]
+    HoldsInOtherRealm { pool: PoolId, realm: RealmUid, allocation: Held },
+    #[error("the span is not in pool {pool}")]
+    OutsidePool { pool: PoolId, span: Span },
+    #[error("the span is excluded from pool {pool}")]
+    Excluded { pool: PoolId, span: Span },
+    #[error("length {len} is not allowed in pool {pool}")]
+    LengthRefused { pool: PoolId, len: u128, sizing: Sizing },
+    #[error("the span is not aligned in pool {pool}")]
+    Misaligned { pool: PoolId, span: Span },
+    #[error("pool {pool} needs the attributes its realm is made by")]
+    RealmValueMissing { pool: PoolId },
+    #[error("pool {pool} already serves {limit} realms")]
+    TooManyRealms { pool: PoolId, limit: usize },
+    #[error("realm value {value:?} is not usable: {why}")]
+    RealmValueInvalid { pool: PoolId, value: String, why: String },
+    #[error("the subscriber holds nothing in pool {pool}")]
+    NotHeld { pool: PoolId },
+    #[error("the allocation in pool {pool} has no lease to renew")]
+    NoLease { pool: PoolId },
+    #[error("no reservation of this span in pool {pool}")]
+    NotReserved { pool: PoolId, span: Span },
+}
+
+/// An allocation named in an error.
+#[derive(Clone, Debug)]
+pub struct Held(pub Arc<Allocation>);
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.seq == other.0.seq && self.0.span == other.0.span
+    }
+}
+
+impl Eq for Held {}

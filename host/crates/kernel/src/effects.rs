@@ -1,0 +1,74 @@
+//! What steps ask of the world, gathered for a whole commit group. Replies can be reached only through `persist`.
+
+use crate::command::{CommandError, Reply, RequestId};
+use crate::fact::Op;
+use crate::id::{PoolUid, RealmUid};
+use crate::pool::Occupancy;
+
+/// An answer and whom it goes to.
+pub type Answer = (RequestId, Result<Reply, CommandError>);
+
+/// The effects of a commit group: what must be on disk before anybody hears of it, and what is said then.
+#[derive(Debug, Default)]
+pub struct Effects {
+    pub(crate) writes: Vec<Op>,
+    pub(crate) replies: Vec<Answer>,
+    pub(crate) notices: Vec<Notice>,
+    pub(crate) occupancy: Vec<((PoolUid, RealmUid), Occupancy)>,
+}
+
+/// Something an operator should hear of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Boot and wall clock parted by so many milliseconds, or the wall clock is behind the log: expiry stopped.
+    ClockSuspect { apart_ms: u64 },
+    /// The clocks agree again: expiry goes on.
+    ClockTrusted,
+}
+
+/// What may be said, now that the writes are on disk.
+#[derive(Debug)]
+pub struct Durable<W> {
+    /// What writing them gave back (the read view applies it).
+    pub written: W,
+    pub replies: Vec<Answer>,
+    pub notices: Vec<Notice>,
+    /// How full every touched (pool, realm) is after the group.
+    pub occupancy: Vec<((PoolUid, RealmUid), Occupancy)>,
+}
+
+impl Effects {
+    /// The only way to the replies: nobody hears of an allocation we could forget.
+    pub fn persist<W, E>(self, write: impl FnOnce(Vec<Op>) -> Result<W, E>) -> Result<Durable<W>, E> {
+        let written = write(self.writes)?;
+        Ok(Durable { written, replies: self.replies, notices: self.notices, occupancy: self.occupancy })
+    }
+
+    /// Who waits for this group, so that a group that could not be written can be refused by name.
+    pub fn waiting(&self) -> impl Iterator<Item = RequestId> + '_ {
+        self.replies.iter().map(|(request, _)| *request)
+    }
+
+    /// The allocations that are written or answered in this group, to be named before it is written.
+    pub fn allocations(&self) -> impl Iterator<Item = &std::sync::Arc<crate::Allocation>> {
+        let written = self.writes.iter().filter_map(|op| match &op.fact {
+            crate::Fact::Held(allocation) => Some(allocation),
+            _ => None,
+        });
+        let answered = self.replies.iter().filter_map(|(_, answer)| match answer {
+            Ok(Reply::Allocated { allocation, .. } | Reply::Renewed(allocation)) => Some(allocation),
+            _ => None,
+        });
+        written.chain(answered)
+    }
+
+    /// True if there is nothing to write, say or note.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.replies.is_empty() && self.notices.is_empty() && self.occupancy.is_empty()
+    }
+
+    /// How many operations are to be written.
+    pub fn writes_len(&self) -> usize {
+        self.writes.len()
+    }
+}

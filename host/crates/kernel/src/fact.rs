@@ -1,0 +1,53 @@
+//! What the kernel writes down: operations of this host's log. State is what the log says; nothing else is kept.
+
+use std::sync::Arc;
+
+use crate::allocation::{Allocation, Reservation, Resting};
+use crate::id::{PoolUid, RealmName, RealmUid, Seq, TenantId};
+use crate::pool::Pool;
+use crate::span::Span;
+
+/// A span of one pool in one realm, by its start and length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpanKey {
+    pub pool: PoolUid,
+    pub realm: RealmUid,
+    pub span: Span,
+}
+
+/// Which realm a [`RealmUid`] of this log is. Written before the first fact that uses the number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RealmRecord {
+    pub uid: RealmUid,
+    /// `None`: shared between all tenants.
+    pub tenant: Option<TenantId>,
+    pub name: RealmName,
+    pub seq: Seq,
+}
+
+/// One fact. Owner-written facts are keyed by [`SpanKey`]: a span is held, or resting, or (no fact) free.
+#[derive(Clone, Debug)]
+pub enum Fact {
+    Pool(Arc<Pool>),
+    /// The pool and everything keyed by it is gone; its allocations were released before, each by its own fact.
+    PoolDeleted(PoolUid),
+    Realm(Arc<RealmRecord>),
+    Held(Arc<Allocation>),
+    Resting(Arc<Resting>),
+    /// Neither held nor resting any more: written when a span is handed out again in another length.
+    Free(SpanKey),
+    Reserved(Arc<Reservation>),
+    Unreserved(SpanKey),
+    /// The wall clock was at least the operation's stamp; written when leases run and nothing else was written.
+    Clock,
+}
+
+/// One operation of the log.
+#[derive(Clone, Debug)]
+pub struct Op {
+    /// Gap-free from 1.
+    pub seq: Seq,
+    /// The wall clock as the kernel keeps it, Unix milliseconds; never goes back.
+    pub stamp_ms: u64,
+    pub fact: Fact,
+}

@@ -1,0 +1,107 @@
+//! What happened, in order, for watches. A window of the last events is kept; who falls out of it is told so.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use kernel::{Allocation, Fact, Op, Pool, PoolUid, Reservation, Resting, Seq, SpanKey};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+/// One thing that happened. Its id is the operation's place in the log.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub seq: Seq,
+    /// Unix milliseconds.
+    pub stamp_ms: u64,
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum EventKind {
+    /// Made or renewed: made if `created_ms` equals `renewed_ms`.
+    Held(Arc<Allocation>),
+    /// Released, expired, or its pool was deleted.
+    Ended(Arc<Resting>),
+    /// Made (revision 1) or changed.
+    Pool(Arc<Pool>),
+    PoolDeleted(Arc<Pool>),
+    Reserved(Arc<Reservation>),
+    Unreserved(SpanKey),
+}
+
+/// The events after the asked place are no longer kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventGap {
+    /// The place after which everything is still here.
+    pub oldest: Seq,
+}
+
+#[derive(Debug)]
+pub(crate) struct Events {
+    window: usize,
+    kept: RwLock<Kept>,
+    last: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    ring: VecDeque<Event>,
+    /// The newest operation that is not in the ring any more (or never was).
+    before: Seq,
+}
+
+impl Events {
+    pub(crate) fn new(window: usize) -> Self {
+        let kept = RwLock::new(Kept { ring: VecDeque::new(), before: Seq(0) });
+        Self { window, kept, last: watch::Sender::new(0) }
+    }
+
+    /// Everything up to `seq` happened before this daemon's time.
+    pub(crate) fn start_after(&self, seq: Seq) {
+        self.kept.write().before = seq;
+        self.last.send_replace(seq.0);
+    }
+
+    pub(crate) fn push(&self, events: impl Iterator<Item = Event>, last: Seq) {
+        let mut kept = self.kept.write();
+        for event in events {
+            if kept.ring.len() == self.window
+                && let Some(gone) = kept.ring.pop_front()
+            {
+                kept.before = gone.seq;
+            }
+            kept.ring.push_back(event);
+        }
+        drop(kept);
+        self.last.send_replace(last.0);
+    }
+
+    pub(crate) fn after(&self, seq: Seq, most: usize) -> Result<Vec<Event>, EventGap> {
+        let kept = self.kept.read();
+        let known = Seq(*self.last.borrow());
+        if seq < kept.before || seq > known {
+            return Err(EventGap { oldest: kept.before });
+        }
+        let from = kept.ring.partition_point(|event| event.seq <= seq);
+        Ok(kept.ring.range(from..).take(most).cloned().collect())
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.last.subscribe()
+    }
+}
+
+/// What a watcher is told of an operation, if anything.
+pub(crate) fn event_of(op: &Op, deleted: impl FnOnce(PoolUid) -> Option<Arc<Pool>>) -> Option<Event> {
+    let kind = match &op.fact {
+        Fact::Held(allocation) => EventKind::Held(Arc::clone(allocation)),
+        Fact::Resting(resting) => EventKind::Ended(Arc::clone(resting)),
+        Fact::Pool(pool) => EventKind::Pool(Arc::clone(pool)),
+        Fact::PoolDeleted(uid) => EventKind::PoolDeleted(deleted(*uid)?),
+        Fact::Reserved(reservation) => EventKind::Reserved(Arc::clone(reservation)),
+        Fact::Unreserved(key) => EventKind::Unreserved(*key),
+        Fact::Realm(_) | Fact::Free(_) | Fact::Clock => return None,
+    };
+    Some(Event { seq: op.seq, stamp_ms: op.stamp_ms, kind })
+}

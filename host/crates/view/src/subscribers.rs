@@ -1,0 +1,61 @@
+//! Allocations by subscriber, spread over many locks. An entry is one pointer: the key is read through it.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use kernel::{Allocation, SubscriberId};
+use parking_lot::RwLock;
+
+const SLICES: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Subscribers {
+    hasher: std::hash::RandomState,
+    slices: Vec<RwLock<HashTable<Arc<Allocation>>>>,
+}
+
+fn same(a: &Allocation, b: &Allocation) -> bool {
+    a.pool == b.pool && a.realm == b.realm && a.span.start() == b.span.start() && a.subscriber == b.subscriber
+}
+
+impl Subscribers {
+    pub(crate) fn new() -> Self {
+        let slices = std::iter::repeat_with(RwLock::default).take(SLICES).collect();
+        Self { hasher: std::hash::RandomState::new(), slices }
+    }
+
+    fn slice(&self, hash: u64) -> &RwLock<HashTable<Arc<Allocation>>> {
+        // The table itself uses the low and the top seven bits.
+        let at = usize::try_from((hash >> 40) % SLICES as u64).expect("less than the number of slices");
+        self.slices.get(at).expect("less than the number of slices")
+    }
+
+    /// Adds, or replaces the same allocation's former state.
+    pub(crate) fn insert(&self, allocation: &Arc<Allocation>) {
+        let hash = self.hasher.hash_one(&allocation.subscriber);
+        let rehash = |held: &Arc<Allocation>| self.hasher.hash_one(&held.subscriber);
+        let mut table = self.slice(hash).write();
+        match table.find_mut(hash, |held| same(held, allocation)) {
+            Some(held) => *held = Arc::clone(allocation),
+            None => {
+                table.insert_unique(hash, Arc::clone(allocation), rehash);
+            }
+        }
+    }
+
+    pub(crate) fn remove(&self, allocation: &Allocation) {
+        let hash = self.hasher.hash_one(&allocation.subscriber);
+        let mut table = self.slice(hash).write();
+        if let Ok(entry) = table.find_entry(hash, |held| same(held, allocation)) {
+            entry.remove();
+        }
+    }
+
+    /// All of a subscriber's, in every pool and tenant, in no order.
+    pub(crate) fn of(&self, subscriber: &SubscriberId) -> Vec<Arc<Allocation>> {
+        let hash = self.hasher.hash_one(subscriber);
+        let table = self.slice(hash).read();
+        table.iter_hash(hash).filter(|held| held.subscriber == *subscriber).cloned().collect()
+    }
+}

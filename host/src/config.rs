@@ -1,0 +1,308 @@
+//! Configuration: raw values from file, environment and flags in, one checked [`Config`] out. All faults are reported
+//! together, each with where it stands, its key and what would be right. Nothing is bound or opened here.
+
+mod keys;
+mod value;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kernel::NodeId;
+
+pub use keys::{KEYS, Key};
+use value::{bytes, duration, truth};
+
+/// Where a value was set. Flag over environment over file over default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Origin {
+    Default,
+    File { line: usize },
+    Variable(String),
+    Flag(String),
+}
+
+/// Something in the configuration that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    place: String,
+    what: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Certificate files for REST and gRPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Everything the daemon needs to know, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub node_id: Option<NodeId>,
+    pub http: SocketAddr,
+    pub grpc: SocketAddr,
+    pub metrics: SocketAddr,
+    pub p2p_port: u16,
+    pub openapi: bool,
+    pub tls: Option<TlsFiles>,
+    pub tokens_file: Option<PathBuf>,
+    pub queue: NonZeroUsize,
+    pub watch_window: NonZeroUsize,
+    pub data_path: PathBuf,
+    pub min_free_bytes: u64,
+    pub cache_bytes: NonZeroU64,
+    pub compact_at_bytes: NonZeroU64,
+    pub history_retention: Duration,
+    pub history_max_bytes: u64,
+    pub plugin_dir: PathBuf,
+    pub plugin_settle: Duration,
+    pub restart_grace: Duration,
+    pub clock_tolerance: Duration,
+    pub log_level: String,
+    pub log_format: LogFormat,
+    pub shutdown_timeout: Duration,
+    /// What an operator should hear of once logging works.
+    pub warnings: Vec<String>,
+}
+
+/// Values as they were given, each with its place.
+#[derive(Debug, Default)]
+struct Raw {
+    values: BTreeMap<&'static str, (String, Origin)>,
+    file: String,
+    faults: Vec<Fault>,
+    warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads the file if there is one, then `variables` and `flags` (by flag name) over it.
+    pub fn load(
+        file: Option<&Path>,
+        variables: impl Iterator<Item = (String, String)>,
+        flags: impl Iterator<Item = (&'static Key, String)>,
+    ) -> Result<Self, Vec<Fault>> {
+        let mut raw = Raw::default();
+        for key in KEYS {
+            if let Some(default) = key.default {
+                raw.values.insert(key.path, (default.to_owned(), Origin::Default));
+            }
+        }
+        if let Some(file) = file {
+            raw.read_file(file);
+        }
+        raw.read_variables(variables);
+        for (key, value) in flags {
+            raw.values.insert(key.path, (value, Origin::Flag(key.flag.to_owned())));
+        }
+        raw.check()
+    }
+}
+
+impl Raw {
+    fn read_file(&mut self, file: &Path) {
+        self.file = file.display().to_string();
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) => return self.fault(&file.display().to_string(), format!("cannot be read: {error}")),
+        };
+        match yaml::flatten(&text) {
+            Ok(entries) => {
+                for entry in entries {
+                    self.take_entry(entry);
+                }
+            }
+            Err(faults) => {
+                for fault in faults {
+                    self.fault(&format!("{} line {}", file.display(), fault.line), fault.what);
+                }
+            }
+        }
+    }
+
+    fn take_entry(&mut self, entry: yaml::Entry) {
+        let section = entry.path.split('.').next().unwrap_or_default();
+        if let Some(key) = keys::by_path(&entry.path) {
+            self.values.insert(key.path, (entry.value, Origin::File { line: entry.line }));
+        } else if keys::PREDECESSOR_SECTIONS.contains(&section) {
+            self.warnings.push(format!("{} line {}: {} has no meaning here and is ignored", self.file, entry.line, entry.path));
+        } else {
+            let near = value::nearest(&entry.path, KEYS.iter().map(|key| key.path));
+            let place = format!("{} line {}", self.file, entry.line);
+            self.fault(&place, format!("key {} is unknown, the nearest known is {near}", entry.path));
+        }
+    }
+
+    fn read_variables(&mut self, variables: impl Iterator<Item = (String, String)>) {
+        for (name, value) in variables.filter(|(name, _)| name.starts_with("NEXUS_")) {
+            match KEYS.iter().find(|key| key.variable() == name) {
+                Some(key) => {
+                    self.values.insert(key.path, (value, Origin::Variable(name)));
+                }
+                // Not a fault: Kubernetes injects NEXUS_SERVICE_HOST and the like.
+                None => self.warnings.push(format!("variable {name} is not a setting and is ignored")),
+            }
+        }
+    }
+
+    fn fault(&mut self, place: &str, what: String) {
+        self.faults.push(Fault { place: place.to_owned(), what });
+    }
+
+    fn place(&self, path: &str) -> String {
+        match self.values.get(path).map(|(_, origin)| origin) {
+            Some(Origin::File { line }) => format!("{} line {line}: {path}", self.file),
+            Some(Origin::Variable(name)) => format!("{name} ({path})"),
+            Some(Origin::Flag(flag)) => format!("--{flag} ({path})"),
+            Some(Origin::Default) | None => path.to_owned(),
+        }
+    }
+
+    /// The value under `path`, if set and usable. `wanted` says what would be right.
+    fn get<T>(&mut self, path: &'static str, wanted: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let (text, _) = self.values.get(path)?;
+        let found = read(text);
+        if found.is_none() {
+            let what = format!("{text:?} is not {wanted}");
+            self.fault(&self.place(path), what);
+        }
+        found
+    }
+
+    fn path(&mut self, path: &'static str) -> Option<PathBuf> {
+        self.get(path, "a path", |text| (!text.is_empty()).then(|| PathBuf::from(text)))
+    }
+
+    fn duration(&mut self, path: &'static str) -> Option<Duration> {
+        self.get(path, "a time such as 500ms, 5s, 10m, 2h, 365d or a number of seconds", duration)
+    }
+
+    fn bytes(&mut self, path: &'static str) -> Option<u64> {
+        self.get(path, "a size such as 512KiB, 256MiB, 4GiB or a number of bytes", bytes)
+    }
+
+    fn socket(&mut self, listen: Option<IpAddr>, path: &'static str) -> Option<SocketAddr> {
+        let port = self.get(path, "a port, 0 to 65535", |text| text.parse().ok())?;
+        Some(SocketAddr::new(listen?, port))
+    }
+
+    fn tls(&mut self) -> Option<TlsFiles> {
+        let (cert, key) = (self.path("server.tls.cert"), self.path("server.tls.key"));
+        let client_ca = self.path("server.tls.client_ca");
+        match (cert, key) {
+            (Some(cert), Some(key)) => return Some(TlsFiles { cert, key, client_ca }),
+            (None, None) if client_ca.is_none() => {}
+            (Some(_), None) => self.fault("server.tls.key", "is missing beside server.tls.cert".to_owned()),
+            (None, _) => self.fault("server.tls.cert", "is missing beside the other server.tls keys".to_owned()),
+        }
+        None
+    }
+
+    fn check_ports(&mut self, sockets: &[(&'static str, Option<SocketAddr>)]) {
+        for (at, (path, socket)) in sockets.iter().enumerate() {
+            let Some(socket) = socket.filter(|socket| socket.port() != 0) else { continue };
+            let twin = sockets.iter().take(at).find(|(_, other)| *other == Some(socket));
+            if let Some((other, _)) = twin {
+                self.fault(&self.place(path), format!("port {} is also {other}", socket.port()));
+            }
+        }
+    }
+
+    fn check(mut self) -> Result<Config, Vec<Fault>> {
+        let config = self.build();
+        match config {
+            Some(mut config) if self.faults.is_empty() => {
+                let loopback = config.http.ip().is_loopback();
+                if !loopback && config.tls.is_none() {
+                    self.warnings.push(format!("listening on {} without TLS: set server.tls.cert and server.tls.key", config.http.ip()));
+                }
+                if !loopback && config.tokens_file.is_none() {
+                    self.warnings.push(format!("listening on {} without tokens: anybody may allocate; set auth.tokens_file", config.http.ip()));
+                }
+                config.warnings = self.warnings;
+                Ok(config)
+            }
+            Some(_) | None => Err(self.faults),
+        }
+    }
+
+    fn build(&mut self) -> Option<Config> {
+        let node_id = self.get("node.id", "1 to 256 bytes without control characters", |text| text.parse().ok());
+        self.get("node.role", "`core` (the only role in this release)", |text| (text == "core").then_some(()));
+        let listen = self.get("server.listen", "an IP address", |text| text.parse().ok());
+        let http = self.socket(listen, "server.http_port");
+        let grpc = self.socket(listen, "server.grpc_port");
+        let metrics = self.socket(listen, "server.metrics_port");
+        self.check_ports(&[("server.http_port", http), ("server.grpc_port", grpc), ("server.metrics_port", metrics)]);
+        let p2p_port = self.get("p2p.listen_port", "a port, 0 to 65535", |text| text.parse().ok());
+        let openapi = self.get("server.openapi", "true or false", truth);
+        let tls = self.tls();
+        let tokens_file = self.path("auth.tokens_file");
+        let queue = self.get("server.queue", "a number of at least 1", |text| text.parse().ok());
+        let watch_window = self.get("server.watch_window", "a number of at least 1", |text| text.parse().ok());
+        let data_path = self.path("storage.path");
+        let min_free_bytes = self.bytes("storage.min_free");
+        let cache_bytes = self.bytes("storage.cache").and_then(NonZeroU64::new);
+        let compact_at_bytes = self.bytes("storage.compact_at").and_then(NonZeroU64::new);
+        let history_retention = self.duration("history.retention");
+        let history_max_bytes = self.bytes("history.max_bytes");
+        let plugin_dir = self.path("plugins.dir").or_else(|| data_path.as_ref().map(|path| path.join("plugins")));
+        let plugin_settle = self.duration("plugins.settle");
+        let restart_grace = self.duration("leases.restart_grace");
+        let clock_tolerance = self.duration("leases.clock_tolerance");
+        let log_level = self.get("log.level", "a level or filter", |text| Some(text.to_owned()));
+        let log_format = self.get("log.format", "text or json", |text| match text {
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        });
+        let shutdown_timeout = self.duration("graceful_shutdown.timeout");
+        Some(Config {
+            node_id,
+            http: http?,
+            grpc: grpc?,
+            metrics: metrics?,
+            p2p_port: p2p_port?,
+            openapi: openapi?,
+            tls,
+            tokens_file,
+            queue: queue?,
+            watch_window: watch_window?,
+            data_path: data_path?,
+            min_free_bytes: min_free_bytes?,
+            cache_bytes: cache_bytes?,
+            compact_at_bytes: compact_at_bytes?,
+            history_retention: history_retention?,
+            history_max_bytes: history_max_bytes?,
+            plugin_dir: plugin_dir?,
+            plugin_settle: plugin_settle?,
+            restart_grace: restart_grace?,
+            clock_tolerance: clock_tolerance?,
+            log_level: log_level?,
+            log_format: log_format?,
+            shutdown_timeout: shutdown_timeout?,
+            warnings: Vec::new(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! How values are written: times, sizes, truth; and which known name a misspelt one is nearest to.
+
+use std::time::Duration;
+
+/// `500ms`, `5s`, `10m`, `2h`, `365d`, or a whole number of seconds.
+pub fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split(text)?;
+    let millis = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.checked_mul(millis).map(Duration::from_millis)
+}
+
+/// `512KiB`, `256MiB`, `4GiB`, or a whole number of bytes.
+pub fn bytes(text: &str) -> Option<u64> {
+    let (number, unit) = split(text)?;
+    let shift = match unit {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return None,
+    };
+    number.checked_mul(1 << shift)
+}
+
+/// `true` or `false`.
+pub fn truth(text: &str) -> Option<bool> {
+    text.parse().ok()
+}
+
+fn split(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim();
+    let digits = text.find(|found: char| !found.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    Some((number.parse().ok()?, unit.trim_start()))
+}
+
+/// The known name that takes the fewest edits.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
+    known.min_by_key(|candidate| edits(name, candidate)).unwrap_or_default()
+}
+
+/// Levenshtein distance, one row at a time.
+fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, left) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut before = i + 1;
+        for (cell, right) in row.iter_mut().skip(1).zip(b.chars()) {
+            let change = diagonal + usize::from(left != right);
+            diagonal = *cell;
+            before = change.min(diagonal + 1).min(before + 1);
+            *cell = before;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_carry_their_unit() {
+        let times = [("5s", 5_000), ("7", 7_000), ("250ms", 250), ("2h", 7_200_000), ("365d", 31_536_000_000)];
+        for (text, millis) in times {
+            assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        assert_eq!(bytes("256MiB"), Some(256 << 20));
+        for wrong in ["", "s", "5 fortnights", "-1s", "99999999999999999999"] {
+            assert_eq!((duration(wrong), bytes(wrong)), (None, None), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_finds_its_neighbour() {
+        assert_eq!(nearest("exclusion", ["cidr", "exclusions", "gateway"].into_iter()), "exclusions");
+    }
+}

@@ -1,0 +1,298 @@
+//! The kernel's thread and the flusher: nothing is said before it is written.
+//!
+//! The kernel's thread takes commands from the bounded queue, up to [`TURN`] a turn, and steps the kernel; their effects
+//! gather in one group. As soon as the flusher is idle it gets the group: it names the new allocations, makes the records
+//! durable, shows them in the read view, and only then answers. While it does, the next group forms.
+//!
+//! A group that does not fit on the disk is refused, and once there is space the kernel is made again from what is on
+//! the disk; any other failure to write ends the process, because then nobody knows what is there.
+
+mod flusher;
+mod group;
+mod recovery;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use api::engine::{EngineError, Inbox, Job, Waker};
+use api::ports::ResourceTypes;
+use kernel::{Command, Effects, Input, Kernel, KernelSettings, PoolUid, RequestId};
+use store::Store;
+use view::View;
+
+use crate::clock;
+use crate::vitals::Vitals;
+use flusher::Flusher;
+use group::{Group, Waiter, refuse};
+pub use recovery::recover;
+
+/// Commands stepped before the flusher and the alarm are looked at again.
+const TURN: usize = 256;
+
+/// Operations in one group; a fuller one waits for the flusher.
+const GROUP: usize = 4_096;
+
+/// How often free disk is looked at, and the longest an idle thread sleeps.
+const PULSE: Duration = Duration::from_secs(1);
+
+/// What the driver is made of.
+#[derive(Debug)]
+pub struct Parts {
+    pub store: Arc<Store>,
+    pub view: Arc<View>,
+    pub types: Arc<dyn ResourceTypes>,
+    pub vitals: Arc<Vitals>,
+    pub settings: KernelSettings,
+    pub min_free_bytes: u64,
+    /// Pools whose records are damaged on disk: nothing is handed out from them.
+    pub damaged: BTreeMap<PoolUid, String>,
+}
+
+/// The kernel's and the flusher's thread.
+#[derive(Debug)]
+pub struct Driver {
+    kernel: JoinHandle<()>,
+}
+
+impl Driver {
+    /// Starts both threads. They end when every [`api::engine::Engine`] is dropped and the last group is written.
+    pub fn start(parts: Parts, kernel: Kernel, inbox: Inbox, waker: Waker) -> std::io::Result<Self> {
+        let kernel = thread::Builder::new().name("kernel".to_owned()).spawn(move || Loop::new(parts, kernel, waker).run(&inbox))?;
+        Ok(Self { kernel })
+    }
+
+    /// Waits until both threads have ended.
+    pub fn join(self) {
+        if self.kernel.join().is_err() {
+            tracing::error!("the kernel's thread panicked");
+        }
+    }
+}
+
+/// What the flusher says of a group.
+type Flushed = Result<(), store::StoreError>;
+
+struct Loop {
+    parts: Parts,
+    kernel: Kernel,
+    effects: Effects,
+    waiters: Vec<Waiter>,
+    next_request: u64,
+    groups: SyncSender<Group>,
+    flushed: Receiver<Flushed>,
+    flusher: Option<JoinHandle<()>>,
+    flusher_idle: bool,
+    pulse_due_ms: u64,
+    free_bytes: u64,
+    /// Set from a full disk until the store could be opened again; everything is refused meanwhile.
+    failed: Option<EngineError>,
+}
+
+impl Loop {
+    fn new(parts: Parts, kernel: Kernel, waker: Waker) -> Self {
+        let (groups, taken) = sync_channel(1);
+        let (done, flushed) = sync_channel(1);
+        let flusher = Flusher::new(&parts, waker);
+        let flusher = thread::Builder::new().name("flusher".to_owned()).spawn(move || flusher.run(&taken, &done));
+        let flusher = Some(flusher.expect("the daemon may start a thread"));
+        Self {
+            parts,
+            kernel,
+            effects: Effects::default(),
+            waiters: Vec::new(),
+            next_request: 0,
+            groups,
+            flushed,
+            flusher,
+            flusher_idle: true,
+            pulse_due_ms: 0,
+            free_bytes: u64::MAX,
+            failed: None,
+        }
+    }
+
+    fn run(mut self, inbox: &Inbox) {
+        loop {
+            match inbox.wait(self.patience()) {
+                Ok(job) => self.turn(job, inbox),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.take_flushed();
+            self.alarm();
+            self.pulse();
+            self.hand_over();
+        }
+        while !self.effects.is_empty() || !self.flusher_idle {
+            self.await_flushed();
+            self.hand_over();
+        }
+        let Self { groups, flusher, .. } = self;
+        drop(groups);
+        if let Some(flusher) = flusher
+            && flusher.join().is_err()
+        {
+            tracing::error!("the flusher panicked");
+        }
+    }
+
+    /// How long the thread may sleep: until the next alarm, at most a pulse.
+    fn patience(&self) -> Duration {
+        let alarm = self.kernel.next_alarm().unwrap_or(u64::MAX).saturating_sub(clock::boot_ms());
+        Duration::from_millis(alarm).min(PULSE)
+    }
+
+    /// Steps the first job's commands and what else has arrived, up to a turn.
+    fn turn(&mut self, first: Option<Job>, inbox: &Inbox) {
+        let mut stepped = 0;
+        let mut next = first;
+        loop {
+            if let Some(job) = next.take() {
+                stepped += job.commands.len();
+                self.accept(job);
+            }
+            if stepped >= TURN {
+                return;
+            }
+            match inbox.next() {
+                Ok(job) => next = job,
+                // Empty, or everybody is gone: the outer loop will see it.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn accept(&mut self, job: Job) {
+        let now = clock::tick();
+        let first = RequestId(self.next_request);
+        let mut waiter = Waiter::new(first, job.commands.len(), job.answer);
+        for command in job.commands {
+            let id = RequestId(self.next_request);
+            self.next_request += 1;
+            match self.refusal(&command) {
+                Some(error) => waiter.answer(id, Err(error)),
+                None => self.kernel.step(now, Input::Request { id, command }, &mut self.effects),
+            }
+        }
+        self.waiters.extend(waiter.unless_done());
+        if self.effects.writes_len() >= GROUP {
+            self.await_flushed();
+            self.hand_over();
+        }
+    }
+
+    /// What the disk does not allow now, before the kernel sees it.
+    fn refusal(&self, command: &Command) -> Option<EngineError> {
+        if self.failed.is_some() {
+            return self.failed.clone();
+        }
+        let pool = match command {
+            Command::Allocate(request) => Some(request.pool),
+            Command::Reserve(request) => Some(request.pool),
+            Command::CreatePool(_) => None,
+            Command::UpdatePool { .. }
+            | Command::DeletePool { .. }
+            | Command::Explain(_)
+            | Command::Renew { .. }
+            | Command::Release(_)
+            | Command::Unreserve { .. } => return None,
+        };
+        if self.free_bytes < self.parts.min_free_bytes {
+            let min_bytes = self.parts.min_free_bytes;
+            return Some(EngineError::StorageFull { free_bytes: self.free_bytes, min_bytes });
+        }
+        pool.and_then(|pool| self.parts.damaged.get(&pool)).map(|why| EngineError::Damaged(why.clone()))
+    }
+
+    fn alarm(&mut self) {
+        if self.failed.is_some() {
+            return;
+        }
+        let now = clock::tick();
+        if self.kernel.next_alarm().is_some_and(|due| due <= now.boot_ms) && self.effects.writes_len() < GROUP {
+            self.kernel.step(now, Input::Alarm, &mut self.effects);
+        }
+    }
+
+    fn pulse(&mut self) {
+        let now_ms = clock::boot_ms();
+        if now_ms < self.pulse_due_ms {
+            return;
+        }
+        self.pulse_due_ms = now_ms + u64::try_from(PULSE.as_millis()).unwrap_or(u64::MAX);
+        match self.parts.store.free_bytes() {
+            Ok(free_bytes) => {
+                self.free_bytes = free_bytes;
+                self.parts.vitals.disk(free_bytes, self.parts.min_free_bytes);
+            }
+            Err(error) => tracing::warn!(error = %error, "free disk space is unknown"),
+        }
+        if self.failed.is_some() && self.flusher_idle {
+            self.start_again();
+        }
+    }
+
+    /// Gives the flusher the group if it is idle and there is one.
+    fn hand_over(&mut self) {
+        if !self.flusher_idle || (self.effects.is_empty() && self.waiters.is_empty()) {
+            return;
+        }
+        let mut effects = std::mem::take(&mut self.effects);
+        self.kernel.seal(&mut effects);
+        let lease_clock = self.kernel.lease_clock();
+        let group = Group { effects, waiters: std::mem::take(&mut self.waiters), lease_clock };
+        self.flusher_idle = false;
+        // The flusher was idle, so its one place is free; it ends only after this sender is dropped.
+        self.groups.send(group).expect("the flusher outlives the kernel's thread");
+    }
+
+    fn take_flushed(&mut self) {
+        if let Ok(flushed) = self.flushed.try_recv() {
+            self.after(flushed);
+        }
+    }
+
+    fn await_flushed(&mut self) {
+        if !self.flusher_idle
+            && let Ok(flushed) = self.flushed.recv()
+        {
+            self.after(flushed);
+        }
+    }
+
+    fn after(&mut self, flushed: Flushed) {
+        self.flusher_idle = true;
+        let Err(error) = flushed else { return };
+        if !error.is_full() {
+            tracing::error!(error = %error, "records could not be made durable; what is on the disk is unknown, so the daemon ends");
+            // Nothing may be answered or written any more, not even by destructors.
+            std::process::exit(crate::EXIT_STORAGE);
+        }
+        tracing::error!(error = %error, "the disk is full: the group is refused, look-ups go on");
+        self.parts.vitals.storage_failed(true);
+        self.effects = Effects::default();
+        let failed = EngineError::Storage(error.to_string());
+        refuse(std::mem::take(&mut self.waiters), &failed);
+        self.failed = Some(failed);
+    }
+
+    /// Once there is space the store opens again, and the kernel is made again from what is on the disk.
+    fn start_again(&mut self) {
+        match recovery::rebuild(&self.parts) {
+            Ok(kernel) => {
+                self.kernel = kernel;
+                self.failed = None;
+                self.parts.vitals.storage_failed(false);
+                tracing::info!("the store is open again, the kernel is what is on the disk");
+            }
+            Err(error) if error.is_full() => {}
+            Err(error) => {
+                tracing::error!(error = %error, "the store could not be opened again");
+                std::process::exit(crate::EXIT_STORAGE);
+            }
+        }
+    }
+}

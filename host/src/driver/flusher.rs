@@ -1,0 +1,129 @@
+//! Makes groups durable, shows them, answers: in this order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Instant;
+
+use api::engine::{EngineError, Waker};
+use api::ports::ResourceTypes;
+use kernel::{Allocation, Effects, Notice, PoolUid, RequestId, Span};
+use store::Store;
+use view::View;
+
+use super::group::{Group, Waiter, refuse};
+use super::{Flushed, Parts};
+use crate::vitals::Vitals;
+
+pub(super) struct Flusher {
+    store: Arc<Store>,
+    view: Arc<View>,
+    types: Arc<dyn ResourceTypes>,
+    vitals: Arc<Vitals>,
+    waker: Waker,
+    /// Jobs not yet fully answered, by their first request id.
+    open: BTreeMap<RequestId, Waiter>,
+}
+
+impl Flusher {
+    pub(super) fn new(parts: &Parts, waker: Waker) -> Self {
+        Self {
+            store: Arc::clone(&parts.store),
+            view: Arc::clone(&parts.view),
+            types: Arc::clone(&parts.types),
+            vitals: Arc::clone(&parts.vitals),
+            waker,
+            open: BTreeMap::new(),
+        }
+    }
+
+    /// Until the kernel's thread hangs up.
+    pub(super) fn run(mut self, groups: &Receiver<Group>, done: &SyncSender<Flushed>) {
+        while let Ok(group) = groups.recv() {
+            let flushed = self.flush(group);
+            // At most one group is under way, so there is room; the receiver outlives this thread.
+            if done.send(flushed).is_err() {
+                break;
+            }
+            self.waker.wake();
+        }
+        refuse(std::mem::take(&mut self.open).into_values(), &EngineError::Stopped);
+    }
+
+    fn flush(&mut self, group: Group) -> Flushed {
+        let Group { effects, waiters, lease_clock } = group;
+        self.open.extend(waiters.into_iter().map(|waiter| (waiter.first, waiter)));
+        self.name(&effects);
+        let writes = effects.writes_len();
+        let began = Instant::now();
+        let durable = effects.persist(|ops| {
+            if !ops.is_empty() {
+                self.store.append(&ops)?;
+            }
+            Ok(ops)
+        });
+        let durable = match durable {
+            Ok(durable) => durable,
+            Err(error) => {
+                let error: store::StoreError = error;
+                refuse(std::mem::take(&mut self.open).into_values(), &EngineError::Storage(error.to_string()));
+                return Err(error);
+            }
+        };
+        if writes > 0 {
+            self.vitals.flushed(began.elapsed(), writes);
+        }
+        self.view.set_lease_clock(lease_clock.0, lease_clock.1);
+        self.view.apply(&durable.written);
+        self.view.set_occupancy(&durable.occupancy);
+        for notice in durable.notices {
+            self.notice(notice);
+        }
+        for (id, answer) in durable.replies {
+            self.answer(id, answer);
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, id: RequestId, answer: Result<kernel::Reply, kernel::CommandError>) {
+        let Some((&first, waiter)) = self.open.range_mut(..=id).next_back() else { return };
+        waiter.answer(id, Ok(answer));
+        if let Some(waiter) = self.open.remove(&first).and_then(Waiter::unless_done) {
+            self.open.insert(first, waiter);
+        }
+    }
+
+    /// Names what has no name yet, one plugin call a pool. If a plugin cannot, the allocations stand without: their
+    /// answers say `plugin_unavailable`, and a repeat names them.
+    fn name(&self, effects: &Effects) {
+        let mut unnamed: BTreeMap<PoolUid, Vec<&Arc<Allocation>>> = BTreeMap::new();
+        for allocation in effects.allocations().filter(|allocation| allocation.name().is_none()) {
+            unnamed.entry(allocation.pool).or_default().push(allocation);
+        }
+        for (uid, allocations) in unnamed {
+            let Some(pool) = self.view.pool_by_uid(uid) else { continue };
+            let spans: Vec<Span> = allocations.iter().map(|allocation| allocation.span).collect();
+            match self.types.render(&pool, &spans) {
+                Ok(names) => {
+                    for (allocation, name) in allocations.into_iter().zip(names) {
+                        allocation.set_name(name);
+                    }
+                }
+                Err(error) => tracing::warn!(pool = %pool.draft.id, error = %error, "allocations stay unnamed"),
+            }
+        }
+    }
+
+    fn notice(&self, notice: Notice) {
+        match notice {
+            Notice::ClockSuspect { apart_ms } => {
+                self.vitals.clock_suspect(Some(apart_ms));
+                tracing::error!(apart_ms, "boot and wall clock disagree: leases do not expire until they agree again");
+            }
+            Notice::ClockTrusted => {
+                self.vitals.clock_suspect(None);
+                tracing::info!("boot and wall clock agree: leases expire again");
+            }
+        }
+    }
+}

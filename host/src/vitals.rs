@@ -1,0 +1,175 @@
+//! How the daemon is: why it is not ready, what an operator should look at, and the metrics of engine and store.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use api::ports::{PluginState, Readiness, ResourceTypes};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, exponential_buckets};
+use view::View;
+
+mod pools;
+
+pub use pools::PoolGauges;
+
+/// Seen by readiness, metrics and the log alike. One per daemon.
+pub struct Vitals {
+    serving: AtomicBool,
+    storage_failed: AtomicBool,
+    disk_low: AtomicBool,
+    /// Milliseconds the clocks are apart; 0: they agree.
+    clocks_apart_ms: AtomicU64,
+    damaged: Mutex<BTreeMap<String, String>>,
+    flush_seconds: Histogram,
+    group_size: Histogram,
+    puts: IntCounter,
+    disk_free: IntGauge,
+    clock_gauge: IntGauge,
+}
+
+impl fmt::Debug for Vitals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vitals").finish_non_exhaustive()
+    }
+}
+
+impl Vitals {
+    /// Makes the metrics and registers them.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let histogram = |name: &str, help: &str, buckets| {
+            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok::<_, prometheus::Error>(histogram)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::with_opts(Opts::new(name, help))?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let puts = IntCounter::new("nexus_clset_puts_total", "operations made durable")?;
+        registry.register(Box::new(puts.clone()))?;
+        Ok(Self {
+            serving: AtomicBool::new(false),
+            storage_failed: AtomicBool::new(false),
+            disk_low: AtomicBool::new(false),
+            clocks_apart_ms: AtomicU64::new(0),
+            damaged: Mutex::default(),
+            flush_seconds: histogram(
+                "nexus_store_flush_duration_seconds",
+                "from a group's first byte to its sync",
+                exponential_buckets(0.000_05, 2.0, 16)?,
+            )?,
+            group_size: histogram("nexus_store_group_size", "operations in a group", exponential_buckets(1.0, 2.0, 13)?)?,
+            puts,
+            disk_free: gauge("nexus_store_free_bytes", "free bytes on the data directory's disk")?,
+            clock_gauge: gauge("nexus_clock_suspect", "1 while boot and wall clock disagree and leases do not expire")?,
+        })
+    }
+
+    /// A group of so many operations took so long to become durable.
+    pub fn flushed(&self, took: Duration, operations: usize) {
+        self.flush_seconds.observe(took.as_secs_f64());
+        let operations = u32::try_from(operations).unwrap_or(u32::MAX);
+        self.group_size.observe(f64::from(operations));
+        self.puts.inc_by(u64::from(operations));
+    }
+
+    /// Free disk as last seen. The edge is logged once each way.
+    pub fn disk(&self, free_bytes: u64, min_bytes: u64) {
+        self.disk_free.set(i64::try_from(free_bytes).unwrap_or(i64::MAX));
+        let low = free_bytes < min_bytes;
+        if self.disk_low.swap(low, Ordering::AcqRel) != low {
+            if low {
+                tracing::warn!(free_bytes, min_bytes, "disk is low: allocations are refused");
+            } else {
+                tracing::info!(free_bytes, min_bytes, "disk has space again: allocations go on");
+            }
+        }
+    }
+
+    /// A group could not be written for want of space, or all is well again.
+    pub fn storage_failed(&self, failed: bool) {
+        self.storage_failed.store(failed, Ordering::Release);
+    }
+
+    /// How far the clocks are apart; `None`: they agree.
+    pub fn clock_suspect(&self, apart_ms: Option<u64>) {
+        // A distance of 0 (the wall clock is behind the log) is still a suspicion.
+        self.clocks_apart_ms.store(apart_ms.map_or(0, |apart| apart.max(1)), Ordering::Release);
+        self.clock_gauge.set(i64::from(apart_ms.is_some()));
+    }
+
+    /// Pools by name that nothing is handed out from, and why.
+    pub fn damaged(&self, pools: BTreeMap<String, String>) {
+        *self.damaged.lock().unwrap_or_else(PoisonError::into_inner) = pools;
+    }
+
+    /// Everything is recovered and bound (`true`), or the daemon drains (`false`).
+    pub fn serving(&self, serving: bool) {
+        self.serving.store(serving, Ordering::Release);
+    }
+}
+
+/// What `/ready` says.
+#[derive(Debug)]
+pub struct Ready {
+    pub vitals: Arc<Vitals>,
+    pub types: Arc<dyn ResourceTypes>,
+    pub view: Arc<View>,
+}
+
+impl Readiness for Ready {
+    fn reasons(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        let vitals = &self.vitals;
+        if !vitals.serving.load(Ordering::Acquire) {
+            reasons.push("the daemon is starting or stopping".to_owned());
+        }
+        if vitals.storage_failed.load(Ordering::Acquire) {
+            reasons.push("the disk is full: a group could not be written".to_owned());
+        }
+        if vitals.disk_low.load(Ordering::Acquire) {
+            reasons.push("free disk is below storage.min_free: allocations are refused".to_owned());
+        }
+        let listed = self.types.list();
+        for pool in self.view.pools(None) {
+            let type_id = pool.draft.type_id.as_str();
+            let serves = listed.iter().any(|plugin| plugin.type_id == type_id && plugin.state != PluginState::Refused);
+            if !serves {
+                reasons.push(format!("no plugin serves type {type_id} of pool {}", pool.draft.id));
+            }
+        }
+        reasons
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        match self.vitals.clocks_apart_ms.load(Ordering::Acquire) {
+            0 => {}
+            apart_ms => warnings.push(format!("boot and wall clock are {apart_ms} ms apart: leases do not expire")),
+        }
+        let damaged = self.vitals.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings.extend(damaged.iter().map(|(pool, why)| format!("pool {pool} is damaged on disk, nothing is handed out: {why}")));
+        for plugin in self.types.list() {
+            match plugin.state {
+                PluginState::Active => {}
+                PluginState::Suspended => warnings.push(format!("plugin {} is suspended: {}", plugin.type_id, plugin.why)),
+                PluginState::Refused => warnings.push(format!("plugin file {} is refused: {}", plugin.source, plugin.why)),
+            }
+        }
+        warnings
+    }
+}
+
+/// Anything that makes its families when they are asked for.
+fn families(metrics: Vec<Box<dyn Collector>>) -> Vec<MetricFamily> {
+    metrics.iter().flat_map(|metric| metric.collect()).collect()
+}
+
+fn descriptions(metrics: &[Box<dyn Collector>]) -> Vec<&Desc> {
+    metrics.iter().flat_map(|metric| metric.desc()).collect()
+}

@@ -1,0 +1,117 @@
+//! How full pools are, read from the view when somebody asks: no work on the hot path.
+
+use std::sync::Arc;
+
+use kernel::Occupancy;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{GaugeVec, IntGauge, IntGaugeVec, Opts};
+use view::View;
+
+use super::{descriptions, families};
+
+/// OLT-BNGs named in labels; the rest are counted together as `other`.
+const NODE_LABELS: usize = 1_000;
+
+/// `nexus_pool_*`, `nexus_node_subscribers` and `nexus_clset_entries_total`.
+#[derive(Debug)]
+pub struct PoolGauges {
+    view: Arc<View>,
+    described: Vec<Desc>,
+}
+
+struct Gauges {
+    total: GaugeVec,
+    allocated: GaugeVec,
+    available: GaugeVec,
+    utilization: GaugeVec,
+    subscribers: IntGaugeVec,
+    entries: IntGauge,
+}
+
+impl Gauges {
+    fn new() -> prometheus::Result<Self> {
+        let of_pool = |name: &str, help: &str| GaugeVec::new(Opts::new(name, help), &["pool_id", "type"]);
+        Ok(Self {
+            total: of_pool("nexus_pool_total", "grains in the pool, over all realms in use")?,
+            allocated: of_pool("nexus_pool_allocated", "grains held")?,
+            available: of_pool("nexus_pool_available", "grains free")?,
+            utilization: of_pool("nexus_pool_utilization_ratio", "held over what can be handed out, 0 to 1")?,
+            subscribers: IntGaugeVec::new(
+                Opts::new("nexus_node_subscribers", "live allocations by OLT-BNG; beyond 1,000 of them `other`"),
+                &["olt_id"],
+            )?,
+            entries: IntGauge::new("nexus_clset_entries_total", "live allocations")?,
+        })
+    }
+
+    fn collectors(self) -> Vec<Box<dyn Collector>> {
+        let Self { total, allocated, available, utilization, subscribers, entries } = self;
+        vec![
+            Box::new(total),
+            Box::new(allocated),
+            Box::new(available),
+            Box::new(utilization),
+            Box::new(subscribers),
+            Box::new(entries),
+        ]
+    }
+}
+
+impl PoolGauges {
+    /// Over this view.
+    pub fn new(view: Arc<View>) -> prometheus::Result<Self> {
+        let described = descriptions(&Gauges::new()?.collectors()).into_iter().cloned().collect();
+        Ok(Self { view, described })
+    }
+
+    fn read(&self, gauges: &Gauges) {
+        let mut entries = 0;
+        for pool in self.view.pools(None) {
+            let labels = [pool.draft.id.as_str(), pool.draft.type_id.as_str()];
+            let sum = sum(self.view.occupancy(pool.uid).into_iter().map(|(_, occupancy)| occupancy));
+            entries += sum.allocations;
+            gauges.total.with_label_values(&labels).set(float(sum.total));
+            gauges.allocated.with_label_values(&labels).set(float(sum.held));
+            gauges.available.with_label_values(&labels).set(float(sum.free));
+            let usable = sum.total - sum.excluded;
+            let ratio = if usable == 0 { 0.0 } else { float(sum.held) / float(usable) };
+            gauges.utilization.with_label_values(&labels).set(ratio);
+        }
+        gauges.entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        for (at, (node, count)) in self.view.nodes().into_iter().enumerate() {
+            let label = if at < NODE_LABELS { node.as_str() } else { "other" };
+            gauges.subscribers.with_label_values(&[label]).add(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+impl Collector for PoolGauges {
+    fn desc(&self) -> Vec<&Desc> {
+        self.described.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let gauges = Gauges::new().expect("the same names and labels were accepted at start");
+        self.read(&gauges);
+        families(gauges.collectors())
+    }
+}
+
+fn sum(each: impl Iterator<Item = Occupancy>) -> Occupancy {
+    each.fold(Occupancy::default(), |sum, one| Occupancy {
+        allocations: sum.allocations + one.allocations,
+        total: sum.total + one.total,
+        held: sum.held + one.held,
+        free: sum.free + one.free,
+        resting: sum.resting + one.resting,
+        reserved: sum.reserved + one.reserved,
+        excluded: sum.excluded + one.excluded,
+    })
+}
+
+/// A gauge is a float by its format; beyond 2^53 it is an approximation, and the API has the exact figure.
+#[allow(clippy::cast_precision_loss, reason = "gauges are floats")]
+fn float(count: u128) -> f64 {
+    count as f64
+}
