@@ -11,28 +11,27 @@ mod flusher;
 mod group;
 mod recovery;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use api::engine::{EngineError, Inbox, Job, Waker};
 use api::ports::ResourceTypes;
-use kernel::{Command, Effects, Input, Kernel, KernelSettings, PoolUid, RequestId};
-use store::Store;
+use kernel::{Command, Effects, Input, Kernel, KernelSettings, RequestId};
+use store::{Reader, Store, StoreError};
 use view::View;
 
 use crate::clock;
 use crate::vitals::Vitals;
 use flusher::Flusher;
 use group::{Group, Waiter, refuse};
-pub use recovery::recover;
+pub use recovery::{Damaged, empty_view, recover};
 
 /// Commands stepped before the flusher and the alarm are looked at again.
 const TURN: usize = 256;
 
-/// Operations in one group; a fuller one waits for the flusher.
+/// Operations in one group, unless a single job has more; a fuller one waits for the flusher.
 const GROUP: usize = 4_096;
 
 /// How often free disk is looked at, and the longest an idle thread sleeps.
@@ -41,14 +40,14 @@ const PULSE: Duration = Duration::from_secs(1);
 /// What the driver is made of.
 #[derive(Debug)]
 pub struct Parts {
-    pub store: Arc<Store>,
+    pub store: Arc<Mutex<Store>>,
+    pub reader: Reader,
     pub view: Arc<View>,
     pub types: Arc<dyn ResourceTypes>,
     pub vitals: Arc<Vitals>,
     pub settings: KernelSettings,
     pub min_free_bytes: u64,
-    /// Pools whose records are damaged on disk: nothing is handed out from them.
-    pub damaged: BTreeMap<PoolUid, String>,
+    pub damaged: Damaged,
 }
 
 /// The kernel's and the flusher's thread.
@@ -73,7 +72,7 @@ impl Driver {
 }
 
 /// What the flusher says of a group.
-type Flushed = Result<(), store::StoreError>;
+type Flushed = Result<(), StoreError>;
 
 struct Loop {
     parts: Parts,
@@ -166,6 +165,10 @@ impl Loop {
     }
 
     fn accept(&mut self, job: Job) {
+        if self.effects.writes_len() + job.commands.len() > GROUP && !self.effects.is_empty() {
+            self.await_flushed();
+            self.hand_over();
+        }
         let now = clock::tick();
         let first = RequestId(self.next_request);
         let mut waiter = Waiter::new(first, job.commands.len(), job.answer);
@@ -178,10 +181,6 @@ impl Loop {
             }
         }
         self.waiters.extend(waiter.unless_done());
-        if self.effects.writes_len() >= GROUP {
-            self.await_flushed();
-            self.hand_over();
-        }
     }
 
     /// What the disk does not allow now, before the kernel sees it.
@@ -204,7 +203,7 @@ impl Loop {
             let min_bytes = self.parts.min_free_bytes;
             return Some(EngineError::StorageFull { free_bytes: self.free_bytes, min_bytes });
         }
-        pool.and_then(|pool| self.parts.damaged.get(&pool)).map(|why| EngineError::Damaged(why.clone()))
+        self.parts.damaged.why(pool?).map(|why| EngineError::Damaged(why.to_owned()))
     }
 
     fn alarm(&mut self) {
@@ -223,10 +222,10 @@ impl Loop {
             return;
         }
         self.pulse_due_ms = now_ms + u64::try_from(PULSE.as_millis()).unwrap_or(u64::MAX);
-        match self.parts.store.free_bytes() {
-            Ok(free_bytes) => {
-                self.free_bytes = free_bytes;
-                self.parts.vitals.disk(free_bytes, self.parts.min_free_bytes);
+        match self.parts.reader.usage() {
+            Ok(usage) => {
+                self.free_bytes = usage.free_bytes;
+                self.parts.vitals.disk(usage.free_bytes, self.parts.min_free_bytes);
             }
             Err(error) => tracing::warn!(error = %error, "free disk space is unknown"),
         }

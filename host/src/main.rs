@@ -1,2 +1,34 @@
-//! To be written.
-fn main() {}
+//! `nexus`: the daemon (`serve`) and the operator's command.
+//!
+//! `config` reads what was set, `serve` joins the parts and drains them, `driver` is the kernel's thread, `plugins` and
+//! `past` lend plugin-host and store to the API. Commands that talk to a running daemon are the `cli` crate; those that
+//! work on files are `offline`.
+
+mod clock;
+mod commands;
+mod config;
+mod driver;
+mod offline;
+mod past;
+mod plugins;
+mod serve;
+mod shutdown;
+mod telemetry;
+mod vitals;
+
+use std::process::ExitCode;
+
+/// What is on the disk is unknown or cannot be read: the supervisor should start the daemon again, which reads it anew.
+const EXIT_STORAGE: i32 = 74;
+
+fn main() -> ExitCode {
+    let tree = commands::tree();
+    let matches = tree.clone().get_matches();
+    match matches.subcommand() {
+        Some(("serve", matches)) => serve::command(matches),
+        Some(("openapi", _)) => offline::openapi(),
+        Some(("store", matches)) => offline::store(matches),
+        Some(("plugin", below)) if matches!(below.subcommand_name(), Some("check" | "pack")) => offline::plugin(below),
+        _ => cli::main(&tree, &matches),
+    }
+}

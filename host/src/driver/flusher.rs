@@ -1,22 +1,23 @@
 //! Makes groups durable, shows them, answers: in this order.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use api::engine::{EngineError, Waker};
 use api::ports::ResourceTypes;
 use kernel::{Allocation, Effects, Notice, PoolUid, RequestId, Span};
-use store::Store;
+use store::{Store, StoreError};
 use view::View;
 
 use super::group::{Group, Waiter, refuse};
+use super::recovery::owned;
 use super::{Flushed, Parts};
 use crate::vitals::Vitals;
 
 pub(super) struct Flusher {
-    store: Arc<Store>,
+    store: Arc<Mutex<Store>>,
     view: Arc<View>,
     types: Arc<dyn ResourceTypes>,
     vitals: Arc<Vitals>,
@@ -57,15 +58,13 @@ impl Flusher {
         let writes = effects.writes_len();
         let began = Instant::now();
         let durable = effects.persist(|ops| {
-            if !ops.is_empty() {
-                self.store.append(&ops)?;
-            }
+            owned(&self.store).append(&ops)?;
             Ok(ops)
         });
         let durable = match durable {
             Ok(durable) => durable,
             Err(error) => {
-                let error: store::StoreError = error;
+                let error: StoreError = error;
                 refuse(std::mem::take(&mut self.open).into_values(), &EngineError::Storage(error.to_string()));
                 return Err(error);
             }

@@ -71,16 +71,31 @@ pub enum Command {
     /// Identical again is `PoolExists` as success; different is an error.
     CreatePool(Box<PoolDraft>),
     /// `expected`: refuse if the pool is at another revision. `dry_run`: answer, change nothing.
-    UpdatePool { pool: PoolUid, expected: Option<Revision>, draft: Box<PoolDraft>, dry_run: bool },
+    UpdatePool {
+        pool: PoolUid,
+        expected: Option<Revision>,
+        draft: Box<PoolDraft>,
+        dry_run: bool,
+    },
     /// Refused while in use unless `force`; then every allocation is released, each as its own fact, in slices.
-    DeletePool { pool: PoolUid, force: bool },
+    DeletePool {
+        pool: PoolUid,
+        force: bool,
+    },
     Allocate(Box<AllocateRequest>),
     /// Where the request would go, or why it would fail. Changes nothing.
     Explain(Box<AllocateRequest>),
-    Renew { target: AllocationTarget, ttl: Ttl },
+    Renew {
+        target: AllocationTarget,
+        ttl: Ttl,
+    },
     Release(AllocationTarget),
     Reserve(Box<ReserveRequest>),
-    Unreserve { pool: PoolUid, realm_value: Option<CompactString>, span: Span },
+    Unreserve {
+        pool: PoolUid,
+        realm_value: Option<CompactString>,
+        span: Span,
+    },
 }
 
 /// Where an allocation would go.
@@ -127,13 +142,25 @@ pub enum Reply {
     PoolExists(Arc<Pool>),
     PoolUpdated(Arc<Pool>),
     /// `dry_run`: what the update would do.
-    PoolWouldUpdate { pool: Arc<Pool>, added_grains: u128, removed_grains: u128 },
-    PoolDeleted { released: u64 },
-    Allocated { allocation: Arc<Allocation>, created: bool },
+    PoolWouldUpdate {
+        pool: Arc<Pool>,
+        added_grains: u128,
+        removed_grains: u128,
+    },
+    PoolDeleted {
+        released: u64,
+    },
+    Allocated {
+        allocation: Arc<Allocation>,
+        created: bool,
+    },
     Explained(Box<Explanation>),
     Renewed(Arc<Allocation>),
     Released(Arc<Allocation>),
-    Reserved { reservation: Arc<Reservation>, created: bool },
+    Reserved {
+        reservation: Arc<Reservation>,
+        created: bool,
+    },
     Unreserved(Arc<Reservation>),
 }
 
@@ -160,8 +187,11 @@ pub enum CommandError {
     #[error("pool {pool} cannot be cut into shards: {why}")]
     PoolGeometry { pool: PoolId, why: String },
     #[error("pool {pool} is exhausted")]
-    Exhausted { pool: PoolId, len: u128, occupancy: Occupancy },
+    Exhausted { pool: PoolId, len: u128, occupancy: Box<Occupancy> },
     /// `by` is told only within the tenant.
+    /// Its strategy is `exact`, and nothing was named, reserved or held before.
+    #[error("pool {pool} hands out only what is asked for by name")]
+    MustBeAsked { pool: PoolId },
     #[error("the resource is held by another subscriber")]
     Held { pool: PoolId, span: Span, by: Option<SubscriberId> },
     #[error("the resource is reserved for another subscriber")]
@@ -177,7 +207,7 @@ pub enum CommandError {
     #[error("the span is excluded from pool {pool}")]
     Excluded { pool: PoolId, span: Span },
     #[error("length {len} is not allowed in pool {pool}")]
-    LengthRefused { pool: PoolId, len: u128, sizing: Sizing },
+    LengthRefused { pool: PoolId, len: u128, sizing: Box<Sizing> },
     #[error("the span is not aligned in pool {pool}")]
     Misaligned { pool: PoolId, span: Span },
     #[error("pool {pool} needs the attributes its realm is made by")]
@@ -205,3 +235,14 @@ impl PartialEq for Held {
 }
 
 impl Eq for Held {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_cheap_to_move() {
+        assert!(size_of::<CommandError>() < 128, "{}", size_of::<CommandError>());
+        assert!(size_of::<Result<Reply, CommandError>>() < 128, "{}", size_of::<Result<Reply, CommandError>>());
+    }
+}

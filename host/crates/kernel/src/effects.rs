@@ -1,7 +1,10 @@
 //! What steps ask of the world, gathered for a whole commit group. Replies can be reached only through `persist`.
 
+use std::sync::Arc;
+
+use crate::allocation::Allocation;
 use crate::command::{CommandError, Reply, RequestId};
-use crate::fact::Op;
+use crate::fact::{Fact, Op};
 use crate::id::{PoolUid, RealmUid};
 use crate::pool::Occupancy;
 
@@ -50,14 +53,32 @@ impl Effects {
     }
 
     /// The allocations that are written or answered in this group, to be named before it is written.
-    pub fn allocations(&self) -> impl Iterator<Item = &std::sync::Arc<crate::Allocation>> {
+    pub fn allocations(&self) -> impl Iterator<Item = &Arc<Allocation>> {
         let written = self.writes.iter().filter_map(|op| match &op.fact {
-            crate::Fact::Held(allocation) => Some(allocation),
-            _ => None,
+            Fact::Held(allocation) => Some(allocation),
+            Fact::Pool(_)
+            | Fact::PoolDeleted(_)
+            | Fact::Realm(_)
+            | Fact::Resting(_)
+            | Fact::Free(_)
+            | Fact::Reserved(_)
+            | Fact::Unreserved(_)
+            | Fact::Clock => None,
         });
         let answered = self.replies.iter().filter_map(|(_, answer)| match answer {
             Ok(Reply::Allocated { allocation, .. } | Reply::Renewed(allocation)) => Some(allocation),
-            _ => None,
+            Ok(
+                Reply::PoolCreated(_)
+                | Reply::PoolExists(_)
+                | Reply::PoolUpdated(_)
+                | Reply::PoolWouldUpdate { .. }
+                | Reply::PoolDeleted { .. }
+                | Reply::Explained(_)
+                | Reply::Released(_)
+                | Reply::Reserved { .. }
+                | Reply::Unreserved(_),
+            )
+            | Err(_) => None,
         });
         written.chain(answered)
     }

@@ -34,7 +34,8 @@ pub enum Fact {
     Realm(Arc<RealmRecord>),
     Held(Arc<Allocation>),
     Resting(Arc<Resting>),
-    /// Neither held nor resting any more: written when a span is handed out again in another length.
+    /// Neither held nor resting any more, before its rest was over: written when a span is handed out again in another
+    /// length, reserved, or given up by its pool. A rest that is over needs no word.
     Free(SpanKey),
     Reserved(Arc<Reservation>),
     Unreserved(SpanKey),

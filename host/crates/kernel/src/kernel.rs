@@ -1,16 +1,43 @@
-//! The one entry: inputs in, effects out.
+//! The one entry: inputs in, effects out. What each command means is in the modules below; this one joins the parts.
 
-use crate::command::{Command, RequestId};
-use crate::effects::Effects;
-use crate::fact::Op;
-use crate::id::Tick;
-use crate::pool::Occupancy;
-use crate::{PoolUid, RealmUid};
+mod alarm;
+mod allocate;
+mod explain;
+mod lease;
+mod pools;
+mod recovery;
+mod reserve;
+mod seek;
+mod update;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use hashbrown::HashTable;
+
+use crate::clock::{Clock, Sight};
+use crate::command::{AllocateRequest, Command, CommandError, RequestId};
+use crate::effects::{Effects, Notice};
+use crate::fact::{Fact, Op, RealmRecord};
+use crate::hash::{self, Draws};
+use crate::holders::Holders;
+use crate::id::{Epoch, NodeId, PoolUid, RealmName, RealmUid, Seq, ShardId, TenantId, Tick};
+use crate::leases::Agenda;
+use crate::pool::{Occupancy, Pool};
+use crate::rules::Rules;
+use crate::space::Layout;
+use crate::stock::Stock;
+
+pub use recovery::{Recovery, RecoveryFault};
 
 /// What the kernel is told.
 #[derive(Debug)]
 pub enum Input {
-    Request { id: RequestId, command: Command },
+    Request {
+        id: RequestId,
+        command: Command,
+    },
     /// The time of [`Kernel::next_alarm`] has come (early ones do no harm).
     Alarm,
 }
@@ -18,7 +45,7 @@ pub enum Input {
 /// What an operator may set of the kernel itself.
 #[derive(Clone, Copy, Debug)]
 pub struct KernelSettings {
-    /// Where the kernel's own generator starts (strategy `random`).
+    /// Where the kernel's own generator starts (strategy `random`), and what its tables are keyed with.
     pub seed: u64,
     /// How long a lease that ended while the daemon was down may still be renewed, milliseconds.
     pub restart_grace_ms: u64,
@@ -26,41 +53,251 @@ pub struct KernelSettings {
     pub clock_tolerance_ms: u64,
 }
 
-/// Facts on their way back into memory, in the order of their log.
+/// Pools, shards, free space, allocations, leases.
 #[derive(Debug)]
-pub struct Recovery {}
+pub struct Kernel {
+    log: Log,
+    rules: Rules,
+    pools: BTreeMap<PoolUid, PoolState>,
+    next_pool: PoolUid,
+    realms: Realms,
+    stocks: BTreeMap<(PoolUid, RealmUid), Stock>,
+    holders: Holders,
+    nodes: Nodes,
+    lease_agenda: Agenda,
+    rest_agenda: Agenda,
+    leases: usize,
+    draws: Draws,
+    /// Allocations that found nothing free while leases that have ended wait for their turn. Bounded by the driver's queue:
+    /// each is a request that waits for its answer.
+    parked: VecDeque<(RequestId, Box<AllocateRequest>)>,
+    /// Pools being deleted by force, first come first.
+    deletions: VecDeque<pools::Deletion>,
+    /// Every (pool, realm) changed since the last seal, with repetitions.
+    touched: Vec<(PoolUid, RealmUid)>,
+    faults: Vec<RecoveryFault>,
+}
 
-impl Recovery {
-    pub fn new(_settings: KernelSettings) -> Self {
-        Self {}
+/// A pool and what was worked out from it.
+#[derive(Debug)]
+struct PoolState {
+    pool: Arc<Pool>,
+    layout: Arc<Layout>,
+    /// By shard id.
+    epochs: Vec<Epoch>,
+    /// The realm of a pool that has only one.
+    base: Option<RealmUid>,
+    /// The realms of a pool with `realm_by` that were used, by the attributes' values.
+    by_value: BTreeMap<CompactString, RealmUid>,
+    closing: bool,
+}
+
+impl PoolState {
+    fn new(pool: Arc<Pool>, layout: Arc<Layout>, base: Option<RealmUid>) -> Self {
+        let mut state = Self { pool, layout, epochs: Vec::new(), base, by_value: BTreeMap::new(), closing: false };
+        state.number_epochs();
+        state
     }
-    /// One operation of a checkpoint or the log. Repeats and older operations of a key are ignored.
-    pub fn apply(&mut self, _op: &Op) {}
-    /// The kernel as it was, at this time.
-    pub fn finish(self, _now: Tick) -> Kernel {
-        Kernel {}
+
+    fn number_epochs(&mut self) {
+        let mut epochs = vec![Epoch(0); self.pool.shards.len()];
+        for shard in &self.pool.shards {
+            if let Some(epoch) = usize::try_from(shard.id.0).ok().and_then(|at| epochs.get_mut(at)) {
+                *epoch = shard.epoch;
+            }
+        }
+        self.epochs = epochs;
+    }
+
+    fn epoch(&self, shard: ShardId) -> Epoch {
+        let epoch = usize::try_from(shard.0).ok().and_then(|at| self.epochs.get(at));
+        *epoch.expect("shards are numbered from 0 without gaps")
     }
 }
 
-/// Pools, shards, free space, allocations, leases.
+/// This host's log as far as the kernel knows it: what comes next, and when.
 #[derive(Debug)]
-pub struct Kernel {}
+struct Log {
+    next: Seq,
+    clock: Clock,
+}
+
+impl Log {
+    /// Adds an operation to the group and gives its number.
+    fn write(&mut self, effects: &mut Effects, fact: impl FnOnce(Seq) -> Fact) -> Seq {
+        let seq = self.next;
+        self.next = Seq(seq.0 + 1);
+        effects.writes.push(Op { seq, stamp_ms: self.clock.stamp(), fact: fact(seq) });
+        seq
+    }
+}
+
+/// Which realm each number is.
+#[derive(Debug, Default)]
+struct Realms {
+    by_name: BTreeMap<(Option<TenantId>, RealmName), RealmUid>,
+    next: RealmUid,
+}
+
+impl Realms {
+    fn find(&self, tenant: Option<&TenantId>, name: &RealmName) -> Option<RealmUid> {
+        self.by_name.get(&(tenant.cloned(), name.clone())).copied()
+    }
+
+    /// The realm's number; if it is new, it is written.
+    fn enter(&mut self, tenant: Option<&TenantId>, name: RealmName, log: &mut Log, effects: &mut Effects) -> RealmUid {
+        if let Some(uid) = self.find(tenant, &name) {
+            return uid;
+        }
+        let uid = self.next;
+        let tenant = tenant.cloned();
+        log.write(effects, |seq| {
+            Fact::Realm(Arc::new(RealmRecord { uid, tenant: tenant.clone(), name: name.clone(), seq }))
+        });
+        self.remember(uid, tenant, name);
+        uid
+    }
+
+    fn remember(&mut self, uid: RealmUid, tenant: Option<TenantId>, name: RealmName) {
+        self.next = self.next.max(RealmUid(uid.0.saturating_add(1)));
+        self.by_name.insert((tenant, name), uid);
+    }
+}
+
+/// Node ids, each kept once.
+#[derive(Debug, Default)]
+struct Nodes {
+    known: HashTable<Arc<NodeId>>,
+    /// At this many the unused are dropped, so that clients who make up a node for each request cost nothing lasting.
+    sweep_at: usize,
+}
+
+impl Nodes {
+    const FEW: usize = 4_096;
+
+    fn intern(&mut self, node: &NodeId) -> Arc<NodeId> {
+        if let Some(known) = self.known.find(Self::hash(node), |known| **known == *node) {
+            return Arc::clone(known);
+        }
+        let node = Arc::new(node.clone());
+        self.adopt(&node);
+        node
+    }
+
+    /// Knows a node that was interned elsewhere.
+    fn adopt(&mut self, node: &Arc<NodeId>) {
+        let hash = Self::hash(node);
+        if self.known.find(hash, |known| known == node).is_some() {
+            return;
+        }
+        if self.known.len() >= self.sweep_at {
+            self.known.retain(|node| Arc::strong_count(node) > 1);
+            self.sweep_at = (self.known.len() * 2).max(Self::FEW);
+        }
+        self.known.insert_unique(hash, Arc::clone(node), |known| Self::hash(known));
+    }
+
+    fn hash(node: &NodeId) -> u64 {
+        hash::bytes(0, node.as_str().as_bytes())
+    }
+}
 
 impl Kernel {
-    /// Takes one input. Adds to the group's effects.
-    pub fn step(&mut self, _now: Tick, _input: Input, _effects: &mut Effects) {}
+    /// Takes one input. Adds to the group's effects. The answer to a request may come in a later group: forced deletion of
+    /// a pool and an allocation that waits for ended leases are done in slices.
+    pub fn step(&mut self, now: Tick, input: Input, effects: &mut Effects) {
+        self.look_at_clocks(now, effects);
+        match input {
+            Input::Request { id, command } => self.request(id, command, effects),
+            Input::Alarm => self.alarm(effects),
+        }
+    }
+
+    fn request(&mut self, id: RequestId, command: Command, effects: &mut Effects) {
+        let answer = match command {
+            Command::Allocate(request) => return self.allocate(id, request, effects),
+            Command::DeletePool { pool, force } => match self.delete_pool(id, pool, force, effects) {
+                Ok(None) => return,
+                Ok(Some(reply)) => Ok(reply),
+                Err(error) => Err(error),
+            },
+            Command::CreatePool(draft) => self.create_pool(*draft, effects),
+            Command::UpdatePool { pool, expected, draft, dry_run: true } => self.try_update(pool, expected, *draft),
+            Command::UpdatePool { pool, expected, draft, dry_run: false } => {
+                self.update_pool(pool, expected, *draft, effects)
+            }
+            Command::Explain(request) => self.explain(&request),
+            Command::Renew { target, ttl } => self.renew(&target, ttl, effects),
+            Command::Release(target) => self.release(&target, effects),
+            Command::Reserve(request) => self.reserve(*request, effects),
+            Command::Unreserve { pool, realm_value, span } => {
+                self.unreserve(pool, realm_value.as_deref(), span, effects)
+            }
+        };
+        effects.replies.push((id, answer));
+    }
+
+    fn look_at_clocks(&mut self, now: Tick, effects: &mut Effects) {
+        match self.log.clock.observe(now, self.log.next) {
+            Sight::Unchanged => {}
+            Sight::Changed(notice) => effects.notices.push(notice),
+            Sight::Anchored => {
+                effects.notices.push(Notice::ClockTrusted);
+                let stocks: Vec<_> = self.stocks.keys().copied().collect();
+                for of in stocks {
+                    if let Some(stock) = self.stocks.get_mut(&of) {
+                        stock.requeue(&self.log.clock);
+                    }
+                    self.reschedule(of);
+                }
+            }
+        }
+    }
+
     /// Ends a commit group: adds how full every (pool, realm) is that the group touched.
-    pub fn seal(&mut self, _effects: &mut Effects) {}
-    /// When [`Input::Alarm`] is wanted, in boot milliseconds; `Some(now)` or earlier: at once, there is a backlog.
-    pub fn next_alarm(&self) -> Option<u64> {
-        None
+    pub fn seal(&mut self, effects: &mut Effects) {
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        for of in self.touched.drain(..) {
+            if let Some(stock) = self.stocks.get(&of) {
+                effects.occupancy.push((of, stock.occupancy()));
+            }
+        }
     }
-    /// What must be added to boot time to get the wall clock the kernel keeps, and whether leases expire at all now.
+
+    /// What must be added to boot time to get the wall clock the kernel keeps, and whether a lease is over exactly when its
+    /// record says so (not while the clocks disagree, nor while leases that ended before a restart are given longer).
     pub fn lease_clock(&self) -> (i64, bool) {
-        (0, true)
+        (self.log.clock.offset_ms(), self.log.clock.exact() && self.rules.keep(crate::rules::Rule::TrustedClock))
     }
+
     /// How full each (pool, realm) is, for the read view at start.
     pub fn occupancy(&self) -> Vec<((PoolUid, RealmUid), Occupancy)> {
-        Vec::new()
+        self.stocks.iter().map(|(of, stock)| (*of, stock.occupancy())).collect()
+    }
+
+    /// Number of live allocations.
+    pub fn allocations(&self) -> usize {
+        self.holders.len()
+    }
+
+    /// What the log said that cannot be.
+    pub fn faults(&self) -> &[RecoveryFault] {
+        &self.faults
+    }
+
+    fn touch(&mut self, of: (PoolUid, RealmUid)) {
+        if self.touched.last() != Some(&of) {
+            self.touched.push(of);
+        }
+    }
+
+    /// A pool that is not being deleted.
+    fn open_pool(&self, uid: PoolUid) -> Result<&PoolState, CommandError> {
+        let state = self.pools.get(&uid).ok_or(CommandError::PoolUnknown { pool: uid })?;
+        if state.closing {
+            return Err(CommandError::PoolClosing { pool: state.pool.draft.id.clone() });
+        }
+        Ok(state)
     }
 }

@@ -7,18 +7,28 @@
 //! What it promises is in `PROTOCOL.md`; the invariants are checked after every step by the simulator (feature `sim`).
 
 mod allocation;
+mod clock;
 mod command;
 mod effects;
 mod fact;
+mod hash;
+mod holders;
 mod id;
 mod kernel;
+mod leases;
+mod overlap;
 mod plan;
 mod pool;
+mod reservations;
+mod rest;
+mod rules;
+#[cfg(feature = "sim")]
+pub mod sim;
+mod space;
 mod span;
+mod stock;
 
-pub use allocation::{
-    Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Reservation, Resting,
-};
+pub use allocation::{Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Reservation, Resting};
 pub use command::{
     AllocateRequest, AllocationTarget, Choice, Command, CommandError, ExplainedOutcome, Explanation, Held, Reply,
     RequestId, ReserveRequest, Ttl,
@@ -29,7 +39,11 @@ pub use id::{
     Epoch, Fence, InvalidId, Key, NodeId, PoolId, PoolUid, RealmName, RealmUid, Revision, Seq, ShardId, SubscriberId,
     TenantId, Tick, TypeId,
 };
-pub use kernel::{Input, Kernel, KernelSettings, Recovery};
+pub use kernel::{Input, Kernel, KernelSettings, Recovery, RecoveryFault};
 pub use plan::{Plan, Strategy, UnknownStrategy};
 pub use pool::{Alignment, Geometry, LeaseTerms, Occupancy, Pool, PoolDraft, PoolTerms, RealmRef, Shard, Sizing};
+#[cfg(feature = "sim")]
+pub use rules::Rule;
+#[cfg(feature = "sim")]
+pub use space::SpaceProbe;
 pub use span::{Series, Span};

@@ -84,3 +84,19 @@ impl Plan {
         Self { len: span.len(), at: Some(span), within: Vec::new(), strategy: None }
     }
 }
+
+/// True if every position of the span is in one of these, or there are none.
+pub(crate) fn inside(within: &[Span], span: Span) -> bool {
+    if within.is_empty() {
+        return true;
+    }
+    let mut at = span.start();
+    while at < span.end() {
+        let reach = within.iter().filter(|part| part.start() <= at && at < part.end()).map(|part| part.end()).max();
+        match reach {
+            Some(end) => at = end,
+            None => return false,
+        }
+    }
+    true
+}

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kernel::Allocation;
+use kernel::{Allocation, Span};
 
 /// Most entries of a chunk: an insert moves at most a kilobyte.
 const CHUNK: usize = 128;
@@ -54,10 +54,14 @@ impl Places {
         }
     }
 
-    /// Takes out the one that begins here.
-    pub(crate) fn remove(&mut self, start: u128) -> Option<Arc<Allocation>> {
+    /// Takes out the one with exactly this span. Another one that begins at the same position stays.
+    pub(crate) fn remove(&mut self, span: Span) -> Option<Arc<Allocation>> {
+        let start = span.start();
         let (&first, chunk) = self.chunks.range_mut(..=start).next_back()?;
         let at = chunk.binary_search_by_key(&start, |held| held.span.start()).ok()?;
+        if chunk.get(at).is_some_and(|held| held.span != span) {
+            return None;
+        }
         let removed = chunk.remove(at);
         if at == 0 || chunk.is_empty() {
             let chunk = self.chunks.remove(&first).expect("the key was just found");

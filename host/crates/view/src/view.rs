@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use kernel::{
     Allocation, Fact, Key, NodeId, Occupancy, Op, Pool, PoolId, PoolUid, RealmName, RealmRecord, RealmUid, Reservation,
-    Seq, SpanKey, SubscriberId, TenantId,
+    Seq, Span, SpanKey, SubscriberId, TenantId,
 };
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -125,8 +125,8 @@ impl View {
     fn apply_fact(&self, op: &Op) -> Option<Arc<Pool>> {
         match &op.fact {
             Fact::Held(allocation) => self.hold(allocation),
-            Fact::Resting(resting) => self.end((resting.pool, resting.realm), resting.span.start()),
-            Fact::Free(key) => self.end((key.pool, key.realm), key.span.start()),
+            Fact::Resting(resting) => self.end((resting.pool, resting.realm), resting.span),
+            Fact::Free(key) => self.end((key.pool, key.realm), key.span),
             Fact::Pool(pool) => self.pools.write().put(pool),
             Fact::PoolDeleted(uid) => {
                 self.places.write().retain(|(pool, _), _| pool != uid);
@@ -158,9 +158,9 @@ impl View {
         self.count_node(allocation.node.as_ref(), true);
     }
 
-    fn end(&self, of: (PoolUid, RealmUid), start: u128) {
+    fn end(&self, of: (PoolUid, RealmUid), span: Span) {
         let Some(places) = self.places_of(of) else { return };
-        let removed = places.write().remove(start);
+        let removed = places.write().remove(span);
         if let Some(former) = removed {
             self.subscribers.remove(&former);
             self.count_node(former.node.as_ref(), false);
@@ -182,7 +182,7 @@ impl View {
 
     /// True until the lease ends; from then on no look-up shows it, even if the kernel has not come round to it yet.
     fn live(&self, allocation: &Allocation, now_ms: u64) -> bool {
-        match allocation.expires_ms {
+        match allocation.expires_ms() {
             Some(end) => end.get() > now_ms || !self.expiring.load(Ordering::Acquire),
             None => true,
         }
@@ -367,5 +367,5 @@ fn matches(filter: &AllocationFilter, held: &Allocation) -> bool {
     filter.pool.is_none_or(|pool| pool == held.pool)
         && filter.realm.is_none_or(|realm| realm == held.realm)
         && filter.node.as_ref().is_none_or(|node| held.node.as_deref() == Some(node))
-        && filter.expires_before_ms.is_none_or(|end| held.expires_ms.is_some_and(|at| at.get() < end))
+        && filter.expires_before_ms.is_none_or(|end| held.expires_ms().is_some_and(|at| at.get() < end))
 }

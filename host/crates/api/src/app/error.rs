@@ -97,7 +97,7 @@ pub enum AppError {
     TenantForbidden { asked: String, fixed: String },
     /// The kernel refused. `resource` is the span's text, if the error is about one.
     #[error("{}", super::refusal::sentence(error, resource.as_deref()))]
-    Refused { error: CommandError, resource: Option<CompactString> },
+    Refused { error: Box<CommandError>, resource: Option<CompactString> },
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error("history cannot be read: {why}")]

@@ -1,7 +1,9 @@
 //! What is asked of the application layer, already read from whatever a face speaks.
 
-use compact_str::CompactString;
+use compact_str::{CompactString, format_compact};
 use kernel::{Key, LeaseTerms, NodeId, PoolId, RealmName, Revision, Seq, Strategy, SubscriberId, Ttl, TypeId};
+
+use super::error::{AppError, read_id};
 
 /// Name and value pairs, in the order they came.
 pub type Pairs = Vec<(CompactString, CompactString)>;
@@ -46,6 +48,21 @@ impl AllocateInput {
     }
 }
 
+/// The allocation's key: as it was named, or made of the client's DUID and IAID, which tell one household's prefixes
+/// apart. Empty texts are absent.
+pub fn key_of(key: &str, duid: &str, iaid: Option<u32>) -> Result<Option<Key>, AppError> {
+    let made = match (duid, iaid) {
+        ("", None) => return if key.is_empty() { Ok(None) } else { read_id("key", key).map(Some) },
+        (duid, None) => format_compact!("duid:{duid}"),
+        ("", Some(iaid)) => format_compact!("iaid:{iaid}"),
+        (duid, Some(iaid)) => format_compact!("duid:{duid}/iaid:{iaid}"),
+    };
+    if !key.is_empty() {
+        return Err(AppError::invalid("key", key, "must be left out when duid or iaid are given: they are the key"));
+    }
+    read_id("duid", &made).map(Some)
+}
+
 /// Which of a subscriber's allocations: all when empty.
 #[derive(Clone, Debug, Default)]
 pub struct Select {
@@ -84,6 +101,8 @@ pub struct PoolInput {
     pub extra: CompactString,
     /// What the body says beside `spec` of things that follow from it (`cidr`, `gateway`): must agree with the plugin.
     pub derived: Pairs,
+    /// True: the body had no `spec`, its fields that are not the host's stand for it.
+    pub older_form: bool,
     /// The revision the body was read at, if it says so: an update of another one is refused.
     pub revision: Option<Revision>,
 }
@@ -140,14 +159,17 @@ pub struct HolderQuery {
     pub realm: Option<RealmName>,
     /// Unix milliseconds; `None`: now.
     pub at_ms: Option<u64>,
+    /// Without `at_ms`: how many past holders to show too.
+    pub past: usize,
 }
 
-/// A resource to be kept for a subscriber, or kept no longer (then `subscriber` and `note` do not matter).
+/// The resource a reservation is about.
 #[derive(Clone, Debug)]
 pub struct ReservationInput {
     pub pool: PoolId,
     pub resource: String,
     /// For the pool's `realm_by`.
+    pub node: Option<NodeId>,
     pub attributes: Pairs,
 }
 

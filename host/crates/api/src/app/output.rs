@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use kernel::{
-    Allocation, AllocationKind, ExplainedOutcome, NodeId, Occupancy, Pool, RealmName, Reservation, Resting, Revision,
-    Seq, SpanKey, Strategy,
+    Allocation, AllocationKind, ExplainedOutcome, NodeId, Occupancy, Pool, RealmName, Reservation, Resting, Seq,
+    SpanKey, Strategy,
 };
 
 use crate::ports::HistoryEntry;
@@ -53,13 +53,13 @@ impl Holding {
 
     /// Whole seconds of the lease as it was granted; `None` if there is none.
     pub fn ttl_seconds(&self) -> Option<u64> {
-        let end = self.allocation.expires_ms?.get();
+        let end = self.allocation.expires_ms()?.get();
         Some(end.saturating_sub(self.allocation.renewed_ms).div_ceil(1000))
     }
 
     /// `session`, `sticky` or `permanent`.
     pub fn alloc_type(&self) -> &'static str {
-        match self.allocation.kind {
+        match self.allocation.kind() {
             AllocationKind::Session => "session",
             AllocationKind::Sticky => "sticky",
             AllocationKind::Permanent => "permanent",
@@ -220,17 +220,25 @@ pub enum Change {
     Allocated(Holding),
     Renewed(Holding),
     /// Released, expired, or the pool was deleted: `resting.cause` says which.
-    Ended { resting: Arc<Resting>, pool: Arc<Pool>, resource: CompactString },
+    Ended {
+        resting: Arc<Resting>,
+        pool: Arc<Pool>,
+        resource: CompactString,
+    },
     PoolCreated(Arc<Pool>),
     PoolUpdated(Arc<Pool>),
     PoolDeleted(Arc<Pool>),
     Reserved(Reserved),
-    Unreserved { pool: Arc<Pool>, key: SpanKey, resource: CompactString },
+    Unreserved {
+        pool: Arc<Pool>,
+        key: SpanKey,
+        resource: CompactString,
+    },
 }
 
 impl Change {
     /// The word for it in both faces.
-    pub const fn word(&self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match self {
             Self::Allocated(_) => "allocated",
             Self::Renewed(_) => "renewed",
@@ -255,9 +263,4 @@ pub enum Watched {
     Events(Vec<WatchEvent>),
     /// Events after `after` are no longer kept: whatever happened until `resumed` was missed. The watch goes on from there.
     Gap { after: Seq, resumed: Seq },
-}
-
-/// The pool's revision as an HTTP entity tag and a gRPC field show it.
-pub fn revision_text(revision: Revision) -> String {
-    revision.0.to_string()
 }

@@ -1,0 +1,280 @@
+//! Pools: a body becomes a draft (its plugin reads the spec), the kernel decides.
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use kernel::{
+    Command, LeaseTerms, Occupancy, Pool, PoolDraft, PoolId, PoolTerms, RealmName, RealmRef, Reply, Revision, Span,
+    TenantId, TypeId,
+};
+
+use super::App;
+use super::allocate::unexpected;
+use super::caller::{Caller, Role};
+use super::document::unknown_fields;
+use super::error::{AppError, Fault};
+use super::fields::canonical_object;
+use super::input::{DeleteMode, PoolInput, PoolQuery, UpdateMode};
+use super::lookups::page_limit;
+use super::output::{Page, PoolCreated, PoolStats, PoolUpdated};
+use crate::ports::{OpenedSpec, TypeError};
+
+/// How long a released resource rests unless the pool says otherwise.
+const HOLD_DOWN_MS: u64 = 60_000;
+/// The same for ports: RFC 6888 REQ-8.
+const PORT_HOLD_DOWN_MS: u64 = 120_000;
+/// Runs of a pool that are asked for a summary; more would not be short.
+const MOST_RUNS: usize = 16;
+
+impl App {
+    /// Makes a pool; the same again is a success.
+    pub async fn create_pool(&self, caller: &Caller, input: PoolInput) -> Result<PoolCreated, AppError> {
+        caller.needs(Role::Operate)?;
+        let mut draft = self.draft(&caller.tenant, input).await?;
+        if let Some(there) = self.view.pool(&caller.tenant, &draft.id) {
+            adopt(&mut draft, &there);
+        }
+        let id = draft.id.clone();
+        match self.engine.submit(Command::CreatePool(Box::new(draft))).await? {
+            Ok(Reply::PoolCreated(pool)) => {
+                tracing::info!(pool = %pool.draft.id, tenant = %pool.draft.tenant, "pool made");
+                Ok(PoolCreated { pool, created: true })
+            }
+            Ok(Reply::PoolExists(pool)) => Ok(PoolCreated { pool, created: false }),
+            Ok(other) => Err(unexpected(&other)),
+            Err(kernel::CommandError::PoolUnknown { .. }) => Err(AppError::PoolUnknown { pool: id }),
+            Err(error) => Err(AppError::Refused { error: Box::new(error), resource: None }),
+        }
+    }
+
+    /// Replaces a pool's description. Its own revision, if the input has one, must be the current one.
+    pub async fn update_pool(
+        &self,
+        caller: &Caller,
+        input: PoolInput,
+        mode: UpdateMode,
+    ) -> Result<PoolUpdated, AppError> {
+        caller.needs(Role::Operate)?;
+        let there = self.pool_of(caller, &input.id)?;
+        let expected: Option<Revision> = input.revision;
+        let mut draft = self.draft(&caller.tenant, input).await?;
+        if draft.sharding_factor.is_none() {
+            draft.sharding_factor = there.draft.sharding_factor;
+        }
+        adopt(&mut draft, &there);
+        let dry_run = mode == UpdateMode::DryRun;
+        let command = Command::UpdatePool { pool: there.uid, expected, draft: Box::new(draft), dry_run };
+        match self.engine.submit(command).await? {
+            Ok(Reply::PoolUpdated(pool)) => {
+                tracing::info!(pool = %pool.draft.id, revision = pool.revision.0, "pool changed");
+                let (added_grains, removed_grains) = difference(&there, &pool);
+                Ok(PoolUpdated { pool, added_grains, removed_grains, applied: true })
+            }
+            Ok(Reply::PoolWouldUpdate { pool, added_grains, removed_grains }) => {
+                Ok(PoolUpdated { pool, added_grains, removed_grains, applied: false })
+            }
+            Ok(other) => Err(unexpected(&other)),
+            Err(error) => Err(self.refused(&there, error)),
+        }
+    }
+
+    /// Whether a pool could be made of this as far as its own words go: its plugin reads it. Changes nothing.
+    pub async fn check_pool(&self, caller: &Caller, input: PoolInput) -> Result<(), AppError> {
+        caller.needs(Role::Operate)?;
+        self.draft(&caller.tenant, input).await.map(|_| ())
+    }
+
+    /// Deletes a pool; says how many allocations were released.
+    pub async fn delete_pool(&self, caller: &Caller, id: &PoolId, mode: DeleteMode) -> Result<u64, AppError> {
+        caller.needs(Role::Operate)?;
+        let pool = self.pool_of(caller, id)?;
+        let command = Command::DeletePool { pool: pool.uid, force: mode == DeleteMode::Force };
+        match self.engine.submit(command).await? {
+            Ok(Reply::PoolDeleted { released }) => {
+                self.metrics.forget_pool(id);
+                tracing::info!(pool = %id, released, "pool deleted");
+                Ok(released)
+            }
+            Ok(other) => Err(unexpected(&other)),
+            Err(error) => Err(self.refused(&pool, error)),
+        }
+    }
+
+    /// A pool.
+    pub fn pool(&self, caller: &Caller, id: &PoolId) -> Result<Arc<Pool>, AppError> {
+        caller.needs(Role::Read)?;
+        self.pool_of(caller, id)
+    }
+
+    /// True if the tenant has a pool of this name: tells swapped ids from unknown ones.
+    pub fn names_a_pool(&self, caller: &Caller, raw: &str) -> bool {
+        raw.parse().is_ok_and(|id| self.view.pool(&caller.tenant, &id).is_some())
+    }
+
+    /// A page of the tenant's pools, by id. The cursor is the last id of the page before.
+    pub fn pools(&self, caller: &Caller, query: &PoolQuery) -> Result<Page<Arc<Pool>>, AppError> {
+        caller.needs(Role::Read)?;
+        let limit = page_limit(query.limit)?;
+        let mut rows = self.view.pools(Some(&caller.tenant));
+        rows.retain(|pool| query.type_id.as_ref().is_none_or(|type_id| pool.draft.type_id == *type_id));
+        let total = rows.len() as u64;
+        if let Some(cursor) = query.cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
+            let after: PoolId = cursor.parse().map_err(|_| AppError::CursorInvalid { cursor: cursor.to_owned() })?;
+            rows.retain(|pool| pool.draft.id > after);
+        }
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| more).map(|pool| pool.draft.id.to_string());
+        Ok(Page { rows, total, next })
+    }
+
+    /// How full a pool is.
+    pub async fn pool_stats(&self, caller: &Caller, id: &PoolId) -> Result<PoolStats, AppError> {
+        let pool = self.pool(caller, id)?;
+        let counted = self.view.occupancy(pool.uid);
+        let sum = counted.iter().fold(Occupancy::default(), |sum, (_, one)| add(sum, *one));
+        let realms = counted.iter().filter_map(|(realm, one)| Some((self.realm_name(*realm)?, *one))).collect();
+        let summary = self.summary(&pool).await;
+        Ok(PoolStats { pool, sum, realms, summary })
+    }
+
+    /// A few words for what the pool holds; nothing if its plugin cannot be asked.
+    async fn summary(&self, pool: &Arc<Pool>) -> Vec<CompactString> {
+        let (types, pool) = (Arc::clone(&self.types), Arc::clone(pool));
+        let asked = tokio::task::spawn_blocking(move || {
+            let runs: Vec<Span> =
+                pool.draft.geometry.spans.iter().take(MOST_RUNS).map(|series| series.first()).collect();
+            runs.into_iter().map(|run| types.summarize(&pool, run)).collect::<Result<Vec<_>, _>>()
+        });
+        match asked.await {
+            Ok(Ok(texts)) => texts.into_iter().flatten().take(MOST_RUNS).collect(),
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        }
+    }
+
+    /// The plugin reads the spec; everything else of the input gets its default.
+    async fn draft(&self, tenant: &TenantId, input: PoolInput) -> Result<PoolDraft, AppError> {
+        let spec: Arc<str> = canonical_object("spec", &input.spec)?.into();
+        let OpenedSpec { geometry, mapping_id } = self.open(&input, Arc::clone(&spec)).await?;
+        agrees(&input, &geometry.attributes)?;
+        let port = input.type_id.as_str() == "port";
+        let hold_down_ms = input.hold_down_ms.unwrap_or(if port { PORT_HOLD_DOWN_MS } else { HOLD_DOWN_MS });
+        let terms = PoolTerms {
+            strategy: input.strategy.unwrap_or(geometry.strategy),
+            lease: input.lease.unwrap_or(LeaseTerms::None),
+            hold_down_ms,
+            strict: input.strict.unwrap_or(port),
+            realm_by: input.realm_by,
+            metadata: input.metadata,
+        };
+        let name = input.realm.unwrap_or_else(default_realm);
+        Ok(PoolDraft {
+            tenant: tenant.clone(),
+            id: input.id,
+            type_id: input.type_id,
+            realm: RealmRef { name, shared: input.shared },
+            spec,
+            geometry: Arc::new(geometry),
+            mapping_id,
+            terms,
+            sharding_factor: input.sharding_factor,
+            extra: input.extra,
+        })
+    }
+
+    /// Reading a spec may take its plugin a while, so it happens where blocking is allowed.
+    async fn open(&self, input: &PoolInput, spec: Arc<str>) -> Result<OpenedSpec, AppError> {
+        let types = Arc::clone(&self.types);
+        let type_id: TypeId = input.type_id.clone();
+        let older = input.older_form;
+        let opened = tokio::task::spawn_blocking(move || {
+            let schema = types.list().into_iter().find(|plugin| plugin.type_id == type_id.as_str());
+            if let Some(fault) = schema.and_then(|plugin| unknown_fields(&plugin.spec_schema, &spec, older)) {
+                return Err(Opening::Unknown(fault));
+            }
+            types.open(&type_id, &spec).map_err(Opening::Refused)
+        });
+        match opened.await {
+            Ok(Ok(opened)) => Ok(opened),
+            Ok(Err(Opening::Unknown(faults))) => Err(AppError::Invalid(faults)),
+            Ok(Err(Opening::Refused(error))) => Err(of_open_error(input, error)),
+            Err(ended) => {
+                let type_id = input.type_id.to_string();
+                Err(AppError::PluginUnavailable { type_id, why: ended.to_string() })
+            }
+        }
+    }
+}
+
+/// Why a spec was not opened.
+enum Opening {
+    Unknown(Vec<Fault>),
+    Refused(TypeError),
+}
+
+fn of_open_error(input: &PoolInput, error: TypeError) -> AppError {
+    let pool = input.id.clone();
+    match error {
+        TypeError::Unknown { type_id, known } => AppError::TypeUnknown { type_id, known },
+        TypeError::InvalidSpec(problems) => AppError::InvalidSpec { pool, problems },
+        TypeError::InvalidName(why) => AppError::invalid("spec", "", why),
+        TypeError::InvalidHint(problem) => AppError::InvalidSpec { pool, problems: vec![problem] },
+        TypeError::OutOfRange => AppError::invalid("spec", "", "must lie on the type's line"),
+        TypeError::Unavailable { type_id, why } => AppError::PluginUnavailable { type_id, why },
+    }
+}
+
+fn default_realm() -> RealmName {
+    "default".parse().expect("a plain word is a realm")
+}
+
+/// What the body says beside the spec must be what the plugin reads out of the spec: a pool that was read, changed only
+/// there and written back would otherwise silently stay as it was.
+fn agrees(input: &PoolInput, attributes: &[(CompactString, CompactString)]) -> Result<(), AppError> {
+    let faults: Vec<_> = input
+        .derived
+        .iter()
+        .filter(|(name, said)| attributes.iter().any(|(key, value)| key == name && value != said))
+        .map(|(name, said)| {
+            Fault::new(name.as_str(), said, "must agree with spec: change it there, or leave it out here")
+        })
+        .collect();
+    if faults.is_empty() { Ok(()) } else { Err(AppError::Invalid(faults)) }
+}
+
+/// Two bodies that mean the same are the same: where the plugin reads both specs alike, the recorded words stay.
+fn adopt(draft: &mut PoolDraft, there: &Pool) {
+    let old = &there.draft;
+    if draft.type_id == old.type_id && draft.mapping_id == old.mapping_id && draft.geometry == old.geometry {
+        draft.spec = Arc::clone(&old.spec);
+    }
+    let shards = u32::try_from(there.shards.len()).ok();
+    if draft.sharding_factor.is_none() && old.sharding_factor == shards
+        || old.sharding_factor.is_none() && draft.sharding_factor == shards
+    {
+        draft.sharding_factor = old.sharding_factor;
+    }
+}
+
+/// What a pool has in one realm, excluded space included, in grains.
+pub fn capacity(pool: &Pool) -> u128 {
+    let geometry = &pool.draft.geometry;
+    geometry.spans.iter().map(|series| series.positions()).sum::<u128>() / geometry.grain.max(1)
+}
+
+fn difference(before: &Pool, after: &Pool) -> (u128, u128) {
+    let (before, after) = (capacity(before), capacity(after));
+    (after.saturating_sub(before), before.saturating_sub(after))
+}
+
+fn add(a: Occupancy, b: Occupancy) -> Occupancy {
+    Occupancy {
+        allocations: a.allocations + b.allocations,
+        total: a.total + b.total,
+        held: a.held + b.held,
+        free: a.free + b.free,
+        resting: a.resting + b.resting,
+        reserved: a.reserved + b.reserved,
+        excluded: a.excluded + b.excluded,
+    }
+}

@@ -1,0 +1,182 @@
+//! Allocate, look up, list, renew, release.
+
+use super::*;
+
+#[tokio::test]
+async fn the_published_fields_say_what_was_allocated() {
+    let (_served, client) = with_pool().await;
+    let first = answered(client.allocations().allocate(request("p1", "line-7")).await).unwrap();
+    assert_eq!((first.prefix_length, first.created), (32, true));
+    let allocation = first.allocation.unwrap();
+    assert_eq!(allocation.resource, first.ip);
+    assert_eq!(allocation.expires_at.unwrap().seconds, first.expires_at);
+    assert_eq!(allocation.ttl.unwrap().seconds, 3_600);
+    assert_eq!((allocation.realm.as_str(), allocation.r#type.as_str()), ("default", "ipv4"));
+    assert!(allocation.attributes.iter().any(|one| one.key == "gateway"));
+    assert_eq!(allocation.fence.unwrap().epoch, 1);
+}
+
+#[tokio::test]
+async fn a_repeat_gets_the_same_answer_through_either_service() {
+    let (_served, client) = with_pool().await;
+    let first = answered(client.allocations().allocate(request("p1", "line-7")).await).unwrap();
+    let lean = v1::AllocateRequest { omit_attributes: true, ..request("p1", "line-7") };
+    let again = allocate(&client, lean).await.unwrap();
+    assert_eq!((again.ip, again.created), (first.ip, false));
+    assert!(again.allocation.unwrap().attributes.is_empty());
+}
+
+#[tokio::test]
+async fn duid_and_iaid_tell_one_households_allocations_apart() {
+    let (_served, client) = with_pool().await;
+    let of = |iaid| v1::AllocateRequest { duid: "00:01:ab".to_owned(), iaid: Some(iaid), ..request("p1", "home") };
+    let one = allocate(&client, of(1)).await.unwrap();
+    let two = allocate(&client, of(2)).await.unwrap();
+    assert_ne!(one.ip, two.ip);
+    assert_eq!(allocate(&client, of(1)).await.unwrap().ip, one.ip);
+    let second = v1::LookupRequest {
+        subscriber_id: "home".to_owned(),
+        duid: "00:01:ab".to_owned(),
+        iaid: Some(2),
+        ..Default::default()
+    };
+    assert_eq!(answered(client.nexus().get_allocation(second).await).unwrap().ip, two.ip);
+    let both = v1::AllocateRequest { key: "k".to_owned(), ..of(1) };
+    let expected = (Code::InvalidArgument, "INVALID_FIELD".to_owned(), "key".to_owned());
+    assert_eq!(blame(allocate(&client, both).await), expected);
+}
+
+#[tokio::test]
+async fn swapped_ids_are_told_so_and_an_unknown_pool_is_not_found() {
+    let (_served, client) = with_pool().await;
+    let swapped = allocate(&client, request("line-7", "p1")).await.unwrap_err();
+    assert_eq!((swapped.code, swapped.reason.as_str()), (Code::InvalidArgument, "IDS_SWAPPED"));
+    assert!(swapped.message.contains("swapped"), "{}", swapped.message);
+    let unknown = blame(allocate(&client, request("p2", "line-7")).await);
+    assert_eq!(unknown, (Code::NotFound, "POOL_UNKNOWN".to_owned(), "pool_id".to_owned()));
+}
+
+#[tokio::test]
+async fn both_look_ups_answer_as_allocate_did() {
+    let (_served, client) = with_pool().await;
+    let given = allocate(&client, request("p1", "line-7")).await.unwrap();
+    let subscriber = v1::LookupRequest { subscriber_id: "line-7".to_owned(), ..Default::default() };
+    let by_subscriber = answered(client.allocations().lookup_by_subscriber(subscriber).await).unwrap();
+    let address = v1::LookupByIpRequest { ip: given.ip.clone(), ..Default::default() };
+    let by_ip = answered(client.allocations().lookup_by_ip(address).await).unwrap();
+    for found in [by_subscriber, by_ip] {
+        assert_eq!((&found.ip, found.prefix_length, found.expires_at), (&given.ip, 32, given.expires_at));
+    }
+    let nobody = v1::LookupByIpRequest { ip: "10.0.0.200".to_owned(), ..Default::default() };
+    assert_eq!(blame(answered(client.allocations().lookup_by_ip(nobody).await)).0, Code::NotFound);
+    let nobody = v1::LookupRequest { subscriber_id: "line-8".to_owned(), ..Default::default() };
+    assert_eq!(blame(answered(client.allocations().lookup_by_subscriber(nobody).await)).0, Code::NotFound);
+}
+
+#[tokio::test]
+async fn who_holds_a_resource_is_found_by_its_text() {
+    let (_served, client) = with_pool().await;
+    let asked = v1::AllocateRequest { resource: "10.0.0.77".to_owned(), ..request("p1", "line-7") };
+    assert_eq!(allocate(&client, asked).await.unwrap().ip, "10.0.0.77");
+    let who = v1::LookupByResourceRequest { resource: "10.0.0.77".to_owned(), ..Default::default() };
+    let found = answered(client.nexus().lookup_by_resource(who).await).unwrap();
+    assert_eq!(found.holders.iter().map(|one| one.subscriber_id.as_str()).collect::<Vec<_>>(), ["line-7"]);
+    let taken = v1::AllocateRequest { resource: "10.0.0.77".to_owned(), ..request("p1", "line-8") };
+    let expected = (Code::AlreadyExists, "RESOURCE_HELD".to_owned(), "resource".to_owned());
+    assert_eq!(blame(allocate(&client, taken).await), expected);
+}
+
+#[tokio::test]
+async fn lists_are_paged_and_complete() {
+    let (_served, client) = with_pool().await;
+    for line in 0..25 {
+        allocate(&client, request("p1", &format!("line-{line}"))).await.unwrap();
+    }
+    let mut cursor = String::new();
+    let mut seen = Vec::new();
+    loop {
+        let page = v1::ListAllocationsRequest { cursor, limit: 10, ..Default::default() };
+        let page = answered(client.allocations().list(page).await).unwrap();
+        assert_eq!(page.total, 25);
+        seen.extend(page.allocations.into_iter().map(|one| one.resource));
+        cursor = page.next_cursor;
+        if cursor.is_empty() {
+            break;
+        }
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 25);
+    let wrong = v1::ListAllocationsRequest { cursor: "zz".to_owned(), ..Default::default() };
+    assert_eq!(blame(answered(client.allocations().list(wrong).await)).1, "CURSOR_INVALID");
+}
+
+#[tokio::test]
+async fn a_batch_answers_each_request_in_its_place() {
+    let (_served, client) = with_pool().await;
+    let requests = vec![request("p1", "a"), request("nowhere", "b"), request("p1", ""), request("p1", "c")];
+    let results = answered(client.allocations().batch(v1::BatchRequest { requests }).await).unwrap().results;
+    let shown: Vec<_> = results
+        .into_iter()
+        .map(|result| match result.outcome.unwrap() {
+            v1::batch_result::Outcome::Allocated(given) => given.allocation.unwrap().subscriber_id,
+            v1::batch_result::Outcome::Error(error) => error.reason,
+        })
+        .collect();
+    assert_eq!(shown, ["a", "POOL_UNKNOWN", "INVALID_FIELD", "c"]);
+}
+
+#[tokio::test]
+async fn leases_are_renewed_listed_as_expiring_and_end() {
+    let (served, client) = with_pool().await;
+    let given = allocate(&client, request("p1", "line-7")).await.unwrap();
+    let soon = |seconds| v1::ExpiringRequest {
+        within: Some(prost_types::Duration { seconds, nanos: 0 }),
+        ..Default::default()
+    };
+    assert_eq!(answered(client.allocations().expiring(soon(60)).await).unwrap().total, 0);
+    assert_eq!(answered(client.allocations().expiring(soon(7_200)).await).unwrap().allocations.len(), 1);
+    served.daemon.advance(1_800_000);
+    let renew = v1::RenewRequest { subscriber_id: "line-7".to_owned(), ..Default::default() };
+    let renewed = answered(client.nexus().renew(renew.clone()).await).unwrap().renewed;
+    assert!(renewed[0].expires_at.unwrap().seconds > given.expires_at);
+    served.daemon.advance(3_601_000);
+    assert_eq!(blame(answered(client.nexus().renew(renew).await)).0, Code::NotFound);
+}
+
+#[tokio::test]
+async fn release_ends_what_is_shown_or_all() {
+    let (_served, client) = with_pool().await;
+    let keyed = |key: &str| v1::AllocateRequest { key: key.to_owned(), ..request("p1", "home") };
+    for key in ["", "one", "two"] {
+        allocate(&client, keyed(key)).await.unwrap();
+    }
+    let release = |all| v1::ReleaseRequest { subscriber_id: "home".to_owned(), all, ..Default::default() };
+    assert_eq!(answered(client.nexus().deallocate(release(false)).await).unwrap().released.len(), 1);
+    assert_eq!(answered(client.allocations().release(release(true)).await).unwrap().released.len(), 2);
+    assert_eq!(blame(answered(client.nexus().deallocate(release(true)).await)).0, Code::NotFound);
+}
+
+#[tokio::test]
+async fn explain_says_where_it_would_go_and_changes_nothing() {
+    let (_served, client) = with_pool().await;
+    let explain = v1::ExplainRequest { request: Some(request("p1", "line-7")) };
+    let told = answered(client.allocations().explain(explain.clone()).await).unwrap();
+    assert_eq!(told.outcome(), v1::ExplainOutcome::WouldGet);
+    assert_eq!(allocate(&client, request("p1", "line-7")).await.unwrap().ip, told.resource);
+    let told = answered(client.allocations().explain(explain).await).unwrap();
+    assert_eq!(told.outcome(), v1::ExplainOutcome::AlreadyHeld);
+    let taken = v1::AllocateRequest { resource: told.resource, ..request("p1", "line-8") };
+    let explain = v1::ExplainRequest { request: Some(taken) };
+    let told = answered(client.allocations().explain(explain).await).unwrap();
+    assert_eq!((told.outcome(), told.error.unwrap().reason.as_str()), (v1::ExplainOutcome::WouldFail, "RESOURCE_HELD"));
+}
+
+#[tokio::test]
+async fn a_full_pool_says_exhausted() {
+    let (_served, client) = with_pool().await;
+    create(&client, r#"{"id": "tiny", "type": "vlan", "range": "7-7"}"#).await.unwrap();
+    assert_eq!(allocate(&client, request("tiny", "a")).await.unwrap().ip, "7");
+    let full = allocate(&client, request("tiny", "b")).await.unwrap_err();
+    assert_eq!((full.code, full.retryable()), (Code::ResourceExhausted, true));
+}

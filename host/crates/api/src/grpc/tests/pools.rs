@@ -1,0 +1,162 @@
+//! Pools, reservations, plugins.
+
+use super::*;
+
+fn definition(spec: &str) -> v1::PoolDefinition {
+    v1::PoolDefinition { id: "p1".to_owned(), r#type: "ipv4".to_owned(), spec: spec.to_owned(), ..Default::default() }
+}
+
+const SPEC: &str = r#"{"cidr": "10.0.0.0/24"}"#;
+
+async fn apply(
+    client: &Client,
+    definition: v1::PoolDefinition,
+    dry_run: bool,
+) -> Result<v1::ApplyPoolResponse, ClientError> {
+    let pool = Some(v1::apply_pool_request::Pool::Definition(definition));
+    answered(client.pools().apply_pool(v1::ApplyPoolRequest { pool, dry_run }).await)
+}
+
+#[tokio::test]
+async fn a_pool_is_made_once_and_shown_as_it_is() {
+    let served = Served::start().await;
+    let client = served.client().await;
+    let mut wanted = definition(SPEC);
+    wanted.lease =
+        Some(v1::LeaseTerms { default: Some(prost_types::Duration { seconds: 600, nanos: 0 }), min: None, max: None });
+    wanted.metadata = r#"{"site":"east"}"#.to_owned();
+    let create =
+        |definition| v1::CreatePoolRequest { pool: Some(v1::create_pool_request::Pool::Definition(definition)) };
+    let made = answered(client.pools().create_pool(create(wanted.clone())).await).unwrap();
+    assert!(made.created);
+    assert!(!answered(client.pools().create_pool(create(wanted)).await).unwrap().created);
+    let get = v1::GetPoolRequest { pool_id: "p1".to_owned() };
+    let pool = answered(client.pools().get_pool(get).await).unwrap();
+    assert_eq!((pool.cidr.as_str(), pool.prefix, pool.gateway.as_str()), ("10.0.0.0/24", 32, "10.0.0.1"));
+    assert_eq!((pool.dns, pool.revision), (vec!["10.0.0.53".to_owned()], 1));
+    let shown = pool.definition.unwrap();
+    assert_eq!(shown.lease.unwrap().default.unwrap().seconds, 600);
+    assert_eq!(shown.metadata, r#"{"site":"east"}"#);
+    let other = blame(answered(client.pools().create_pool(create(definition(SPEC))).await));
+    assert_eq!((other.0, other.1.as_str()), (Code::AlreadyExists, "POOL_DIFFERS"));
+}
+
+#[tokio::test]
+async fn apply_creates_keeps_or_changes_and_a_dry_run_only_says_so() {
+    let served = Served::start().await;
+    let client = served.client().await;
+    let outcome = |answer: Result<v1::ApplyPoolResponse, ClientError>| answer.unwrap().outcome();
+    assert_eq!(outcome(apply(&client, definition(SPEC), true).await), v1::ApplyOutcome::Created);
+    let get = v1::GetPoolRequest { pool_id: "p1".to_owned() };
+    assert_eq!(blame(answered(client.pools().get_pool(get).await)).0, Code::NotFound);
+    assert_eq!(outcome(apply(&client, definition(SPEC), false).await), v1::ApplyOutcome::Created);
+    for dry_run in [true, false] {
+        assert_eq!(outcome(apply(&client, definition(SPEC), dry_run).await), v1::ApplyOutcome::Unchanged);
+    }
+    let larger = definition(r#"{"cidr": "10.0.0.0/23"}"#);
+    let would = apply(&client, larger.clone(), true).await.unwrap();
+    assert_eq!((would.outcome(), would.added.unwrap().count), (v1::ApplyOutcome::Updated, 256));
+    assert_eq!(outcome(apply(&client, larger, false).await), v1::ApplyOutcome::Updated);
+}
+
+#[tokio::test]
+async fn taking_away_what_is_held_is_refused_with_the_holders() {
+    let (_served, client) = with_pool().await;
+    let asked = v1::AllocateRequest { resource: "10.0.0.200".to_owned(), ..request("p1", "line-7") };
+    allocate(&client, asked).await.unwrap();
+    let pool = Some(v1::update_pool_request::Pool::Document(r#"{"cidr": "10.0.0.0/25", "lease": "1h"}"#.to_owned()));
+    let smaller = v1::UpdatePoolRequest { pool_id: "p1".to_owned(), pool, ..Default::default() };
+    let refused = answered(client.pools().update_pool(smaller).await).unwrap_err();
+    assert_eq!((refused.code, refused.reason.as_str()), (Code::FailedPrecondition, "SPANS_HELD"));
+    assert_eq!(refused.in_the_way, [("10.0.0.200".to_owned(), "line-7".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_pool_in_use_is_deleted_only_by_force() {
+    let (_served, client) = with_pool().await;
+    allocate(&client, request("p1", "line-7")).await.unwrap();
+    let delete = |force| v1::DeletePoolRequest { pool_id: "p1".to_owned(), force };
+    assert_eq!(blame(answered(client.pools().delete_pool(delete(false)).await)).0, Code::FailedPrecondition);
+    assert_eq!(answered(client.pools().delete_pool(delete(true)).await).unwrap().released, 1);
+    assert_eq!(blame(answered(client.pools().delete_pool(delete(true)).await)).0, Code::NotFound);
+}
+
+#[tokio::test]
+async fn stats_add_up() {
+    let (_served, client) = with_pool().await;
+    allocate(&client, request("p1", "line-7")).await.unwrap();
+    let stats = v1::GetPoolStatsRequest { pool_id: "p1".to_owned() };
+    let stats = answered(client.pools().get_pool_stats(stats).await).unwrap();
+    let sum = stats.occupancy.unwrap();
+    assert_eq!((sum.allocations, sum.held.unwrap().count, sum.total.unwrap().count), (1, 1, 256));
+    assert!((stats.utilization - 1.0 / 256.0).abs() < 1e-9);
+    assert_eq!(stats.realms.len(), 1);
+}
+
+#[tokio::test]
+async fn pools_are_listed_by_page_and_type() {
+    let (_served, client) = with_pool().await;
+    create(&client, r#"{"id": "v1", "type": "vlan", "range": "100-200"}"#).await.unwrap();
+    let first = v1::ListPoolsRequest { limit: 1, ..Default::default() };
+    let page = answered(client.pools().list_pools(first).await).unwrap();
+    assert_eq!((page.pools.len(), page.total), (1, 2));
+    let vlans = v1::ListPoolsRequest { r#type: "vlan".to_owned(), ..Default::default() };
+    let page = answered(client.pools().list_pools(vlans).await).unwrap();
+    assert_eq!((page.total, page.next_cursor.as_str()), (1, ""));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_pool_names_the_field() {
+    let served = Served::start().await;
+    let client = served.client().await;
+    for (document, reason, field) in [
+        ("{", "MALFORMED", "body"),
+        (r#"{"id": "p", "cidr": "10.0.0.0/24", "exlusions": []}"#, "INVALID_FIELD", "exlusions"),
+        (r#"{"id": "p", "type": "ipv4", "spec": {"cidr": "10"}}"#, "INVALID_SPEC", "/cidr"),
+        (r#"{"id": "p", "type": "ipx", "spec": {}}"#, "TYPE_UNKNOWN", "type"),
+    ] {
+        let expected = (Code::InvalidArgument, reason.to_owned(), field.to_owned());
+        assert_eq!(blame(create(&client, document).await), expected, "{document}");
+    }
+    let nothing = answered(client.pools().create_pool(v1::CreatePoolRequest { pool: None }).await);
+    assert_eq!(blame(nothing).2, "pool");
+}
+
+#[tokio::test]
+async fn a_reservation_keeps_the_resource_for_its_subscriber() {
+    let (_served, client) = with_pool().await;
+    let add = v1::AddReservationRequest {
+        pool_id: "p1".to_owned(),
+        resource: "10.0.0.9".to_owned(),
+        subscriber_id: "vip".to_owned(),
+        note: "static".to_owned(),
+        ..Default::default()
+    };
+    assert!(answered(client.reservations().add_reservation(add.clone()).await).unwrap().created);
+    assert!(!answered(client.reservations().add_reservation(add.clone()).await).unwrap().created);
+    let other = v1::AddReservationRequest { subscriber_id: "other".to_owned(), ..add };
+    assert_eq!(blame(answered(client.reservations().add_reservation(other).await)).0, Code::AlreadyExists);
+    assert_eq!(allocate(&client, request("p1", "vip")).await.unwrap().ip, "10.0.0.9");
+    let list = v1::ListReservationsRequest { pool_id: "p1".to_owned(), ..Default::default() };
+    let listed = answered(client.reservations().list_reservations(list).await).unwrap();
+    assert_eq!((listed.total, listed.reservations[0].note.as_str()), (1, "static"));
+    let remove = v1::RemoveReservationRequest {
+        pool_id: "p1".to_owned(),
+        resource: "10.0.0.9".to_owned(),
+        ..Default::default()
+    };
+    let removed = answered(client.reservations().remove_reservation(remove.clone()).await).unwrap();
+    assert_eq!(removed.reservation.unwrap().subscriber_id, "vip");
+    assert_eq!(blame(answered(client.reservations().remove_reservation(remove).await)).0, Code::NotFound);
+}
+
+#[tokio::test]
+async fn plugins_are_listed_and_retired() {
+    let served = Served::start().await;
+    let client = served.client().await;
+    let listed = answered(client.plugins().list_plugins(v1::ListPluginsRequest {}).await).unwrap();
+    assert!(listed.plugins.iter().all(|plugin| plugin.state() == v1::PluginState::Active));
+    let retire = |name: &str| v1::RetirePluginRequest { r#type: name.to_owned() };
+    answered(client.plugins().retire_plugin(retire("vlan")).await).unwrap();
+    assert_eq!(blame(answered(client.plugins().retire_plugin(retire("ipx")).await)).0, Code::NotFound);
+}

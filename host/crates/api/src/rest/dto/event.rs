@@ -1,0 +1,113 @@
+//! Events of a watch: the data of a server-sent event, whose `event` is `change`'s word and whose `id` resumes after it.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::allocation::AllocationBody;
+use super::holder::cause_word;
+use super::pool::PoolAnswer;
+use super::reservation::ReservationBody;
+use crate::app::{App, Change, WatchEvent, rfc3339};
+
+/// Something that happened.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Event)]
+pub(crate) struct EventBody<'a> {
+    /// The event's id.
+    seq: u64,
+    /// `allocated`, `renewed`, `released`, `expired`, `pool-released`, `pool-created`, `pool-updated`, `pool-deleted`,
+    /// `reserved` or `unreserved`.
+    change: &'static str,
+    /// When.
+    at: String,
+    pool_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allocation: Option<AllocationBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<EndedBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool: Option<PoolAnswer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reservation: Option<ReservationBody<'a>>,
+    /// What is kept no longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreserved: Option<&'a str>,
+}
+
+/// An allocation that is over.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Ended)]
+pub(crate) struct EndedBody<'a> {
+    subscriber_id: &'a str,
+    resource: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    realm: Option<String>,
+    from: String,
+    to: String,
+    /// Until when the resource rests.
+    resting_until: String,
+    /// `released`, `expired` or `pool-deleted`.
+    cause: &'static str,
+}
+
+/// Events were missed: list anew, then go on watching.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Gap)]
+pub(crate) struct GapBody {
+    /// The last event the watcher had.
+    pub(crate) after: u64,
+    /// Everything later than this still comes.
+    pub(crate) resumed: u64,
+    pub(crate) remedy: &'static str,
+}
+
+impl<'a> EventBody<'a> {
+    pub(crate) fn of(app: &App, event: &'a WatchEvent) -> Self {
+        let WatchEvent { seq, at_ms, change } = event;
+        let empty = |pool_id: &'a str| Self {
+            seq: seq.0,
+            change: change.word(),
+            at: rfc3339(*at_ms),
+            pool_id,
+            allocation: None,
+            ended: None,
+            pool: None,
+            reservation: None,
+            unreserved: None,
+        };
+        let realm = |realm| app.realm_name(realm).map(|name| name.to_string());
+        match change {
+            Change::Allocated(held) | Change::Renewed(held) => {
+                let allocation = AllocationBody::row(held, realm(held.allocation.realm));
+                Self { allocation: Some(allocation), ..empty(held.pool.draft.id.as_str()) }
+            }
+            Change::Ended { resting, pool, resource } => {
+                let ended = EndedBody {
+                    subscriber_id: resting.subscriber.as_str(),
+                    resource,
+                    key: resting.key.as_ref().map(kernel::Key::as_str),
+                    node_id: resting.node.as_ref().map(|node| node.as_str()),
+                    realm: realm(resting.realm),
+                    from: rfc3339(resting.created_ms),
+                    to: rfc3339(resting.ended_ms),
+                    resting_until: rfc3339(resting.until_ms),
+                    cause: cause_word(resting.cause),
+                };
+                Self { ended: Some(ended), ..empty(pool.draft.id.as_str()) }
+            }
+            Change::PoolCreated(pool) | Change::PoolUpdated(pool) | Change::PoolDeleted(pool) => {
+                Self { pool: Some(PoolAnswer::of(pool)), ..empty(pool.draft.id.as_str()) }
+            }
+            Change::Reserved(reserved) => {
+                Self { reservation: Some(ReservationBody::of(reserved)), ..empty(reserved.pool.draft.id.as_str()) }
+            }
+            Change::Unreserved { pool, resource, .. } => {
+                Self { unreserved: Some(resource), ..empty(pool.draft.id.as_str()) }
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Plugins.
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::json_or_empty;
+use crate::app::rfc3339;
+use crate::ports::{PluginState, PluginStatus};
+
+/// A plugin, serving or refused.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Plugin)]
+pub(crate) struct PluginBody<'a> {
+    #[serde(rename = "type")]
+    type_id: &'a str,
+    version: &'a str,
+    /// Changes if and only if the names of resources change.
+    mapping_id: &'a str,
+    title: &'a str,
+    /// SHA-256 of the component.
+    digest: &'a str,
+    /// `embedded`, or the file's path.
+    source: &'a str,
+    /// `active`, `suspended` or `refused`.
+    state: &'static str,
+    /// Why it is suspended or refused.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    why: &'a str,
+    /// JSON Schema of a pool's `spec`.
+    #[schema(value_type = Object)]
+    spec_schema: Value,
+    /// JSON Schema of a request's `hints`.
+    #[schema(value_type = Object)]
+    hint_schema: Value,
+    /// Specs that open.
+    #[schema(value_type = Vec<Object>)]
+    examples: Vec<Value>,
+    loaded_at: String,
+    calls: u64,
+    failures: u64,
+}
+
+impl<'a> PluginBody<'a> {
+    pub(crate) fn of(plugin: &'a PluginStatus) -> Self {
+        Self {
+            type_id: &plugin.type_id,
+            version: &plugin.version,
+            mapping_id: &plugin.mapping_id,
+            title: &plugin.title,
+            digest: &plugin.digest,
+            source: &plugin.source,
+            state: match plugin.state {
+                PluginState::Active => "active",
+                PluginState::Suspended => "suspended",
+                PluginState::Refused => "refused",
+            },
+            why: &plugin.why,
+            spec_schema: json_or_empty(&plugin.spec_schema),
+            hint_schema: json_or_empty(&plugin.hint_schema),
+            examples: plugin.examples.iter().map(|example| json_or_empty(example)).collect(),
+            loaded_at: rfc3339(plugin.loaded_ms),
+            calls: plugin.calls,
+            failures: plugin.failures,
+        }
+    }
+}
+
+/// All plugins.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PluginsBody<'a> {
+    pub(crate) plugins: Vec<PluginBody<'a>>,
+    pub(crate) count: usize,
+}

@@ -1,0 +1,115 @@
+//! The `OpenAPI` document, generated from the handlers and the bodies they read and write.
+
+use std::sync::OnceLock;
+
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{IntoResponses, Modify, OpenApi};
+
+use super::dto::problem::ProblemBody;
+use super::{allocations, dto, health, leases, lists, nodes, plugins, pools, reservations, resources, watch};
+
+/// What any call may answer.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "only for the document")]
+pub(super) enum Problems {
+    /// A field of the request is not usable: `errors` names each with its value and what would be right.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Bad(#[to_schema] ProblemBody),
+    /// The caller is not known.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthenticated(#[to_schema] ProblemBody),
+    /// The caller's role or tenant does not allow it.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(#[to_schema] ProblemBody),
+    /// The body is longer than 1 MiB.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(#[to_schema] ProblemBody),
+    /// It cannot be served now: the pool is exhausted, its plugin is unavailable, the disk is full, the daemon is busy or
+    /// stopping. `reason` says which; the same request may succeed later.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(#[to_schema] ProblemBody),
+}
+
+/// What calls about something named may answer.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "only for the document")]
+pub(super) enum Unknown {
+    /// There is no such pool, allocation, reservation or plugin.
+    #[response(status = 404, content_type = "application/problem+json")]
+    Unknown(#[to_schema] ProblemBody),
+}
+
+/// What calls that change something may answer.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "only for the document")]
+pub(super) enum Conflicts {
+    /// What is there stands in the way: the resource is held or reserved, the pool differs, overlaps or is in use.
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(#[to_schema] ProblemBody),
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Nexus",
+        description = "Hands out network resources to broadband subscribers: durable, never twice.",
+        license(name = "Apache-2.0 OR MIT")
+    ),
+    paths(
+        health::health, health::ready,
+        pools::list, pools::create, pools::get, pools::update, pools::delete, pools::stats,
+        allocations::allocate, allocations::allocate_alias, allocations::batch, allocations::get_or_expiring,
+        allocations::expiring, allocations::explain,
+        lists::list, leases::release, leases::release_alias, leases::renew,
+        resources::holders,
+        reservations::list, reservations::list_of_pool, reservations::add, reservations::remove,
+        nodes::list, nodes::allocations,
+        plugins::list, plugins::retire,
+        watch::watch,
+    ),
+    components(schemas(dto::event::GapBody)),
+    modifiers(&Tokens),
+    security((), ("token" = [])),
+    tags(
+        (name = "allocations", description = "Who gets what"),
+        (name = "pools", description = "What there is to hand out"),
+        (name = "reservations", description = "Resources kept for named subscribers"),
+        (name = "resources", description = "Who holds, or held, a resource"),
+        (name = "nodes", description = "Hosts and OLT-BNGs"),
+        (name = "plugins", description = "Resource types"),
+        (name = "watch", description = "What happens"),
+        (name = "health", description = "Liveness and readiness; never behind tokens")
+    )
+)]
+struct Document;
+
+/// Bearer tokens, where the daemon was given some; without, the header `X-Nexus-Tenant` names the tenant.
+struct Tokens;
+
+impl Modify for Tokens {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let http = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        if let Some(components) = &mut document.components {
+            components.add_security_scheme("token", SecurityScheme::Http(http));
+        }
+    }
+}
+
+/// The document as JSON text, the same for every build of this version.
+pub fn openapi() -> String {
+    let mut document = Document::openapi();
+    env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
+    let mut text = document.to_pretty_json().expect("the document holds nothing that JSON cannot");
+    text.push('\n');
+    text
+}
+
+pub(super) async fn serve() -> Response {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    let mut response = Response::new(axum::body::Body::from(TEXT.get_or_init(openapi).as_str()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,161 @@
+//! One table for both faces: what each error is in HTTP, in gRPC and to a machine. A full `match`, so a new variant does
+//! not compile until REST and gRPC agree on it.
+
+use axum::http::StatusCode;
+use kernel::CommandError;
+use tonic::Code;
+
+use crate::app::AppError;
+use crate::engine::EngineError;
+
+/// An error as the faces show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    pub http: StatusCode,
+    pub grpc: Code,
+    /// For machines; stable. The problem `type` is made of it.
+    pub reason: &'static str,
+    /// The problem's `title`: the same words for every error of this reason.
+    pub title: &'static str,
+    /// True if the same request may succeed later.
+    pub retryable: bool,
+}
+
+const fn is(http: StatusCode, grpc: Code, reason: &'static str, title: &'static str) -> Status {
+    Status { http, grpc, reason, title, retryable: false }
+}
+
+/// The server cannot serve this now.
+const fn later(reason: &'static str, title: &'static str) -> Status {
+    Status { http: StatusCode::SERVICE_UNAVAILABLE, grpc: Code::Unavailable, reason, title, retryable: true }
+}
+
+/// The request can never succeed as it is.
+const fn bad(reason: &'static str, title: &'static str) -> Status {
+    is(StatusCode::BAD_REQUEST, Code::InvalidArgument, reason, title)
+}
+
+/// Something named does not exist.
+const fn absent(reason: &'static str, title: &'static str) -> Status {
+    is(StatusCode::NOT_FOUND, Code::NotFound, reason, title)
+}
+
+/// What is there stands in the way.
+const fn taken(reason: &'static str, title: &'static str) -> Status {
+    is(StatusCode::CONFLICT, Code::AlreadyExists, reason, title)
+}
+
+/// The state of things does not allow it.
+const fn refused(reason: &'static str, title: &'static str) -> Status {
+    is(StatusCode::CONFLICT, Code::FailedPrecondition, reason, title)
+}
+
+/// What this error is to the outside.
+pub fn status(error: &AppError) -> Status {
+    match error {
+        AppError::Invalid(_) => bad("INVALID_FIELD", "A field of the request is not usable"),
+        AppError::Malformed(_) => bad("MALFORMED", "The request cannot be read"),
+        AppError::TooLarge { .. } => {
+            is(StatusCode::PAYLOAD_TOO_LARGE, Code::InvalidArgument, "TOO_LARGE", "The request is too large")
+        }
+        AppError::InvalidSpec { .. } => bad("INVALID_SPEC", "The pool's spec is not usable"),
+        AppError::TypeUnknown { .. } => bad("TYPE_UNKNOWN", "No plugin serves this resource type"),
+        AppError::ResourceInvalid { .. } => bad("RESOURCE_INVALID", "The resource's text is not usable"),
+        AppError::ResourceOutside { .. } => bad("RESOURCE_OUTSIDE_POOL", "The resource is not in the pool"),
+        AppError::HintInvalid { .. } => bad("HINT_INVALID", "A hint is not usable"),
+        AppError::PluginUnavailable { .. } => later("PLUGIN_UNAVAILABLE", "The resource type's plugin is unavailable"),
+        AppError::PoolUnknown { .. } => absent("POOL_UNKNOWN", "The pool is unknown"),
+        AppError::IdsSwapped { .. } => bad("IDS_SWAPPED", "Pool and subscriber look swapped"),
+        AppError::RealmAttributeMissing { .. } => {
+            bad("REALM_ATTRIBUTE_MISSING", "An attribute that makes the realm is missing")
+        }
+        AppError::NothingHeld { .. } => absent("ALLOCATION_NOT_FOUND", "There is no such allocation"),
+        AppError::OnlyPermanent { .. } => refused("NO_LEASE", "There is no lease to renew"),
+        AppError::NoHolder { .. } => absent("NO_HOLDER", "Nobody holds the resource"),
+        AppError::CursorInvalid { .. } => bad("CURSOR_INVALID", "The cursor is not usable"),
+        AppError::Unauthenticated { .. } => {
+            is(StatusCode::UNAUTHORIZED, Code::Unauthenticated, "UNAUTHENTICATED", "The caller is not known")
+        }
+        AppError::Forbidden { .. } => {
+            is(StatusCode::FORBIDDEN, Code::PermissionDenied, "FORBIDDEN", "The caller may not do this")
+        }
+        AppError::TenantForbidden { .. } => is(
+            StatusCode::FORBIDDEN,
+            Code::PermissionDenied,
+            "TENANT_FORBIDDEN",
+            "The caller may not act for this tenant",
+        ),
+        AppError::Refused { error, .. } => of_command(error),
+        AppError::Engine(error) => of_engine(error),
+        AppError::History { .. } => later("HISTORY_UNAVAILABLE", "The history cannot be read"),
+        AppError::PluginUnknown { .. } => absent("PLUGIN_UNKNOWN", "No plugin serves this type"),
+        AppError::PluginInUse { .. } => refused("PLUGIN_IN_USE", "Pools use the plugin"),
+        AppError::Storage { .. } => later("STORAGE_FAILED", "It could not be recorded"),
+        AppError::NoSuchPath { .. } => absent("NO_SUCH_PATH", "There is nothing at this path"),
+        AppError::MethodNotAllowed { .. } => is(
+            StatusCode::METHOD_NOT_ALLOWED,
+            Code::Unimplemented,
+            "METHOD_NOT_ALLOWED",
+            "The method is not possible here",
+        ),
+    }
+}
+
+fn of_command(error: &CommandError) -> Status {
+    match error {
+        CommandError::PoolUnknown { .. } => absent("POOL_UNKNOWN", "The pool is unknown"),
+        CommandError::PoolClosing { .. } => refused("POOL_CLOSING", "The pool is being deleted"),
+        CommandError::PoolDiffers { .. } => taken("POOL_DIFFERS", "The pool exists and is another"),
+        CommandError::PoolOverlaps { .. } => taken("POOL_OVERLAPS", "The pool overlaps another one"),
+        CommandError::PoolInUse { .. } => refused("POOL_IN_USE", "The pool is in use"),
+        CommandError::RevisionDiffers { .. } => {
+            is(StatusCode::CONFLICT, Code::Aborted, "REVISION_DIFFERS", "The pool was changed meanwhile")
+        }
+        CommandError::PoolFieldFixed { .. } => refused("POOL_FIELD_FIXED", "This cannot change while the pool lives"),
+        CommandError::SpansHeld { .. } => refused("SPANS_HELD", "Held resources stand in the way"),
+        CommandError::PoolGeometry { .. } => bad("POOL_GEOMETRY", "The pool cannot be cut into shards"),
+        CommandError::Exhausted { .. } => Status {
+            http: StatusCode::SERVICE_UNAVAILABLE,
+            grpc: Code::ResourceExhausted,
+            reason: "RESOURCE_EXHAUSTED",
+            title: "The pool is exhausted",
+            retryable: true,
+        },
+        CommandError::MustBeAsked { .. } => bad("RESOURCE_NEEDED", "The pool hands out only what is asked for"),
+        CommandError::Held { .. } => taken("RESOURCE_HELD", "Another subscriber holds the resource"),
+        CommandError::ReservedForAnother { .. } => {
+            taken("RESOURCE_RESERVED", "The resource is reserved for another subscriber")
+        }
+        CommandError::RestingForAnother { .. } => {
+            taken("RESOURCE_RESTING", "The resource rests after another subscriber had it")
+        }
+        CommandError::HoldsAnother { .. } => {
+            taken("HOLDS_ANOTHER", "The subscriber holds another resource in the pool")
+        }
+        CommandError::HoldsInOtherRealm { .. } => {
+            taken("HOLDS_IN_OTHER_REALM", "The subscriber holds a resource of the pool in another realm")
+        }
+        CommandError::OutsidePool { .. } => bad("RESOURCE_OUTSIDE_POOL", "The resource is not in the pool"),
+        CommandError::Excluded { .. } => bad("RESOURCE_EXCLUDED", "The resource is excluded from the pool"),
+        CommandError::LengthRefused { .. } => bad("LENGTH_REFUSED", "The pool does not hand out this length"),
+        CommandError::Misaligned { .. } => bad("RESOURCE_MISALIGNED", "The resource is not aligned in the pool"),
+        CommandError::RealmValueMissing { .. } => {
+            bad("REALM_ATTRIBUTE_MISSING", "An attribute that makes the realm is missing")
+        }
+        CommandError::TooManyRealms { .. } => refused("TOO_MANY_REALMS", "The pool serves no more realms"),
+        CommandError::RealmValueInvalid { .. } => bad("REALM_VALUE_INVALID", "The realm's value is not usable"),
+        CommandError::NotHeld { .. } => absent("ALLOCATION_NOT_FOUND", "There is no such allocation"),
+        CommandError::NoLease { .. } => refused("NO_LEASE", "There is no lease to renew"),
+        CommandError::NotReserved { .. } => absent("NOT_RESERVED", "There is no such reservation"),
+    }
+}
+
+fn of_engine(error: &EngineError) -> Status {
+    match error {
+        EngineError::Overloaded { .. } => later("OVERLOADED", "The daemon has too much to do"),
+        EngineError::StorageFull { .. } => later("STORAGE_FULL", "The disk is too full"),
+        EngineError::Storage(_) => later("STORAGE_FAILED", "It could not be recorded"),
+        EngineError::Damaged(_) => later("POOL_DAMAGED", "The pool's records are damaged on disk"),
+        EngineError::Stopped => later("STOPPING", "The daemon is stopping"),
+    }
+}

@@ -1,0 +1,312 @@
+//! A daemon for tests: the real kernel on a thread, the real read view, two resource types written in a few lines, and a
+//! clock that tests move. What it leaves out is the disk: a group is durable as soon as the kernel has decided it.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use compact_str::{CompactString, format_compact};
+use kernel::{
+    Alignment, Effects, Geometry, Input, Kernel, KernelSettings, Plan, Pool, PoolUid, RealmUid, Recovery, RequestId,
+    Seq, Series, Sizing, Span, Strategy, Tick, TypeId,
+};
+use prometheus::Registry;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use view::View;
+
+use crate::app::{ApiMetrics, App, Parts, Settings};
+use crate::engine::{Engine, Inbox, Job, Outcome};
+use crate::ports::{
+    History, HistoryAnswer, OpenedSpec, PluginState, PluginStatus, Problem, Readiness, ResourceTypes, RetireError,
+    TypeError,
+};
+
+/// Where the wall clock of every test begins: 2026-01-01T00:00:00Z.
+pub(crate) const BEGIN_MS: u64 = 1_767_225_600_000;
+
+/// Events a watch may lag behind.
+pub(crate) const WATCH_WINDOW: usize = 64;
+
+/// A running daemon without faces.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    pub(crate) app: Arc<App>,
+    pub(crate) registry: Registry,
+    clock: Arc<Clock>,
+}
+
+/// Boot time: what passed, and what the test added.
+#[derive(Debug)]
+struct Clock {
+    begun: Instant,
+    added_ms: AtomicU64,
+}
+
+impl Clock {
+    fn boot_ms(&self) -> u64 {
+        let passed = u64::try_from(self.begun.elapsed().as_millis()).expect("a test is short");
+        1_000 + passed + self.added_ms.load(Ordering::SeqCst)
+    }
+
+    fn tick(&self) -> Tick {
+        let boot_ms = self.boot_ms();
+        Tick { boot_ms, wall_ms: BEGIN_MS + boot_ms }
+    }
+}
+
+impl Daemon {
+    /// Starts one; its thread ends when the last `App` is dropped.
+    pub(crate) fn start() -> Self {
+        let clock = Arc::new(Clock { begun: Instant::now(), added_ms: AtomicU64::new(0) });
+        let boot = Arc::clone(&clock);
+        let view = Arc::new(View::new(Box::new(move || boot.boot_ms()), WATCH_WINDOW));
+        view.loaded(Seq(0));
+        let (engine, inbox) = Engine::channel(1_024);
+        let types: Arc<dyn ResourceTypes> = Arc::new(Types);
+        let settings = KernelSettings { seed: 7, restart_grace_ms: 0, clock_tolerance_ms: 60_000 };
+        let kernel = Recovery::new(settings).finish(clock.tick());
+        let running = Loop {
+            kernel,
+            clock: Arc::clone(&clock),
+            view: Arc::clone(&view),
+            types: Arc::clone(&types),
+            open: Vec::new(),
+            next: 0,
+        };
+        std::thread::spawn(move || running.run(&inbox));
+        let registry = Registry::new();
+        let app = App::new(Parts {
+            engine,
+            view,
+            types,
+            history: Arc::new(NoHistory),
+            readiness: Arc::new(Ready),
+            metrics: ApiMetrics::register(&registry).expect("the registry is new"),
+            host: "core-1".parse().expect("a plain word"),
+            settings: Settings { batch_limit: 1_000, body_limit: 1 << 20 },
+            stopping: CancellationToken::new(),
+        });
+        Self { app: Arc::new(app), registry, clock }
+    }
+
+    /// Lets so much time pass at once.
+    pub(crate) fn advance(&self, ms: u64) {
+        self.clock.added_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+/// A job whose commands are not all answered.
+struct Open {
+    first: u64,
+    outcomes: Vec<Option<Outcome>>,
+    answer: oneshot::Sender<Vec<Outcome>>,
+}
+
+struct Loop {
+    kernel: Kernel,
+    clock: Arc<Clock>,
+    view: Arc<View>,
+    types: Arc<dyn ResourceTypes>,
+    open: Vec<Open>,
+    next: u64,
+}
+
+impl Loop {
+    fn run(mut self, inbox: &Inbox) {
+        loop {
+            let mut effects = Effects::default();
+            match inbox.wait(Duration::from_millis(5)) {
+                Ok(Some(job)) => self.accept(job, &mut effects),
+                Ok(None) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            while self.kernel.next_alarm().is_some_and(|due| due <= self.clock.boot_ms()) {
+                self.kernel.step(self.clock.tick(), Input::Alarm, &mut effects);
+            }
+            self.kernel.seal(&mut effects);
+            self.settle(effects);
+        }
+    }
+
+    fn accept(&mut self, job: Job, effects: &mut Effects) {
+        let Job { commands, answer } = job;
+        self.open.push(Open { first: self.next, outcomes: commands.iter().map(|_| None).collect(), answer });
+        for command in commands {
+            let id = RequestId(self.next);
+            self.next += 1;
+            self.kernel.step(self.clock.tick(), Input::Request { id, command }, effects);
+        }
+    }
+
+    fn settle(&mut self, effects: Effects) {
+        for allocation in effects.allocations().filter(|allocation| allocation.name().is_none()) {
+            let pool = self.view.pool_by_uid(allocation.pool);
+            let names = pool.and_then(|pool| self.types.render(&pool, &[allocation.span]).ok());
+            if let Some(name) = names.and_then(|names| names.into_iter().next()) {
+                allocation.set_name(name);
+            }
+        }
+        let durable = effects.persist(Ok::<_, std::convert::Infallible>).expect("there is no disk");
+        let (offset, expiring) = self.kernel.lease_clock();
+        self.view.set_lease_clock(offset, expiring);
+        self.view.apply(&durable.written);
+        self.view.set_occupancy(&durable.occupancy);
+        for (RequestId(id), answer) in durable.replies {
+            let of = |open: &&mut Open| (open.first..open.first + open.outcomes.len() as u64).contains(&id);
+            let open = self.open.iter_mut().find(of).expect("the kernel answers what was asked");
+            let at = usize::try_from(id - open.first).expect("within the job");
+            open.outcomes[at] = Some(Ok(answer));
+        }
+        for open in self.open.extract_if(.., |open| open.outcomes.iter().all(Option::is_some)) {
+            // Whoever asked may have given up.
+            let _gone = open.answer.send(open.outcomes.into_iter().flatten().collect());
+        }
+    }
+}
+
+/// `ipv4` (`{"cidr": "10.0.0.0/24"}`, single addresses) and `vlan` (`{"range": "100-200"}`).
+#[derive(Debug)]
+struct Types;
+
+const KNOWN: [&str; 2] = ["ipv4", "vlan"];
+
+fn invalid(path: &str, message: &str) -> TypeError {
+    TypeError::InvalidSpec(vec![Problem { path: path.to_owned(), message: message.to_owned() }])
+}
+
+fn spans(type_id: &str, spec: &str) -> Result<(Span, Vec<(CompactString, CompactString)>), TypeError> {
+    let spec: serde_json::Value = serde_json::from_str(spec).map_err(|why| invalid("", &why.to_string()))?;
+    let text = |name: &str| spec.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+    if type_id == "ipv4" {
+        let cidr = text("cidr").ok_or_else(|| invalid("/cidr", "must be given"))?;
+        let wrong = || invalid("/cidr", "must be an IPv4 network such as 10.0.0.0/24");
+        let (base, prefix) = cidr.split_once('/').ok_or_else(wrong)?;
+        let base: Ipv4Addr = base.parse().map_err(|_| wrong())?;
+        let prefix: u32 = prefix.parse().ok().filter(|prefix| *prefix <= 32).ok_or_else(wrong)?;
+        let span = Span::new(u128::from(base.to_bits()), 1 << (32 - prefix)).ok_or_else(wrong)?;
+        let attributes = [("cidr", cidr.as_str()), ("prefix", "32"), ("gateway", "10.0.0.1"), ("dns", "10.0.0.53")];
+        return Ok((span, attributes.map(|(key, value)| (key.into(), value.into())).to_vec()));
+    }
+    let range = text("range").ok_or_else(|| invalid("/range", "must be given"))?;
+    let wrong = || invalid("/range", "must be such as 100-200, within 1 to 4094");
+    let (first, last) = range.split_once('-').ok_or_else(wrong)?;
+    let bounds = first.parse::<u128>().ok().zip(last.parse::<u128>().ok());
+    let (first, last) =
+        bounds.filter(|(first, last)| 1 <= *first && first <= last && *last <= 4094).ok_or_else(wrong)?;
+    Ok((Span::new(first, last - first + 1).ok_or_else(wrong)?, Vec::new()))
+}
+
+fn name(pool: &Pool, span: Span) -> CompactString {
+    match (pool.draft.type_id.as_str(), u32::try_from(span.start())) {
+        ("ipv4", Ok(bits)) => format_compact!("{}", Ipv4Addr::from_bits(bits)),
+        _ => format_compact!("{}", span.start()),
+    }
+}
+
+fn parse(pool: &Pool, text: &str) -> Result<Span, TypeError> {
+    let wrong = || TypeError::InvalidName(format!("{text:?} is no {} resource", pool.draft.type_id));
+    let start = match pool.draft.type_id.as_str() {
+        "ipv4" => u128::from(text.parse::<Ipv4Addr>().map_err(|_| wrong())?.to_bits()),
+        _ => text.parse().map_err(|_| wrong())?,
+    };
+    let span = Span::new(start, 1).ok_or_else(wrong)?;
+    let inside = pool.draft.geometry.spans.iter().any(|series| series.first().contains(span));
+    if inside { Ok(span) } else { Err(TypeError::OutOfRange) }
+}
+
+impl ResourceTypes for Types {
+    fn open(&self, type_id: &TypeId, spec: &str) -> Result<OpenedSpec, TypeError> {
+        let known = KNOWN.map(str::to_owned).to_vec();
+        if !KNOWN.contains(&type_id.as_str()) {
+            return Err(TypeError::Unknown { type_id: type_id.to_string(), known });
+        }
+        let (span, attributes) = spans(type_id.as_str(), spec)?;
+        let geometry = Geometry {
+            spans: vec![Series::one(span)],
+            excluded: Vec::new(),
+            grain: 1,
+            sizing: Sizing { default_len: 1, min_len: 1, max_len: 1, align: Alignment::Origin },
+            cut: 256,
+            attributes,
+            strategy: Strategy::FirstFree,
+        };
+        Ok(OpenedSpec { geometry, mapping_id: "test-1".into() })
+    }
+
+    fn render(&self, pool: &Pool, spans: &[Span]) -> Result<Vec<CompactString>, TypeError> {
+        Ok(spans.iter().map(|span| name(pool, *span)).collect())
+    }
+
+    fn parse(&self, pool: &Pool, names: &[&str]) -> Result<Vec<Result<Span, TypeError>>, TypeError> {
+        Ok(names.iter().map(|text| parse(pool, text)).collect())
+    }
+
+    fn interpret(&self, _: &Pool, hints: &[(CompactString, CompactString)]) -> Result<Plan, TypeError> {
+        let path = hints.first().map_or_else(String::new, |(name, _)| format!("/{name}"));
+        Err(TypeError::InvalidHint(Problem { path, message: "is not known; there are no hints".to_owned() }))
+    }
+
+    fn summarize(&self, pool: &Pool, run: Span) -> Result<Vec<CompactString>, TypeError> {
+        let last = Span::new(run.end() - 1, 1).ok_or(TypeError::OutOfRange)?;
+        Ok(vec![format_compact!("{}-{}", name(pool, run), name(pool, last))])
+    }
+
+    fn attributes(&self, pool: &Pool, span: Span) -> Result<Vec<(CompactString, CompactString)>, TypeError> {
+        Ok(vec![("Framed-IP-Address".into(), name(pool, span))])
+    }
+
+    fn list(&self) -> Vec<PluginStatus> {
+        let schema = |field: &str| {
+            format!(
+                r#"{{"type":"object","properties":{{"{field}":{{"type":"string"}}}},"additionalProperties":false}}"#
+            )
+        };
+        let plugin = |type_id: &str, field: &str| PluginStatus {
+            type_id: type_id.to_owned(),
+            version: "1.0.0".to_owned(),
+            mapping_id: "test-1".to_owned(),
+            title: type_id.to_uppercase(),
+            digest: "00".repeat(32),
+            source: "embedded".to_owned(),
+            state: PluginState::Active,
+            why: String::new(),
+            spec_schema: schema(field),
+            hint_schema: r#"{"type":"object"}"#.to_owned(),
+            examples: Vec::new(),
+            loaded_ms: BEGIN_MS,
+            calls: 0,
+            failures: 0,
+        };
+        vec![plugin("ipv4", "cidr"), plugin("vlan", "range")]
+    }
+
+    fn retire(&self, type_id: &TypeId) -> Result<(), RetireError> {
+        if KNOWN.contains(&type_id.as_str()) { Ok(()) } else { Err(RetireError::Unknown(type_id.to_string())) }
+    }
+}
+
+/// Nothing is kept on disk, so nothing is known of the past.
+#[derive(Debug)]
+struct NoHistory;
+
+impl History for NoHistory {
+    fn holders(&self, _: PoolUid, _: RealmUid, _: u128, _: Option<u64>, _: usize) -> Result<HistoryAnswer, String> {
+        Ok(HistoryAnswer { entries: Vec::new(), history_from_ms: BEGIN_MS })
+    }
+}
+
+#[derive(Debug)]
+struct Ready;
+
+impl Readiness for Ready {
+    fn reasons(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,26 @@
+//! `nexus plugin list` and `nexus plugin retire`.
+
+use api::grpc::client::Client;
+use nexus_proto::v1::{ListPluginsRequest, RetirePluginRequest};
+
+use crate::arguments::PluginCommand;
+use crate::document::Fields;
+use crate::exit::Failure;
+use crate::screen::Screen;
+use crate::shape::{PLUGIN_COLUMNS, plugin_row};
+
+pub(super) async fn run(client: &Client, command: PluginCommand, screen: &mut Screen) -> Result<(), Failure> {
+    match command {
+        PluginCommand::List => {
+            let answer = client.plugins().list_plugins(ListPluginsRequest {}).await?.into_inner();
+            let rows: Vec<_> = answer.plugins.iter().map(plugin_row).collect();
+            screen.list("plugins", PLUGIN_COLUMNS, &rows)?;
+        }
+        PluginCommand::Retire { type_id } => {
+            client.plugins().retire_plugin(RetirePluginRequest { r#type: type_id.clone() }).await?;
+            let document = Fields::default().text("retired", &type_id).done();
+            screen.one(&document, &[("retired", type_id.into())])?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! `nexus pool`, all but `apply`.
+
+use api::grpc::client::Client;
+use nexus_proto::v1::{
+    CreatePoolRequest, DeletePoolRequest, GetPoolRequest, GetPoolStatsRequest, ListPoolsRequest, UpdatePoolRequest,
+    create_pool_request, update_pool_request,
+};
+
+use super::list::{Page, paged};
+use super::pool_fields::Draft;
+use crate::arguments::{CreateArgs, PoolCommand, UpdateArgs};
+use crate::document::{Document, Fields};
+use crate::exit::Failure;
+use crate::screen::{Format, List, Row, Screen};
+use crate::shape::{
+    POOL_COLUMNS, STATS_COLUMNS, definition_document, pool_document, pool_lines, pool_row, stats_document, stats_rows,
+};
+use crate::words::grains;
+
+pub(super) async fn run(client: &Client, command: PoolCommand, screen: &mut Screen) -> Result<(), Failure> {
+    match command {
+        PoolCommand::Create(args) => create(client, args, screen).await,
+        PoolCommand::Get { id } => {
+            let pool = client.pools().get_pool(GetPoolRequest { pool_id: id }).await?.into_inner();
+            Ok(screen.one(&pool_document(&pool), &pool_lines(&pool))?)
+        }
+        PoolCommand::List { type_id, page } => {
+            paged(screen, "pools", POOL_COLUMNS, page, async |cursor, limit| {
+                let request = ListPoolsRequest { cursor, limit, r#type: type_id.clone() };
+                let answer = client.pools().list_pools(request).await?.into_inner();
+                let rows = answer.pools.iter().map(pool_row).collect();
+                Ok(Page { rows, total: answer.total, next_cursor: answer.next_cursor })
+            })
+            .await
+        }
+        PoolCommand::Update(args) => update(client, args, screen).await,
+        PoolCommand::Delete { id, force } => {
+            let request = DeletePoolRequest { pool_id: id.clone(), force };
+            let released = client.pools().delete_pool(request).await?.into_inner().released;
+            let document = Fields::default().text("deleted", &id).number("released", released).done();
+            Ok(screen.one(&document, &[("deleted", id.into()), ("released", released.to_string().into())])?)
+        }
+        PoolCommand::Stats { id } => stats(client, id, screen).await,
+        // Its files are read before there is a connection; see `commands::run`.
+        PoolCommand::Apply(_) => Ok(()),
+    }
+}
+
+async fn create(client: &Client, args: CreateArgs, screen: &mut Screen) -> Result<(), Failure> {
+    let CreateArgs { id, file, fields } = args;
+    let mut draft = match &file {
+        Some(path) => Draft::from_file(path, id.as_deref())?,
+        None => Draft::default(),
+    };
+    if let Some(id) = id {
+        draft.put("id", Document::Text(id));
+    }
+    draft.set(&fields)?;
+    let request = CreatePoolRequest { pool: Some(create_pool_request::Pool::Document(draft.json())) };
+    let answer = client.pools().create_pool(request).await?.into_inner();
+    let pool = answer.pool.unwrap_or_default();
+    let mut lines = pool_lines(&pool);
+    if !answer.created {
+        lines.push(("note", "the pool was there already, the same".into()));
+    }
+    Ok(screen.one(&pool_document(&pool), &lines)?)
+}
+
+async fn update(client: &Client, args: UpdateArgs, screen: &mut Screen) -> Result<(), Failure> {
+    let UpdateArgs { id, file, fields, unset, revision, dry_run } = args;
+    let (mut draft, base) = match (&file, &id) {
+        (Some(path), id) => (Draft::from_file(path, id.as_deref())?, 0),
+        (None, id) => {
+            let asked = GetPoolRequest { pool_id: id.clone().unwrap_or_default() };
+            let pool = client.pools().get_pool(asked).await?.into_inner();
+            let definition = pool.definition.unwrap_or_default();
+            // Nobody else's change in between is undone.
+            (Draft::of(definition_document(&definition)), pool.revision)
+        }
+    };
+    for name in &unset {
+        draft.unset(name)?;
+    }
+    draft.set(&fields)?;
+    let request = UpdatePoolRequest {
+        pool_id: id.unwrap_or_default(),
+        pool: Some(update_pool_request::Pool::Document(draft.json())),
+        expected_revision: revision.unwrap_or(base),
+        dry_run,
+    };
+    let answer = client.pools().update_pool(request).await?.into_inner();
+    let pool = answer.pool.unwrap_or_default();
+    if !dry_run {
+        return Ok(screen.one(&pool_document(&pool), &pool_lines(&pool))?);
+    }
+    let (added, removed) = (grains(answer.added.as_ref()), grains(answer.removed.as_ref()));
+    let document = Fields::default()
+        .put("dry_run", Document::Truth(true))
+        .number("added", &added)
+        .number("removed", &removed)
+        .put("pool", pool_document(&pool))
+        .done();
+    let mut lines = vec![("dry run", "nothing was changed; the pool would be:".into())];
+    lines.extend(pool_lines(&pool));
+    lines.extend([("added", format!("{added} grains").into()), ("removed", format!("{removed} grains").into())]);
+    Ok(screen.one(&document, &lines)?)
+}
+
+async fn stats(client: &Client, id: String, screen: &mut Screen) -> Result<(), Failure> {
+    let stats = client.pools().get_pool_stats(GetPoolStatsRequest { pool_id: id }).await?.into_inner();
+    let document = stats_document(&stats);
+    if screen.format() != Format::Table {
+        return Ok(screen.one(&document, &[])?);
+    }
+    let rows: Vec<_> = stats_rows(&stats).into_iter().map(|cells| Row { cells, document: Document::Null }).collect();
+    let mut list = List::begin(screen, "realms", STATS_COLUMNS);
+    list.rows(&rows)?;
+    Ok(list.end(&[])?)
+}

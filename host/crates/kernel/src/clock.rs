@@ -1,0 +1,238 @@
+//! The kernel's clock: which wall time it keeps, and whether it believes it enough to end anybody's lease.
+//!
+//! All deadlines are moments of the *kept* clock, which is the boot clock plus an offset. The offset is set once, at start,
+//! so a jump of the wall clock moves no deadline. One exception: a host whose wall clock was behind its own log when it
+//! started (no battery, no time server yet) keeps the log's last stamp plus boot time until the wall clock has caught up
+//! and is believed for the first time; deadlines it made meanwhile move along.
+
+use crate::effects::Notice;
+use crate::id::{Seq, Tick};
+
+/// Moments are kept-clock milliseconds, that is Unix time as well as this host knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock {
+    boot_ms: u64,
+    /// Kept clock less boot clock.
+    offset_ms: i64,
+    /// Wall clock less boot clock when the wall clock was last believed.
+    reference_ms: i64,
+    /// The highest stamp so far.
+    stamp_ms: u64,
+    /// The wall clock must reach this before it is believed.
+    floor_ms: Option<u64>,
+    tolerance_ms: u64,
+    restart_grace_ms: u64,
+    suspect: bool,
+    /// Operations from here on are of this life of the host.
+    life: Seq,
+    grace: Option<Grace>,
+    shift: Option<Shift>,
+}
+
+/// Leases of an earlier life that had ended by a moment may be renewed until another.
+#[derive(Clone, Copy, Debug)]
+struct Grace {
+    ended_by_ms: u64,
+    until_ms: u64,
+}
+
+/// Deadlines written before an operation of this life are too early by so much.
+#[derive(Clone, Copy, Debug)]
+struct Shift {
+    before: Seq,
+    by_ms: u64,
+}
+
+/// What a look at the clocks showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    Unchanged,
+    Changed(Notice),
+    /// The wall clock is believed for the first time: deadlines have moved, queues by deadline must be made anew.
+    Anchored,
+}
+
+/// Wall or boot time far beyond every calendar is cut, so that differences fit.
+const LATEST: u64 = 1 << 61;
+
+const fn difference(left: u64, right: u64) -> i64 {
+    left.cast_signed() - right.cast_signed()
+}
+
+impl Clock {
+    /// At start: `high_water_ms` is the last stamp of the log (0: there is none), `life` the next operation.
+    pub(crate) fn start(now: Tick, high_water_ms: u64, life: Seq, tolerance_ms: u64, restart_grace_ms: u64) -> Self {
+        let (boot_ms, wall_ms) = (now.boot_ms.min(LATEST), now.wall_ms.min(LATEST));
+        let kept_ms = wall_ms.max(high_water_ms.min(LATEST));
+        Self {
+            boot_ms,
+            offset_ms: difference(kept_ms, boot_ms),
+            reference_ms: difference(wall_ms, boot_ms),
+            stamp_ms: high_water_ms,
+            floor_ms: (wall_ms < high_water_ms).then_some(high_water_ms),
+            tolerance_ms,
+            restart_grace_ms,
+            suspect: false,
+            life,
+            grace: Some(Grace { ended_by_ms: kept_ms, until_ms: kept_ms + restart_grace_ms }),
+            shift: None,
+        }
+    }
+
+    /// Looks at both clocks. `next` is the next operation to be written.
+    pub(crate) fn observe(&mut self, now: Tick, next: Seq) -> Sight {
+        self.boot_ms = self.boot_ms.max(now.boot_ms.min(LATEST));
+        let wall_ms = now.wall_ms.min(LATEST);
+        let apart_ms = match self.floor_ms {
+            Some(floor_ms) if wall_ms < floor_ms => floor_ms - wall_ms,
+            Some(_) => {
+                self.anchor(wall_ms, next);
+                return Sight::Anchored;
+            }
+            None => {
+                let apart_ms = wall_ms.abs_diff(self.boot_ms.saturating_add_signed(self.reference_ms));
+                if apart_ms <= self.tolerance_ms { 0 } else { apart_ms }
+            }
+        };
+        match (self.suspect, apart_ms > 0) {
+            (false, true) => {
+                self.suspect = true;
+                Sight::Changed(Notice::ClockSuspect { apart_ms })
+            }
+            (true, false) => {
+                self.suspect = false;
+                Sight::Changed(Notice::ClockTrusted)
+            }
+            (true, true) | (false, false) => Sight::Unchanged,
+        }
+    }
+
+    fn anchor(&mut self, wall_ms: u64, next: Seq) {
+        let before_ms = self.now_ms();
+        self.offset_ms = difference(wall_ms, self.boot_ms);
+        self.reference_ms = self.offset_ms;
+        self.floor_ms = None;
+        self.suspect = false;
+        let by_ms = self.now_ms().saturating_sub(before_ms);
+        self.shift = (by_ms > 0).then_some(Shift { before: next, by_ms });
+        self.grace = Some(Grace { ended_by_ms: wall_ms, until_ms: wall_ms + self.restart_grace_ms });
+    }
+
+    /// Now, by the kept clock.
+    pub(crate) const fn now_ms(&self) -> u64 {
+        self.boot_ms.saturating_add_signed(self.offset_ms)
+    }
+
+    /// Now, by the boot clock.
+    pub(crate) const fn boot_ms(&self) -> u64 {
+        self.boot_ms
+    }
+
+    /// Kept clock less boot clock.
+    pub(crate) const fn offset_ms(&self) -> i64 {
+        self.offset_ms
+    }
+
+    /// The boot clock at a moment of the kept clock.
+    pub(crate) const fn boot_at(&self, moment_ms: u64) -> u64 {
+        moment_ms.saturating_add_signed(-self.offset_ms)
+    }
+
+    /// False: nobody's lease ends now.
+    pub(crate) const fn trusted(&self) -> bool {
+        !self.suspect && self.floor_ms.is_none()
+    }
+
+    /// True if a lease ends exactly when its record says so; false while some are given longer.
+    pub(crate) fn exact(&self) -> bool {
+        self.trusted() && self.shift.is_none() && self.grace.is_none_or(|grace| self.now_ms() >= grace.until_ms)
+    }
+
+    /// The stamp of an operation: the kept clock, but never going back.
+    pub(crate) fn stamp(&mut self) -> u64 {
+        self.stamp_ms = self.stamp_ms.max(self.now_ms());
+        self.stamp_ms
+    }
+
+    /// The last operation's stamp.
+    pub(crate) const fn last_stamp_ms(&self) -> u64 {
+        self.stamp_ms
+    }
+
+    /// When a lease that its record says ends at `expires_ms` does end.
+    pub(crate) fn lease_end(&self, expires_ms: u64, written: Seq) -> u64 {
+        match self.grace {
+            Some(grace) if written < self.life && expires_ms <= grace.ended_by_ms => grace.until_ms,
+            Some(_) | None => self.rest_end(expires_ms, written),
+        }
+    }
+
+    /// When a rest that its record says ends at `until_ms` does end.
+    pub(crate) fn rest_end(&self, until_ms: u64, written: Seq) -> u64 {
+        match self.shift {
+            Some(shift) if self.life <= written && written < shift.before => until_ms.saturating_add(shift.by_ms),
+            Some(_) | None => until_ms,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: u64 = 60_000;
+
+    fn started(wall_ms: u64, high_water_ms: u64) -> Clock {
+        Clock::start(Tick { boot_ms: 1_000, wall_ms }, high_water_ms, Seq(10), MINUTE, 5 * MINUTE)
+    }
+
+    fn after(ms: u64, wall_ms: u64) -> Tick {
+        Tick { boot_ms: 1_000 + ms, wall_ms }
+    }
+
+    #[test]
+    fn a_jump_of_the_wall_clock_moves_no_deadline_and_stops_expiry_until_it_is_mended() {
+        let mut clock = started(1_000_000, 900_000);
+        assert_eq!(clock.observe(after(10, 1_000_010 + MINUTE), Seq(10)), Sight::Unchanged);
+        let jumped = clock.observe(after(20, 90_000_000), Seq(10));
+        assert_eq!(jumped, Sight::Changed(Notice::ClockSuspect { apart_ms: 90_000_000 - 1_000_020 }));
+        assert!(!clock.trusted());
+        assert_eq!(clock.now_ms(), 1_000_020);
+        assert_eq!(clock.observe(after(30, 1_000_030), Seq(10)), Sight::Changed(Notice::ClockTrusted));
+        assert!(clock.trusted());
+    }
+
+    #[test]
+    fn a_wall_clock_behind_the_log_is_not_believed_until_it_has_caught_up() {
+        let mut clock = started(5, 1_000_000);
+        assert_eq!(clock.now_ms(), 1_000_000);
+        let behind = clock.observe(after(1, 6), Seq(10));
+        assert_eq!(behind, Sight::Changed(Notice::ClockSuspect { apart_ms: 1_000_000 - 6 }));
+        assert_eq!(clock.stamp(), 1_000_001);
+        assert_eq!(clock.observe(after(100, 2_000_000), Seq(12)), Sight::Anchored);
+        assert!(clock.trusted());
+        assert_eq!(clock.now_ms(), 2_000_000);
+        // Written in this life before: moves along. Ended while the host was down: grace. Written later: as it says.
+        assert_eq!(clock.lease_end(1_060_000, Seq(11)), 1_060_000 + 2_000_000 - 1_000_100);
+        assert_eq!(clock.lease_end(1_060_000, Seq(9)), 2_000_000 + 5 * MINUTE);
+        assert_eq!(clock.lease_end(2_060_000, Seq(12)), 2_060_000);
+    }
+
+    #[test]
+    fn a_stamp_never_goes_back() {
+        let mut clock = started(5, 1_000_000);
+        clock.observe(after(500_000, 500_005), Seq(10));
+        assert_eq!(clock.stamp(), 1_500_000);
+        assert_eq!(clock.observe(after(999_995, 1_000_000), Seq(11)), Sight::Anchored);
+        assert_eq!(clock.now_ms(), 1_000_000);
+        assert_eq!(clock.stamp(), 1_500_000);
+    }
+
+    #[test]
+    fn boot_time_never_goes_back() {
+        let mut clock = started(1_000_000, 0);
+        clock.observe(after(500, 1_000_500), Seq(10));
+        clock.observe(after(400, 1_000_500), Seq(10));
+        assert_eq!(clock.now_ms(), 1_000_500);
+    }
+}

@@ -1,0 +1,286 @@
+//! Allocating: repeat what is held, else hand out what [`Seek`] finds, else wait for what has ended, else refuse.
+
+use std::sync::Arc;
+
+use super::seek::{Found, Obstacle, Seek};
+use super::{Kernel, PoolState};
+use crate::allocation::{Allocation, AllocationExtra, AllocationParts, EndCause};
+use crate::command::{AllocateRequest, CommandError, Held, Reply, RequestId};
+use crate::effects::Effects;
+use crate::fact::{Fact, SpanKey};
+use crate::holders::Place;
+use crate::id::{PoolUid, RealmName, RealmUid};
+use crate::plan::Strategy;
+use crate::rules::Rule;
+use crate::span::Span;
+use crate::stock::Stock;
+
+/// Most realms one pool may serve.
+pub(super) const REALMS: usize = 65_536;
+
+/// Most ended leases and rests one request ends before it looks again for free space and, if there is none, waits.
+const SETTLED: usize = 1_000;
+
+/// Where a request's resource would be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Site {
+    Known(RealmUid),
+    /// Nobody ever used it in this pool.
+    New(RealmName),
+}
+
+/// Where a request stands after one try.
+enum Outcome {
+    Answered(Reply),
+    /// Leases that have ended must be ended first, more than one step may.
+    Wait,
+}
+
+impl Kernel {
+    pub(super) fn allocate(&mut self, id: RequestId, request: Box<AllocateRequest>, effects: &mut Effects) {
+        match self.try_allocate(&request, effects) {
+            Ok(Outcome::Answered(reply)) => effects.replies.push((id, Ok(reply))),
+            Ok(Outcome::Wait) => self.parked.push_back((id, request)),
+            Err(error) => effects.replies.push((id, Err(error))),
+        }
+    }
+
+    fn try_allocate(&mut self, request: &AllocateRequest, effects: &mut Effects) -> Result<Outcome, CommandError> {
+        let state = self.open_pool(request.pool)?;
+        let site = state.site(request.realm_value.as_deref(), &self.realms)?;
+        let place = self.holders.place(request.pool, &request.subscriber, request.key.as_ref());
+        let held = self.holders.find(place, request.pool, &request.subscriber, request.key.as_ref());
+        if let Some(held) = held.filter(|_| self.rules.keep(Rule::Idempotent)).cloned() {
+            if !self.lapsed(&held) {
+                return self.repeat(&held, request, &site, effects).map(Outcome::Answered);
+            }
+            self.end(&held, EndCause::Expired, effects);
+        }
+        let draw = self.draw(request);
+        let mut settled = 0;
+        loop {
+            match self.seek(request, &site, draw) {
+                Ok((found, fresh)) => {
+                    let allocation = self.hand_out(request, &site, place, found, fresh, effects)?;
+                    return Ok(Outcome::Answered(Reply::Allocated { allocation, created: true }));
+                }
+                Err(Obstacle::Refused(error)) => return Err(error),
+                Err(Obstacle::Lapsed(over)) => self.end(&over, EndCause::Expired, effects),
+                Err(Obstacle::Rested(start)) => self.wake(request.pool, &site, start),
+                Err(Obstacle::Short) if settled >= SETTLED => return Ok(Outcome::Wait),
+                Err(Obstacle::Short) => match self.settle(request.pool, &site, SETTLED - settled, effects) {
+                    0 => return Err(self.exhausted(request, &site)),
+                    ended => settled += ended,
+                },
+            }
+        }
+    }
+
+    /// The generator moves on only for who uses it.
+    fn draw(&mut self, request: &AllocateRequest) -> u64 {
+        let pool = self.pools.get(&request.pool).map(|state| state.pool.draft.terms.strategy);
+        if request.plan.strategy.or(pool) == Some(Strategy::Random) { self.draws.next() } else { 0 }
+    }
+
+    /// Looks for a span. A (pool, realm) that does not exist yet is made up and handed back, to be kept if it is used.
+    pub(super) fn seek(
+        &mut self,
+        request: &AllocateRequest,
+        site: &Site,
+        draw: u64,
+    ) -> Result<(Found, Option<Stock>), Obstacle> {
+        let state = self.pools.get(&request.pool).expect("the pool was found open in this step");
+        let realm = site.realm();
+        let seek = Seek::new(request, state, &self.holders, &self.log.clock, self.rules, realm, draw);
+        if let Some(stock) = realm.and_then(|realm| self.stocks.get_mut(&(request.pool, realm))) {
+            return seek.find(stock).map(|found| (found, None));
+        }
+        let mut fresh = Stock::new(&state.pool, &state.layout);
+        seek.find(&mut fresh).map(|found| (found, Some(fresh)))
+    }
+
+    fn hand_out(
+        &mut self,
+        request: &AllocateRequest,
+        site: &Site,
+        place: Place,
+        found: Found,
+        fresh: Option<Stock>,
+        effects: &mut Effects,
+    ) -> Result<Arc<Allocation>, CommandError> {
+        let realm = self.enter(request.pool, site, request.realm_value.as_deref(), fresh, effects);
+        let of = (request.pool, realm);
+        self.clear(of, found.span, effects);
+        let state = self.pools.get(&request.pool).expect("the pool was found open in this step");
+        let stock = self.stocks.get_mut(&of).expect("the realm was entered");
+        let shard = stock.hold(found.span);
+        let shard =
+            shard.map_err(|blocked| super::seek::blocked_error(&state.pool.draft.id, blocked, found.span, state))?;
+        let now_ms = self.log.clock.now_ms();
+        let (expires_ms, kind) = super::lease::term(&state.pool.draft.terms, request.ttl, None, now_ms);
+        let node = request.node.as_ref().map(|node| self.nodes.intern(node));
+        let extra = (request.key.is_some() || !request.metadata.is_empty())
+            .then(|| Box::new(AllocationExtra { key: request.key.clone(), metadata: request.metadata.clone() }));
+        let allocation = Arc::new(Allocation::new(AllocationParts {
+            span: found.span,
+            subscriber: request.subscriber.clone(),
+            pool: request.pool,
+            realm,
+            shard,
+            epoch: state.epoch(shard),
+            created_ms: now_ms,
+            renewed_ms: now_ms,
+            expires_ms,
+            seq: self.log.next,
+            node,
+            extra,
+            kind,
+        }));
+        self.log.write(effects, |_| Fact::Held(Arc::clone(&allocation)));
+        self.holders.insert(place, Arc::clone(&allocation));
+        if let Some(end) = expires_ms {
+            stock.leases.insert(self.log.clock.lease_end(end.get(), allocation.seq), Arc::clone(&allocation));
+            self.leases += 1;
+            self.reschedule(of);
+        }
+        self.touch(of);
+        Ok(allocation)
+    }
+
+    /// Makes a (pool, realm) that is used for the first time.
+    pub(super) fn enter(
+        &mut self,
+        pool: PoolUid,
+        site: &Site,
+        realm_value: Option<&str>,
+        fresh: Option<Stock>,
+        effects: &mut Effects,
+    ) -> RealmUid {
+        let state = self.pools.get_mut(&pool).expect("the pool was found open in this step");
+        let realm = match site {
+            Site::Known(realm) => *realm,
+            Site::New(name) => {
+                let tenant = state.realm_tenant().cloned();
+                self.realms.enter(tenant.as_ref(), name.clone(), &mut self.log, effects)
+            }
+        };
+        if let Some(fresh) = fresh {
+            if let Some(value) = realm_value.filter(|_| state.base.is_none()) {
+                state.by_value.insert(value.into(), realm);
+            }
+            self.stocks.entry((pool, realm)).or_insert(fresh);
+        }
+        realm
+    }
+
+    /// Ends the rests in a span that is about to be held. Those of another length are written off: the allocation's fact
+    /// does not replace theirs.
+    fn clear(&mut self, of: (PoolUid, RealmUid), span: Span, effects: &mut Effects) {
+        let Some(stock) = self.stocks.get_mut(&of) else { return };
+        if stock.rests().positions() == 0 {
+            return;
+        }
+        let replaced: Vec<Span> = stock.rests().touching(span).map(|rest| rest.span).collect();
+        for rest in replaced {
+            stock.wake(rest.start());
+            if rest != span && self.rules.keep(Rule::FreeReplaced) {
+                self.log.write(effects, |_| Fact::Free(SpanKey { pool: of.0, realm: of.1, span: rest }));
+            }
+        }
+        self.reschedule(of);
+    }
+
+    /// What the subscriber holds already: the same answer, with a new lease if it has one.
+    fn repeat(
+        &mut self,
+        held: &Arc<Allocation>,
+        request: &AllocateRequest,
+        site: &Site,
+        effects: &mut Effects,
+    ) -> Result<Reply, CommandError> {
+        let state = self.open_pool(request.pool)?;
+        let pool = state.pool.draft.id.clone();
+        if site.realm() != Some(held.realm) {
+            return Err(CommandError::HoldsInOtherRealm {
+                pool,
+                realm: held.realm,
+                allocation: Held(Arc::clone(held)),
+            });
+        }
+        if request.explicit && !request.asks_for(held.span) {
+            return Err(CommandError::HoldsAnother { pool, allocation: Held(Arc::clone(held)) });
+        }
+        let allocation = match held.expires_ms() {
+            Some(_) => self.renew_lease(held, request.ttl, effects),
+            None => Arc::clone(held),
+        };
+        Ok(Reply::Allocated { allocation, created: false })
+    }
+
+    pub(super) fn exhausted(&self, request: &AllocateRequest, site: &Site) -> CommandError {
+        let state = self.pools.get(&request.pool).expect("the pool was found open in this step");
+        let stock = site.realm().and_then(|realm| self.stocks.get(&(request.pool, realm)));
+        let occupancy = stock.map_or_else(|| Stock::new(&state.pool, &state.layout).occupancy(), Stock::occupancy);
+        let occupancy = Box::new(occupancy);
+        CommandError::Exhausted { pool: state.pool.draft.id.clone(), len: request.plan.len, occupancy }
+    }
+
+    /// Tries again the request that waits longest.
+    pub(super) fn retry_parked(&mut self, effects: &mut Effects) {
+        if let Some((id, request)) = self.parked.pop_front() {
+            self.allocate(id, request, effects);
+        }
+    }
+}
+
+impl AllocateRequest {
+    /// Whether a span is what an explicit request names.
+    pub(super) fn asks_for(&self, held: Span) -> bool {
+        self.plan.at.map_or(self.plan.len == held.len(), |asked| asked == held)
+    }
+}
+
+impl Site {
+    pub(super) fn realm(&self) -> Option<RealmUid> {
+        match self {
+            Self::Known(realm) => Some(*realm),
+            Self::New(_) => None,
+        }
+    }
+}
+
+impl PoolState {
+    /// Whose realm names the pool's realms are among; `None`: the shared ones.
+    pub(super) fn realm_tenant(&self) -> Option<&crate::id::TenantId> {
+        (!self.pool.draft.realm.shared).then_some(&self.pool.draft.tenant)
+    }
+
+    /// Where a request with this `realm_value` belongs.
+    pub(super) fn site(&self, realm_value: Option<&str>, realms: &super::Realms) -> Result<Site, CommandError> {
+        if let Some(base) = self.base {
+            return Ok(Site::Known(base));
+        }
+        let pool = || self.pool.draft.id.clone();
+        let value = realm_value.ok_or_else(|| CommandError::RealmValueMissing { pool: pool() })?;
+        if let Some(realm) = self.by_value.get(value) {
+            return Ok(Site::Known(*realm));
+        }
+        let name = self.realm_name(value)?;
+        if self.by_value.len() >= REALMS {
+            return Err(CommandError::TooManyRealms { pool: pool(), limit: REALMS });
+        }
+        Ok(realms.find(self.realm_tenant(), &name).map_or(Site::New(name), Site::Known))
+    }
+
+    fn realm_name(&self, value: &str) -> Result<RealmName, CommandError> {
+        let invalid = |why: String| {
+            let pool = self.pool.draft.id.clone();
+            CommandError::RealmValueInvalid { pool, value: value.to_owned(), why }
+        };
+        if value.is_empty() {
+            return Err(invalid("it is empty".to_owned()));
+        }
+        let name = format!("{}/{value}", self.pool.draft.realm.name);
+        name.parse().map_err(|error: crate::id::InvalidId| invalid(error.to_string()))
+    }
+}

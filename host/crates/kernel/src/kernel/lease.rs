@@ -1,0 +1,225 @@
+//! Renewing, releasing and expiring: how an allocation lasts and how it ends.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use super::Kernel;
+use super::allocate::Site;
+use crate::allocation::{Allocation, AllocationKind, EndCause, Resting};
+use crate::command::{AllocationTarget, CommandError, Reply, Ttl};
+use crate::effects::Effects;
+use crate::fact::Fact;
+use crate::id::{PoolUid, RealmUid};
+use crate::pool::{LeaseTerms, PoolTerms};
+use crate::rules::Rule;
+use crate::stock::{Afterwards, Stock};
+
+/// From this hold-down on, a pool's allocations are sticky.
+const STICKY_MS: u64 = 3_600_000;
+
+/// When a lease ends that is asked for now, and of which kind the allocation is. `former` is how long the lease was that
+/// is renewed: a pool without terms of its own goes on with what was asked for at first.
+pub(super) fn term(
+    terms: &PoolTerms,
+    ttl: Ttl,
+    former: Option<u64>,
+    now_ms: u64,
+) -> (Option<NonZeroU64>, AllocationKind) {
+    let lease_ms = match (ttl, terms.lease) {
+        (Ttl::Permanent, _) => return (None, AllocationKind::Permanent),
+        (Ttl::Default, LeaseTerms::None) => former,
+        (Ttl::Millis(asked_ms), LeaseTerms::None) => Some(asked_ms),
+        (Ttl::Default, LeaseTerms::Timed { default_ms, .. }) => Some(default_ms),
+        (Ttl::Millis(asked_ms), LeaseTerms::Timed { min_ms, max_ms, .. }) => Some(asked_ms.min(max_ms).max(min_ms)),
+    };
+    let kind = if terms.hold_down_ms >= STICKY_MS { AllocationKind::Sticky } else { AllocationKind::Session };
+    (lease_ms.and_then(|lease_ms| NonZeroU64::new(now_ms.saturating_add(lease_ms.max(1)))), kind)
+}
+
+impl Kernel {
+    pub(super) fn renew(
+        &mut self,
+        target: &AllocationTarget,
+        ttl: Ttl,
+        effects: &mut Effects,
+    ) -> Result<Reply, CommandError> {
+        let pool = self.open_pool(target.pool)?.pool.draft.id.clone();
+        let held = self.live(target, effects)?;
+        if held.expires_ms().is_none() {
+            return Err(CommandError::NoLease { pool });
+        }
+        Ok(Reply::Renewed(self.renew_lease(&held, ttl, effects)))
+    }
+
+    pub(super) fn release(&mut self, target: &AllocationTarget, effects: &mut Effects) -> Result<Reply, CommandError> {
+        let held = self.live(target, effects)?;
+        self.end(&held, EndCause::Released, effects);
+        Ok(Reply::Released(held))
+    }
+
+    /// The allocation that is meant, unless its lease is over: then it is ended here.
+    fn live(&mut self, target: &AllocationTarget, effects: &mut Effects) -> Result<Arc<Allocation>, CommandError> {
+        let state = self.pools.get(&target.pool).ok_or(CommandError::PoolUnknown { pool: target.pool })?;
+        let not_held = CommandError::NotHeld { pool: state.pool.draft.id.clone() };
+        let place = self.holders.place(target.pool, &target.subscriber, target.key.as_ref());
+        let held = self.holders.find(place, target.pool, &target.subscriber, target.key.as_ref());
+        let Some(held) = held.filter(|held| target.span.is_none_or(|span| span == held.span)).cloned() else {
+            return Err(not_held);
+        };
+        if self.lapsed(&held) {
+            self.end(&held, EndCause::Expired, effects);
+            return Err(not_held);
+        }
+        Ok(held)
+    }
+
+    /// When an allocation's lease ends, by the kept clock.
+    fn lease_end(&self, held: &Allocation) -> Option<u64> {
+        held.expires_ms().map(|end| self.log.clock.lease_end(end.get(), held.seq))
+    }
+
+    /// True if the lease is over and the clocks can be believed.
+    pub(super) fn lapsed(&self, held: &Allocation) -> bool {
+        self.expiring() && self.lease_end(held).is_some_and(|end_ms| end_ms <= self.log.clock.now_ms())
+    }
+
+    /// Whether leases end at all now.
+    pub(super) fn expiring(&self) -> bool {
+        self.log.clock.trusted() || !self.rules.keep(Rule::TrustedClock)
+    }
+
+    pub(super) fn renew_lease(&mut self, held: &Arc<Allocation>, ttl: Ttl, effects: &mut Effects) -> Arc<Allocation> {
+        let of = (held.pool, held.realm);
+        let former_end = self.lease_end(held);
+        let state = self.pools.get(&held.pool).expect("an allocation's pool exists");
+        let now_ms = self.log.clock.now_ms();
+        let former = held.expires_ms().map(|end| end.get().saturating_sub(held.renewed_ms));
+        let (expires_ms, kind) = term(&state.pool.draft.terms, ttl, former, now_ms);
+        let renewed = Arc::new(held.renewed(now_ms, expires_ms, kind, self.log.next));
+        self.log.write(effects, |_| Fact::Held(Arc::clone(&renewed)));
+        self.holders.replace(&renewed);
+        let new_end = self.lease_end(&renewed);
+        if let Some(stock) = self.stocks.get_mut(&of) {
+            if let Some(end_ms) = former_end {
+                stock.leases.remove(end_ms, held.seq);
+                self.leases -= 1;
+            }
+            if let Some(end_ms) = new_end {
+                stock.leases.insert(end_ms, Arc::clone(&renewed));
+                self.leases += 1;
+            }
+        }
+        self.reschedule(of);
+        renewed
+    }
+
+    /// Ends an allocation: one fact, which is its history too; then its span rests, waits for who has it reserved, or is
+    /// free.
+    pub(super) fn end(&mut self, held: &Arc<Allocation>, cause: EndCause, effects: &mut Effects) {
+        let of = (held.pool, held.realm);
+        let lease_end = self.lease_end(held);
+        let state = self.pools.get(&held.pool).expect("an allocation's pool exists");
+        let stock = self.stocks.get_mut(&of).expect("an allocation's realm exists");
+        self.holders.remove(held);
+        if let Some(end_ms) = lease_end {
+            stock.leases.remove(end_ms, held.seq);
+            self.leases -= 1;
+        }
+        let reserved = stock.reservations().exactly(held.span).is_some();
+        let rests = !reserved && cause != EndCause::PoolDeleted && self.rules.keep(Rule::HoldDown);
+        let hold_down_ms = if rests { state.pool.draft.terms.hold_down_ms } else { 0 };
+        let now_ms = self.log.clock.now_ms();
+        let record = Arc::new(Resting {
+            span: held.span,
+            pool: held.pool,
+            realm: held.realm,
+            subscriber: held.subscriber.clone(),
+            key: held.key().cloned(),
+            node: held.node.clone(),
+            created_ms: held.created_ms,
+            ended_ms: now_ms,
+            until_ms: now_ms.saturating_add(hold_down_ms),
+            cause,
+            seq: self.log.next,
+            name: held.name().map(Into::into),
+        });
+        self.log.write(effects, |_| Fact::Resting(Arc::clone(&record)));
+        let afterwards = if reserved {
+            Afterwards::Reserved
+        } else if hold_down_ms == 0 {
+            Afterwards::Free
+        } else {
+            let ends_ms = self.log.clock.rest_end(record.until_ms, record.seq);
+            Afterwards::Rests(record, ends_ms)
+        };
+        stock.let_go(held.span, afterwards);
+        self.reschedule(of);
+        self.touch(of);
+    }
+
+    /// Ends the rest that begins here.
+    pub(super) fn wake(&mut self, pool: PoolUid, site: &Site, start: u128) {
+        let Some(of) = site.realm().map(|realm| (pool, realm)) else { return };
+        if let Some(stock) = self.stocks.get_mut(&of) {
+            stock.wake(start);
+        }
+        self.reschedule(of);
+        self.touch(of);
+    }
+
+    /// Ends what is over in a (pool, realm) where a request found nothing: rests, and leases if that makes room. Gives how
+    /// many, at most `most`.
+    pub(super) fn settle(&mut self, pool: PoolUid, site: &Site, most: usize, effects: &mut Effects) -> usize {
+        let Some(of) = site.realm().map(|realm| (pool, realm)) else { return 0 };
+        let rested = self.wake_over(of, most);
+        if rested > 0 || !self.ending_helps(pool) {
+            return rested;
+        }
+        self.expire(of, most, effects)
+    }
+
+    /// A strict pool hands out nothing that rests, so ending a lease there helps nobody at once.
+    fn ending_helps(&self, pool: PoolUid) -> bool {
+        let terms = self.pools.get(&pool).map(|state| &state.pool.draft.terms);
+        terms.is_some_and(|terms| !terms.strict || terms.hold_down_ms == 0)
+    }
+
+    /// Ends up to `most` rests of a (pool, realm) that are over.
+    pub(super) fn wake_over(&mut self, of: (PoolUid, RealmUid), most: usize) -> usize {
+        let now_ms = self.log.clock.now_ms();
+        let Some(stock) = self.stocks.get_mut(&of) else { return 0 };
+        let mut woken = 0;
+        while woken < most
+            && let Some(start) = stock.rests().over(now_ms)
+        {
+            stock.wake(start);
+            woken += 1;
+        }
+        self.reschedule(of);
+        self.touch(of);
+        woken
+    }
+
+    /// Ends up to `most` leases of a (pool, realm) that are over.
+    pub(super) fn expire(&mut self, of: (PoolUid, RealmUid), most: usize, effects: &mut Effects) -> usize {
+        if !self.expiring() {
+            return 0;
+        }
+        let now_ms = self.log.clock.now_ms();
+        let Some(stock) = self.stocks.get(&of) else { return 0 };
+        let over: Vec<Arc<Allocation>> = stock.leases.ended(now_ms).take(most).cloned().collect();
+        for held in &over {
+            self.end(held, EndCause::Expired, effects);
+        }
+        over.len()
+    }
+
+    /// Puts a (pool, realm) where it belongs in the agendas.
+    pub(super) fn reschedule(&mut self, of: (PoolUid, RealmUid)) {
+        let Some(stock) = self.stocks.get_mut(&of) else { return };
+        let (lease_due, rest_due) = (stock.leases.first_end(), stock.rests().first_end());
+        let Stock { lease_due: lease_stood, rest_due: rest_stood, .. } = stock;
+        self.lease_agenda.set(of, lease_stood, lease_due);
+        self.rest_agenda.set(of, rest_stood, rest_due);
+    }
+}

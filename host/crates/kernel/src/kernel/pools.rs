@@ -1,0 +1,210 @@
+//! Making and deleting pools.
+
+use std::sync::Arc;
+
+use super::{Kernel, PoolState};
+use crate::allocation::{Allocation, EndCause};
+use crate::command::{CommandError, Reply, RequestId};
+use crate::effects::Effects;
+use crate::fact::Fact;
+use crate::holders::Holders;
+use crate::id::{Epoch, PoolId, PoolUid, RealmUid, Revision, ShardId, TenantId};
+use crate::overlap::overlap;
+use crate::pool::{Pool, PoolDraft, Shard};
+use crate::rules::Rule;
+use crate::space::{Layout, cut_shards};
+use crate::span::Span;
+use crate::stock::Stock;
+
+/// Allocations released by a forced deletion in one step.
+const RELEASED: usize = 500;
+
+/// Allocations looked at by a forced deletion in one step before it takes a break.
+const LOOKED_AT: usize = 20_000;
+
+/// A forced deletion under way. Not recorded: after a crash the pool is there, with what was not released yet.
+#[derive(Debug)]
+pub(super) struct Deletion {
+    pool: PoolUid,
+    request: RequestId,
+    /// Which part of the holders is looked through next.
+    part: usize,
+    released: u64,
+}
+
+impl Kernel {
+    pub(super) fn create_pool(&mut self, draft: PoolDraft, effects: &mut Effects) -> Result<Reply, CommandError> {
+        if let Some(state) = self.pool_named(&draft.tenant, &draft.id) {
+            return existing(state, &draft);
+        }
+        self.check_overlap(&draft, None)?;
+        let shards = shards(&draft)?;
+        let layout = layout(&draft, &shards)?;
+        let realm = draft.terms.realm_by.is_empty().then(|| {
+            let tenant = (!draft.realm.shared).then_some(&draft.tenant);
+            self.realms.enter(tenant, draft.realm.name.clone(), &mut self.log, effects)
+        });
+        let now_ms = self.log.clock.now_ms();
+        let uid = self.next_pool;
+        self.next_pool = PoolUid(uid.0.saturating_add(1));
+        let pool = Arc::new(Pool { uid, revision: Revision(1), created_ms: now_ms, updated_ms: now_ms, draft, shards });
+        self.log.write(effects, |_| Fact::Pool(Arc::clone(&pool)));
+        if let Some(realm) = realm {
+            self.stocks.insert((uid, realm), Stock::new(&pool, &layout));
+            self.touch((uid, realm));
+        }
+        self.pools.insert(uid, PoolState::new(Arc::clone(&pool), layout, realm));
+        Ok(Reply::PoolCreated(pool))
+    }
+
+    fn pool_named(&self, tenant: &TenantId, id: &PoolId) -> Option<&PoolState> {
+        self.pools.values().find(|state| state.pool.draft.id == *id && state.pool.draft.tenant == *tenant)
+    }
+
+    /// Two pools of a type may not lie over each other in one realm. A realm made by attributes, `<realm>/<value>`, counts
+    /// as the realm it is made from.
+    pub(super) fn check_overlap(&self, draft: &PoolDraft, except: Option<PoolUid>) -> Result<(), CommandError> {
+        let base = |draft: &PoolDraft| {
+            let name = draft.realm.name.as_str();
+            let base = name.split_once('/').map_or(name, |(base, _)| base).to_owned();
+            (draft.type_id.clone(), (!draft.realm.shared).then(|| draft.tenant.clone()), base)
+        };
+        let mine = base(draft);
+        let others = self.pools.values().map(|state| &state.pool).filter(|other| Some(other.uid) != except);
+        for other in others.filter(|other| base(&other.draft) == mine) {
+            let span = overlap(&draft.geometry, &other.draft.geometry).filter(|_| self.rules.keep(Rule::NoOverlap));
+            if let Some(span) = span {
+                return Err(CommandError::PoolOverlaps {
+                    pool: draft.id.clone(),
+                    other: other.draft.id.clone(),
+                    realm: mine.2,
+                    span,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// `None`: the answer comes when everything is released.
+    pub(super) fn delete_pool(
+        &mut self,
+        request: RequestId,
+        uid: PoolUid,
+        force: bool,
+        effects: &mut Effects,
+    ) -> Result<Option<Reply>, CommandError> {
+        let pool = self.open_pool(uid)?.pool.draft.id.clone();
+        let allocations = self.stocks_of(uid).map(|(_, stock)| stock.allocations()).sum();
+        if allocations == 0 {
+            self.forget_pool(uid, effects);
+            return Ok(Some(Reply::PoolDeleted { released: 0 }));
+        }
+        if !force {
+            return Err(CommandError::PoolInUse { pool, allocations });
+        }
+        if let Some(state) = self.pools.get_mut(&uid) {
+            state.closing = true;
+        }
+        self.deletions.push_back(Deletion { pool: uid, request, part: 0, released: 0 });
+        Ok(None)
+    }
+
+    /// Goes on with the deletion that began first.
+    pub(super) fn delete_slice(&mut self, effects: &mut Effects) {
+        let Some(mut deletion) = self.deletions.pop_front() else { return };
+        let mut looked_at = 0;
+        while deletion.part < Holders::parts() && looked_at < LOOKED_AT {
+            let mut of_pool: Vec<Arc<Allocation>> = Vec::new();
+            for held in self.holders.part(deletion.part) {
+                looked_at += 1;
+                if held.pool == deletion.pool {
+                    of_pool.push(Arc::clone(held));
+                }
+            }
+            // The table's own order differs between machines.
+            of_pool.sort_unstable_by_key(|held| (held.realm, held.span));
+            let whole = of_pool.len() <= RELEASED;
+            for held in of_pool.iter().take(RELEASED) {
+                self.end(held, EndCause::PoolDeleted, effects);
+                deletion.released += 1;
+                looked_at += LOOKED_AT / RELEASED;
+            }
+            if whole {
+                deletion.part += 1;
+            }
+        }
+        if deletion.part < Holders::parts() {
+            self.deletions.push_front(deletion);
+            return;
+        }
+        self.forget_pool(deletion.pool, effects);
+        let reply = Reply::PoolDeleted { released: deletion.released };
+        effects.replies.push((deletion.request, Ok(reply)));
+    }
+
+    fn forget_pool(&mut self, uid: PoolUid, effects: &mut Effects) {
+        self.log.write(effects, |_| Fact::PoolDeleted(uid));
+        let stocks: Vec<_> = self.stocks_of(uid).map(|(of, _)| of).collect();
+        for of in stocks {
+            if let Some(mut stock) = self.stocks.remove(&of) {
+                self.lease_agenda.set(of, &mut stock.lease_due, None);
+                self.rest_agenda.set(of, &mut stock.rest_due, None);
+            }
+        }
+        self.pools.remove(&uid);
+    }
+
+    /// What a pool has in each realm.
+    pub(super) fn stocks_of(&self, uid: PoolUid) -> impl Iterator<Item = ((PoolUid, RealmUid), &Stock)> {
+        self.stocks.range((uid, RealmUid(0))..=(uid, RealmUid(u32::MAX))).map(|(of, stock)| (*of, stock))
+    }
+}
+
+/// A pool of this name is there: the same, or a conflict.
+fn existing(state: &PoolState, draft: &PoolDraft) -> Result<Reply, CommandError> {
+    let pool = &state.pool;
+    if state.closing {
+        return Err(CommandError::PoolClosing { pool: pool.draft.id.clone() });
+    }
+    let fields = differences(&pool.draft, draft);
+    if fields.is_empty() {
+        Ok(Reply::PoolExists(Arc::clone(pool)))
+    } else {
+        Err(CommandError::PoolDiffers { pool: pool.draft.id.clone(), fields })
+    }
+}
+
+/// What an operator wrote differently. The plugin's reading of an equal spec does not count.
+fn differences(found: &PoolDraft, wanted: &PoolDraft) -> Vec<&'static str> {
+    let (found_terms, wanted_terms) = (&found.terms, &wanted.terms);
+    let fields = [
+        ("type", found.type_id == wanted.type_id),
+        ("realm", found.realm == wanted.realm),
+        ("spec", found.spec == wanted.spec),
+        ("sharding_factor", found.sharding_factor == wanted.sharding_factor),
+        ("strategy", found_terms.strategy == wanted_terms.strategy),
+        ("lease", found_terms.lease == wanted_terms.lease),
+        ("hold_down", found_terms.hold_down_ms == wanted_terms.hold_down_ms),
+        ("strict", found_terms.strict == wanted_terms.strict),
+        ("realm_by", found_terms.realm_by == wanted_terms.realm_by),
+        ("metadata", found_terms.metadata == wanted_terms.metadata),
+        ("extra", found.extra == wanted.extra),
+    ];
+    fields.into_iter().filter(|(_, same)| !same).map(|(field, _)| field).collect()
+}
+
+fn shards(draft: &PoolDraft) -> Result<Vec<Shard>, CommandError> {
+    let covers = cut_shards(&draft.geometry, draft.sharding_factor)
+        .map_err(|why| CommandError::PoolGeometry { pool: draft.id.clone(), why })?;
+    Ok(number_shards(0, covers).collect())
+}
+
+/// Shards with the given covers, numbered from `first`, in their first epoch.
+pub(super) fn number_shards(first: u32, covers: Vec<Span>) -> impl Iterator<Item = Shard> {
+    (first..).zip(covers).map(|(id, cover)| Shard { id: ShardId(id), epoch: Epoch(1), cover })
+}
+
+pub(super) fn layout(draft: &PoolDraft, shards: &[Shard]) -> Result<Arc<Layout>, CommandError> {
+    let layout = Layout::new(Arc::clone(&draft.geometry), shards);
+    layout.map(Arc::new).map_err(|why| CommandError::PoolGeometry { pool: draft.id.clone(), why })
+}

@@ -1,0 +1,185 @@
+//! Changing a live pool: more space at once, less only where nobody holds, other terms from now on.
+
+use std::sync::Arc;
+
+use super::Kernel;
+use super::pools::{layout, number_shards};
+use crate::allocation::Allocation;
+use crate::command::{CommandError, Reply};
+use crate::effects::Effects;
+use crate::fact::{Fact, SpanKey};
+use crate::id::{PoolUid, Revision, SubscriberId};
+use crate::pool::{Pool, PoolDraft, Shard};
+use crate::space::{Layout, cut_more_shards};
+use crate::span::Span;
+
+/// Most shards a pool may have.
+const SHARDS: usize = 16_384;
+
+/// Most holders named in a refusal.
+const NAMED: usize = 100;
+
+/// An update that may be carried out.
+struct Change {
+    pool: Arc<Pool>,
+    layout: Arc<Layout>,
+    /// False if only terms differ.
+    geometry: bool,
+    added_grains: u128,
+    removed_grains: u128,
+}
+
+impl Kernel {
+    /// What the update would do.
+    pub(super) fn try_update(
+        &mut self,
+        uid: PoolUid,
+        expected: Option<Revision>,
+        draft: PoolDraft,
+    ) -> Result<Reply, CommandError> {
+        Ok(match self.change(uid, expected, draft)? {
+            Ok(Change { pool, added_grains, removed_grains, .. }) => {
+                Reply::PoolWouldUpdate { pool, added_grains, removed_grains }
+            }
+            Err(same) => Reply::PoolWouldUpdate { pool: same, added_grains: 0, removed_grains: 0 },
+        })
+    }
+
+    pub(super) fn update_pool(
+        &mut self,
+        uid: PoolUid,
+        expected: Option<Revision>,
+        draft: PoolDraft,
+        effects: &mut Effects,
+    ) -> Result<Reply, CommandError> {
+        let Change { pool, layout, geometry, .. } = match self.change(uid, expected, draft)? {
+            Ok(change) => change,
+            Err(same) => return Ok(Reply::PoolUpdated(same)),
+        };
+        self.log.write(effects, |_| Fact::Pool(Arc::clone(&pool)));
+        let former = self.pools.get_mut(&uid).map(|state| {
+            let former = std::mem::replace(&mut state.pool, Arc::clone(&pool));
+            state.layout = Arc::clone(&layout);
+            state.number_epochs();
+            former
+        });
+        let rules = |pool: &Pool| (pool.draft.terms.strict, pool.draft.terms.hold_down_ms == 0);
+        if geometry || former.is_some_and(|former| rules(&former) != rules(&pool)) {
+            self.reshape(&pool, &layout, effects);
+        }
+        Ok(Reply::PoolUpdated(pool))
+    }
+
+    /// Checks an update; `Err` inside: there is nothing to change.
+    fn change(
+        &self,
+        uid: PoolUid,
+        expected: Option<Revision>,
+        draft: PoolDraft,
+    ) -> Result<Result<Change, Arc<Pool>>, CommandError> {
+        let state = self.open_pool(uid)?;
+        let found = &state.pool;
+        if let Some(expected) = expected.filter(|expected| *expected != found.revision) {
+            let pool = found.draft.id.clone();
+            return Err(CommandError::RevisionDiffers { pool, expected, found: found.revision });
+        }
+        if let Some(field) = fixed_field(&found.draft, &draft) {
+            return Err(CommandError::PoolFieldFixed { pool: found.draft.id.clone(), field });
+        }
+        if draft == found.draft {
+            return Ok(Err(Arc::clone(found)));
+        }
+        let (old, new) = (&found.draft.geometry, &draft.geometry);
+        let geometry = old.spans != new.spans || old.excluded != new.excluded || old.sizing != new.sizing;
+        let mut shards = found.shards.clone();
+        let mut planned = Arc::clone(&state.layout);
+        if geometry {
+            self.check_overlap(&draft, Some(uid))?;
+            shards = more_shards(&draft, shards)?;
+            planned = layout(&draft, &shards)?;
+            self.check_holders(found, &planned)?;
+        }
+        let (was, is) = (state.layout.capacity(), planned.capacity());
+        let (was, is) = (was.total - was.excluded, is.total - is.excluded);
+        let revision = Revision(found.revision.0 + 1);
+        let updated_ms = self.log.clock.now_ms();
+        let pool = Arc::new(Pool { uid, revision, created_ms: found.created_ms, updated_ms, draft, shards });
+        Ok(Ok(Change {
+            pool,
+            layout: planned,
+            geometry,
+            added_grains: is.saturating_sub(was),
+            removed_grains: was.saturating_sub(is),
+        }))
+    }
+
+    /// What is held or reserved must be in the pool afterwards too.
+    fn check_holders(&self, pool: &Pool, planned: &Layout) -> Result<(), CommandError> {
+        let outside = |span: &Span| planned.place(*span).is_err();
+        let of_pool = self.holders.iter().filter(|held| held.pool == pool.uid);
+        let mut holders: Vec<(Span, SubscriberId)> =
+            of_pool.filter(|held| outside(&held.span)).map(|held| (held.span, held.subscriber.clone())).collect();
+        for (_, stock) in self.stocks_of(pool.uid) {
+            let reserved = stock.reservations().iter().filter(|reservation| outside(&reservation.span));
+            holders.extend(reserved.map(|reservation| (reservation.span, reservation.subscriber.clone())));
+        }
+        holders.sort_unstable();
+        holders.dedup();
+        if holders.is_empty() {
+            return Ok(());
+        }
+        let count = holders.len() as u64;
+        holders.truncate(NAMED);
+        Err(CommandError::SpansHeld { pool: pool.draft.id.clone(), count, holders })
+    }
+
+    /// What rested in space that the pool gives up is written off: if the space comes back it is free.
+    fn reshape(&mut self, pool: &Arc<Pool>, layout: &Arc<Layout>, effects: &mut Effects) {
+        let held: Vec<Arc<Allocation>> = self.holders.iter().filter(|held| held.pool == pool.uid).cloned().collect();
+        let stocks: Vec<_> = self.stocks_of(pool.uid).map(|(of, _)| of).collect();
+        for of in stocks {
+            let mut here: Vec<Span> = held.iter().filter(|held| held.realm == of.1).map(|held| held.span).collect();
+            here.sort_unstable();
+            if let Some(stock) = self.stocks.get_mut(&of) {
+                for span in stock.reshape(pool, layout, here.into_iter()) {
+                    self.log.write(effects, |_| Fact::Free(SpanKey { pool: of.0, realm: of.1, span }));
+                }
+            }
+            self.reschedule(of);
+            self.touch(of);
+        }
+    }
+}
+
+/// What cannot change while a pool lives, because allocations and shards are made of it.
+fn fixed_field(found: &PoolDraft, wanted: &PoolDraft) -> Option<&'static str> {
+    let (old, new) = (&found.geometry, &wanted.geometry);
+    let fields = [
+        ("tenant", found.tenant == wanted.tenant),
+        ("id", found.id == wanted.id),
+        ("type", found.type_id == wanted.type_id),
+        ("realm", found.realm == wanted.realm),
+        ("realm_by", found.terms.realm_by == wanted.terms.realm_by),
+        ("sharding_factor", found.sharding_factor == wanted.sharding_factor),
+        ("the grain", old.grain == new.grain),
+        ("the alignment", old.sizing.align == new.sizing.align),
+        ("the shortest length", old.sizing.min_len == new.sizing.min_len),
+        ("the longest length", old.sizing.max_len == new.sizing.max_len),
+        ("the cut", old.cut == new.cut),
+    ];
+    fields.into_iter().find(|(_, same)| !same).map(|(field, _)| field)
+}
+
+/// The shards there are, and those that new space needs, in order of their covers.
+fn more_shards(draft: &PoolDraft, mut shards: Vec<Shard>) -> Result<Vec<Shard>, CommandError> {
+    let refused = |why: String| CommandError::PoolGeometry { pool: draft.id.clone(), why };
+    let covers = cut_more_shards(&draft.geometry, &shards).map_err(refused)?;
+    let count = shards.len() + covers.len();
+    if count > SHARDS {
+        return Err(refused(format!("it would have {count} shards, at most {SHARDS} are allowed: make a second pool")));
+    }
+    let next = shards.iter().map(|shard| shard.id.0 + 1).max().unwrap_or(0);
+    shards.extend(number_shards(next, covers));
+    shards.sort_unstable_by_key(|shard| shard.cover);
+    Ok(shards)
+}

@@ -1,0 +1,84 @@
+//! Spans of one (pool, realm) kept for named subscribers. Disjoint from each other; a reserved span is held by its own
+//! subscriber or by nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::allocation::Reservation;
+use crate::id::SubscriberId;
+use crate::span::Span;
+
+/// All reservations of one (pool, realm).
+#[derive(Debug, Default)]
+pub(crate) struct Reservations {
+    by_start: BTreeMap<u128, Arc<Reservation>>,
+    by_subscriber: BTreeSet<(SubscriberId, u128)>,
+    /// Reserved positions that nobody holds.
+    idle: u128,
+}
+
+impl Reservations {
+    /// Adds one whose span nobody holds; see [`taken_up`](Self::taken_up) otherwise.
+    pub(crate) fn insert(&mut self, reservation: Arc<Reservation>) {
+        let (start, len) = (reservation.span.start(), reservation.span.len());
+        self.by_subscriber.insert((reservation.subscriber.clone(), start));
+        self.by_start.insert(start, reservation);
+        self.idle += len;
+    }
+
+    /// Takes one out that nobody holds.
+    pub(crate) fn remove(&mut self, span: Span) -> Option<Arc<Reservation>> {
+        let reservation = self.exactly(span).cloned()?;
+        self.by_start.remove(&span.start());
+        self.by_subscriber.remove(&(reservation.subscriber.clone(), span.start()));
+        self.idle -= span.len();
+        Some(reservation)
+    }
+
+    /// Its subscriber holds the span now.
+    pub(crate) const fn taken_up(&mut self, span: Span) {
+        self.idle -= span.len();
+    }
+
+    /// Its subscriber holds the span no more.
+    pub(crate) const fn left(&mut self, span: Span) {
+        self.idle += span.len();
+    }
+
+    /// The reservation of exactly this span.
+    pub(crate) fn exactly(&self, span: Span) -> Option<&Arc<Reservation>> {
+        self.by_start.get(&span.start()).filter(|found| found.span == span)
+    }
+
+    /// The first that shares a position with the span.
+    pub(crate) fn touching(&self, span: Span) -> Option<&Arc<Reservation>> {
+        let (_, last) = self.by_start.range(..span.end()).next_back()?;
+        if !last.span.intersects(span) {
+            return None;
+        }
+        // Those before the last that begin inside, or the one that reaches in.
+        let first_inside = self.by_start.range(span.start()..span.end()).next().map(|(_, found)| found);
+        let reaching = self.by_start.range(..span.start()).next_back().map(|(_, found)| found);
+        reaching.filter(|found| found.span.intersects(span)).or(first_inside)
+    }
+
+    /// What is reserved for a subscriber, lowest first.
+    pub(crate) fn of<'a>(&'a self, subscriber: &SubscriberId) -> impl Iterator<Item = &'a Arc<Reservation>> {
+        let range = if self.by_subscriber.is_empty() {
+            None
+        } else {
+            Some(self.by_subscriber.range((subscriber.clone(), 0)..=(subscriber.clone(), u128::MAX)))
+        };
+        range.into_iter().flatten().filter_map(|(_, start)| self.by_start.get(start))
+    }
+
+    /// All of them, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Reservation>> {
+        self.by_start.values()
+    }
+
+    /// Reserved positions that nobody holds.
+    pub(crate) const fn idle(&self) -> u128 {
+        self.idle
+    }
+}

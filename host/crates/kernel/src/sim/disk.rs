@@ -1,0 +1,86 @@
+//! A disk: what was synced is there after a crash, in whatever order a checkpoint and a log give it back.
+
+use std::collections::BTreeMap;
+
+use crate::fact::{Fact, Op, SpanKey};
+use crate::hash::Draws;
+use crate::id::{PoolUid, RealmUid, Seq};
+use crate::kernel::Recovery;
+
+/// Everything that is durable.
+#[derive(Debug, Default)]
+pub(super) struct Disk {
+    history: Vec<Op>,
+    /// How many of the first operations are in a checkpoint: of them only the last of each key is kept.
+    compacted: usize,
+}
+
+/// What an operation is the last word of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum About {
+    Pool(PoolUid),
+    PoolDeleted(PoolUid),
+    Realm(RealmUid),
+    Span(SpanKey),
+    Reservation(SpanKey),
+    Clock,
+}
+
+fn about(fact: &Fact) -> About {
+    match fact {
+        Fact::Pool(pool) => About::Pool(pool.uid),
+        Fact::PoolDeleted(uid) => About::PoolDeleted(*uid),
+        Fact::Realm(realm) => About::Realm(realm.uid),
+        Fact::Held(held) => About::Span(SpanKey { pool: held.pool, realm: held.realm, span: held.span }),
+        Fact::Resting(rest) => About::Span(SpanKey { pool: rest.pool, realm: rest.realm, span: rest.span }),
+        Fact::Free(key) => About::Span(*key),
+        Fact::Reserved(kept) => About::Reservation(SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }),
+        Fact::Unreserved(key) => About::Reservation(*key),
+        Fact::Clock => About::Clock,
+    }
+}
+
+/// Says only that something is gone: a checkpoint drops it.
+fn says_nothing(fact: &Fact) -> bool {
+    matches!(fact, Fact::Free(_) | Fact::Unreserved(_) | Fact::Clock)
+}
+
+impl Disk {
+    pub(super) fn write(&mut self, operations: Vec<Op>) {
+        self.history.extend(operations);
+    }
+
+    /// Everything ever written, in order.
+    pub(super) fn history(&self) -> &[Op] {
+        &self.history
+    }
+
+    /// A checkpoint takes in some more of the log.
+    pub(super) fn compact(&mut self, draws: &mut Draws) {
+        let more = draws.index(self.history.len() - self.compacted + 1);
+        self.compacted += more;
+    }
+
+    /// Gives everything back: the checkpoint in any order, then the log, a little of it twice.
+    pub(super) fn read(&self, draws: &mut Draws, recovery: &mut Recovery) {
+        let (old, log) = self.history.split_at(self.compacted);
+        let mut last: BTreeMap<About, &Op> = BTreeMap::new();
+        for op in old {
+            last.insert(about(&op.fact), op);
+        }
+        let mut checkpoint: Vec<&Op> = last.into_values().filter(|op| !says_nothing(&op.fact)).collect();
+        for n in (1..checkpoint.len()).rev() {
+            checkpoint.swap(n, draws.index(n + 1));
+        }
+        let again = draws.index(checkpoint.len() + 1);
+        for op in checkpoint.iter().take(again).chain(&checkpoint) {
+            recovery.apply(op);
+        }
+        if let Some(op) = old.last() {
+            recovery.reaches(Seq(op.seq.0), op.stamp_ms);
+        }
+        for op in log {
+            recovery.apply(op);
+        }
+    }
+}

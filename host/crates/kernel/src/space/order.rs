@@ -1,0 +1,83 @@
+//! In which order spans were given back, for `oldest-free`.
+//!
+//! Holds only what is free and was given back: each grain at most once, under the ticket of its last return. What was never
+//! used is in a [`GrainSet`] of its own, made when the first span is given back; until then nothing here costs anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::grain_set::GrainSet;
+use super::layout::Layout;
+use crate::span::Span;
+
+/// What was used once and is free again.
+#[derive(Debug)]
+pub(super) struct Order {
+    /// The grains that were never taken.
+    pub(super) unused: GrainSet,
+    /// By start: disjoint spans, each with its length and ticket.
+    given: BTreeMap<u128, (u128, u64)>,
+    /// By length: ticket and start, oldest first.
+    queues: BTreeMap<u128, BTreeSet<(u64, u128)>>,
+    tickets: u64,
+}
+
+impl Order {
+    /// From now on; what is free at this moment counts as never used.
+    pub(super) fn new(free: &GrainSet) -> Self {
+        Self { unused: free.clone(), given: BTreeMap::new(), queues: BTreeMap::new(), tickets: 0 }
+    }
+
+    /// A span was taken.
+    pub(super) fn take(&mut self, layout: &Layout, plot: usize, span: Span) {
+        self.unused.block(layout, plot, span);
+        while let Some((start, (len, ticket))) = self.given.range(..span.end()).next_back().map(|(s, g)| (*s, *g)) {
+            if start + len <= span.start() {
+                break;
+            }
+            self.forget(start, len, ticket);
+            if start < span.start() {
+                self.remember(start, span.start() - start, ticket);
+            }
+            if start + len > span.end() {
+                self.remember(span.end(), start + len - span.end(), ticket);
+            }
+        }
+    }
+
+    /// A span was given back.
+    pub(super) fn give(&mut self, span: Span) {
+        self.tickets += 1;
+        self.remember(span.start(), span.len(), self.tickets);
+    }
+
+    /// The spans of this length, oldest first. Some may have left the pool.
+    pub(super) fn oldest(&self, len: u128) -> impl Iterator<Item = Span> + '_ {
+        self.queues.get(&len).into_iter().flatten().filter_map(move |(_, start)| Span::new(*start, len))
+    }
+
+    /// Follows a change of the layout. What leaves the pool or is excluded stays in the order, in case it comes back.
+    pub(super) fn moved(mut self, old: &Layout, new: &Layout) -> Self {
+        self.unused = self.unused.moved(old, new);
+        for (start, (len, _)) in &self.given {
+            if let Some(span) = Span::new(*start, *len) {
+                self.unused.block_all(new, span);
+            }
+        }
+        self
+    }
+
+    fn remember(&mut self, start: u128, len: u128, ticket: u64) {
+        self.given.insert(start, (len, ticket));
+        self.queues.entry(len).or_default().insert((ticket, start));
+    }
+
+    fn forget(&mut self, start: u128, len: u128, ticket: u64) {
+        self.given.remove(&start);
+        if let Some(queue) = self.queues.get_mut(&len) {
+            queue.remove(&(ticket, start));
+            if queue.is_empty() {
+                self.queues.remove(&len);
+            }
+        }
+    }
+}

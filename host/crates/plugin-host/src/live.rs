@@ -1,0 +1,113 @@
+//! What a new version must prove before it takes over: that it reads the pools that live as the old one did.
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use kernel::{Geometry, PoolId, PoolUid, RealmUid, Span, TenantId};
+
+use crate::digest::GeometryHash;
+use crate::error::PluginError;
+use crate::plugin::Plugin;
+use crate::printable::printable;
+use crate::refusal::Refusal;
+
+/// Names checked even if mapping and geometry are equal: a plugin may have forgotten to change its mapping id.
+const SAMPLE: usize = 1_024;
+/// Names parsed in one round.
+const PAGE: usize = 1_024;
+
+/// A pool that exists, as its record has it.
+#[derive(Clone, Debug)]
+pub struct LivePool {
+    pub tenant: TenantId,
+    pub pool: PoolId,
+    pub uid: PoolUid,
+    pub spec: Arc<str>,
+    /// The plugin's mapping when the spec was read.
+    pub mapping_id: CompactString,
+    pub geometry: Arc<Geometry>,
+}
+
+/// A place among a pool's names, which are ordered by realm and start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NameCursor {
+    pub realm: RealmUid,
+    pub start: u128,
+}
+
+/// Some names of live allocations.
+#[derive(Clone, Debug, Default)]
+pub struct NamePage {
+    pub names: Vec<(Span, CompactString)>,
+    /// Where the next page begins; none on the last.
+    pub next: Option<NameCursor>,
+}
+
+/// The pools and names that live now. The daemon implements it over its read view.
+pub trait LivePools: Send + Sync {
+    /// The pools of a type.
+    fn pools(&self, type_id: &str) -> Vec<LivePool>;
+    /// At most `limit` names of a pool's live allocations at or after `from`. Allocations without a name are left out.
+    fn names(&self, pool: PoolUid, from: Option<NameCursor>, limit: usize) -> NamePage;
+}
+
+/// A host without pools: a new data directory, or a tool.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoPools;
+
+impl LivePools for NoPools {
+    fn pools(&self, _: &str) -> Vec<LivePool> {
+        Vec::new()
+    }
+
+    fn names(&self, _: PoolUid, _: Option<NameCursor>, _: usize) -> NamePage {
+        NamePage::default()
+    }
+}
+
+/// Whether `plugin` may serve the pools that live. The pools whose geometry it reads differently are returned: every live
+/// name of theirs was proven to mean the same span, inside the new geometry.
+pub(crate) fn check(plugin: &Plugin, live: &dyn LivePools) -> Result<Vec<PoolUid>, Refusal> {
+    let mut changed = Vec::new();
+    for pool in live.pools(&plugin.descriptor.type_id) {
+        let refuse = |problem: String| Refusal::LivePool { pool: format!("{}/{}", pool.tenant, pool.pool), problem };
+        let geometry = plugin
+            .open(&pool.spec)
+            .map_err(|error| refuse(format!("its spec does not open: {}", printable(&error.to_string(), 512))))?;
+        let alike = plugin.descriptor.mapping_id == pool.mapping_id.as_str()
+            && GeometryHash::of(&geometry) == GeometryHash::of(&pool.geometry);
+        names_keep_their_spans(plugin, live, &pool, if alike { SAMPLE } else { usize::MAX }).map_err(refuse)?;
+        if geometry != *pool.geometry {
+            changed.push(pool.uid);
+        }
+    }
+    Ok(changed)
+}
+
+/// Parses up to `most` live names and compares. Live spans of a realm are disjoint, so equal spans cannot overlap; that
+/// they are inside the pool is checked of every parsed span.
+fn names_keep_their_spans(plugin: &Plugin, live: &dyn LivePools, pool: &LivePool, most: usize) -> Result<(), String> {
+    let mut from = None;
+    let mut checked = 0_usize;
+    loop {
+        let page = live.names(pool.uid, from, PAGE);
+        let names: Vec<&str> = page.names.iter().map(|(_, name)| name.as_str()).collect();
+        for ((span, name), parsed) in page.names.iter().zip(plugin.parse(&pool.spec, &names)) {
+            match parsed {
+                Ok(found) if found == *span => {}
+                Ok(found) => return Err(format!("live name {name:?} would move from {span:?} to {found:?}")),
+                Err(PluginError::Unavailable { why, .. }) => return Err(format!("live name {name:?}: {why}")),
+                Err(error) => {
+                    let error = printable(&error.to_string(), 512);
+                    return Err(format!("live name {name:?} is not understood: {error}"));
+                }
+            }
+        }
+        checked = checked.saturating_add(page.names.len());
+        // A page that does not move on would never end.
+        if checked >= most || page.next.is_none() || page.next <= from {
+            return Ok(());
+        }
+        from = page.next;
+    }
+}

@@ -1,0 +1,191 @@
+//! Checkpoints and history, written in the background so that the log stays short.
+//!
+//! A cycle merges the last checkpoint with the full log files into a new table, adds the ends of allocations to the
+//! history, names both in a new manifest, and only then removes what they replace. Whatever moment the power goes, the
+//! manifest names complete tables and the log has everything after them. Nothing of it holds up an append: the files a
+//! cycle reads are not written any more.
+
+mod globals;
+mod merge;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use kernel::Seq;
+
+use crate::error::StoreError;
+use crate::identity::random;
+use crate::log::{LogFile, Ordinal};
+use crate::manifest::Manifest;
+use crate::shared::{Shared, State};
+
+/// More log files than this are due for a checkpoint however small they are: every start leaves one.
+const MANY_FILES: usize = 64;
+
+/// What a cycle did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CycleReport {
+    /// The checkpoint has every operation up to this one.
+    pub covered: Seq,
+    /// Operations in the checkpoint and its size in bytes.
+    pub checkpoint_ops: u64,
+    pub checkpoint_bytes: u64,
+    /// Ends of allocations that became history.
+    pub history_ops: u64,
+    /// Log files that were removed and their bytes.
+    pub log_files: usize,
+    pub log_bytes: u64,
+}
+
+/// Writes checkpoints. Clones share their work: one runs, another stops it.
+#[derive(Clone, Debug)]
+pub struct Compactor {
+    shared: Arc<Shared>,
+}
+
+impl Compactor {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Works until [`Self::stop`]: writes checkpoints when they are due and keeps a log file ready. Tells what each cycle
+    /// did, or why it failed: after [`StoreError::Failed`] the daemon must end, everything else is tried again.
+    pub fn run(&self, mut report: impl FnMut(Result<CycleReport, StoreError>)) {
+        // Answers come before checkpoints. Where that cannot be had, both get the same.
+        rustix::process::setpriority_process(None, 10).unwrap_or_default();
+        loop {
+            if let Err(error) = self.keep_spare() {
+                // A full disk is met again by whoever writes next, who can say it to somebody.
+                if !error.is_full() {
+                    report(Err(error));
+                }
+            }
+            {
+                let mut state = self.shared.state.lock();
+                while !state.stopping && !self.is_due(&state) && state.spare.is_some() {
+                    self.shared.bell.wait(&mut state);
+                }
+                if state.stopping {
+                    return;
+                }
+                if !self.is_due(&state) {
+                    continue;
+                }
+            }
+            match self.cycle() {
+                Ok(None) | Err(StoreError::PutOff) => {}
+                Ok(Some(done)) => report(Ok(done)),
+                Err(error) => {
+                    report(Err(error));
+                    self.wait_for_bell();
+                }
+            }
+        }
+    }
+
+    /// Ends [`Self::run`], soon even in the middle of a cycle.
+    pub fn stop(&self) {
+        self.shared.state.lock().stopping = true;
+        self.shared.bell.notify_all();
+    }
+
+    /// Writes a checkpoint of all full log files now. `None`: there was nothing to write.
+    pub fn cycle(&self) -> Result<Option<CycleReport>, StoreError> {
+        let shared = &*self.shared;
+        let _turn = shared.begin_cycle();
+        let (old, files) = {
+            let state = shared.state.lock();
+            if let Some(first) = state.damage.first() {
+                return Err(StoreError::Damaged { count: state.damage.len(), first: first.clone() });
+            }
+            (Arc::clone(&state.manifest), state.sealed().cloned().collect::<Vec<_>>())
+        };
+        let Some(last) = files.last() else { return Ok(None) };
+        let upto = last.ordinal;
+        let merged = merge::merge(shared, &old, &files).and_then(|merged| {
+            merged.manifest.write(&*shared.medium)?;
+            Ok(merged)
+        });
+        let merged = match merged {
+            Ok(merged) => merged,
+            Err(error) => {
+                // Space that a half-made table takes is not there for answers. The next cycle or start tries again.
+                drop(Shared::remove_unnamed(&*shared.medium, &old));
+                return Err(error);
+            }
+        };
+        let log_bytes = files.iter().map(|log| log.durable_bytes()).sum();
+        self.switch(merged.manifest.clone(), upto)?;
+        Ok(Some(CycleReport {
+            covered: merged.manifest.covered,
+            checkpoint_ops: merged.manifest.base.map_or(0, |(_, sum)| sum.ops),
+            checkpoint_bytes: merged.manifest.base.map_or(0, |(_, sum)| sum.bytes),
+            history_ops: merged.history_ops,
+            log_files: files.len(),
+            log_bytes,
+        }))
+    }
+
+    /// Goes over to the new tables and removes what they replace.
+    fn switch(&self, manifest: Manifest, upto: Ordinal) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        let gone: Vec<Arc<LogFile>> = {
+            let mut state = shared.state.lock();
+            state.manifest = Arc::new(manifest.clone());
+            let (gone, kept) = state.files.drain(..).partition(|log| log.ordinal <= upto);
+            state.files = kept;
+            gone
+        };
+        shared.close_unnamed(&manifest);
+        Shared::remove_unnamed(&*shared.medium, &manifest)?;
+        for log in gone {
+            let name = log.ordinal.file_name();
+            shared.medium.remove(&name).map_err(|error| StoreError::io("remove", &name, error))?;
+        }
+        Ok(())
+    }
+
+    fn is_due(&self, state: &State) -> bool {
+        if !state.damage.is_empty() {
+            return false;
+        }
+        let (files, bytes) =
+            state.sealed().fold((0, 0), |(files, bytes), log| (files + 1, bytes + log.durable_bytes()));
+        let least = self.shared.settings.checkpoint_after_bytes;
+        let base = state.manifest.base.map_or(0, |(_, sum)| sum.bytes);
+        bytes >= base.clamp(least, least.saturating_mul(4)) || files >= MANY_FILES
+    }
+
+    /// Makes a log file ahead if there is none.
+    fn keep_spare(&self) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        let ordinal = {
+            let mut state = shared.state.lock();
+            if state.spare.is_some() || state.stopping {
+                return Ok(());
+            }
+            let ordinal = state.next_ordinal;
+            state.next_ordinal = ordinal.next();
+            ordinal
+        };
+        let salt = u64::from_le_bytes(random()?);
+        let made = LogFile::create(&*shared.medium, ordinal, salt, shared.settings.log_file_bytes)?;
+        let mut state = shared.state.lock();
+        if state.next_ordinal != ordinal.next() {
+            // The writer could not wait and made a later one: going back to this would break the order of the log.
+            drop(state);
+            let name = ordinal.file_name();
+            return shared.medium.remove(&name).map_err(|error| StoreError::io("remove", &name, error));
+        }
+        state.spare = Some(made);
+        Ok(())
+    }
+
+    fn wait_for_bell(&self) {
+        let mut state = self.shared.state.lock();
+        if !state.stopping {
+            self.shared.bell.wait(&mut state);
+        }
+    }
+}

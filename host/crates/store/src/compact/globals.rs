@@ -1,0 +1,76 @@
+//! The facts that are few: pools, realms, reservations, and two marks. A cycle holds them in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kernel::{Fact, Op, PoolUid, RealmUid, SpanKey};
+
+use crate::error::StoreError;
+use crate::key::RowKey;
+use crate::table::TableWriter;
+
+#[derive(Debug, Default)]
+pub(super) struct Globals {
+    pools: BTreeMap<PoolUid, Op>,
+    realms: BTreeMap<RealmUid, Op>,
+    reserved: BTreeMap<SpanKey, Op>,
+    /// The deleted pool with the highest number: its number must never be given again.
+    last_deleted: Option<(PoolUid, Op)>,
+    /// The operation with the latest time.
+    latest: Option<Op>,
+    /// Pools deleted since the last checkpoint: nothing of theirs goes into the next.
+    pub(super) gone: BTreeSet<PoolUid>,
+}
+
+impl Globals {
+    /// Notes the time of an operation of any kind.
+    pub(super) fn note_time(&mut self, op_seq: kernel::Seq, stamp_ms: u64) {
+        if self.latest.as_ref().is_none_or(|latest| latest.stamp_ms < stamp_ms) {
+            self.latest = Some(Op { seq: op_seq, stamp_ms, fact: Fact::Clock });
+        }
+    }
+
+    pub(super) fn high_water_ms(&self) -> u64 {
+        self.latest.as_ref().map_or(0, |latest| latest.stamp_ms)
+    }
+
+    /// Takes an operation of the log or of the last checkpoint, in their order. Facts about spans are not for here.
+    pub(super) fn apply(&mut self, op: Op) {
+        match &op.fact {
+            Fact::Pool(pool) => drop(self.pools.insert(pool.uid, op)),
+            Fact::PoolDeleted(uid) => {
+                let uid = *uid;
+                self.pools.remove(&uid);
+                self.reserved.retain(|key, _| key.pool != uid);
+                self.gone.insert(uid);
+                if self.last_deleted.as_ref().is_none_or(|(last, _)| *last < uid) {
+                    self.last_deleted = Some((uid, op));
+                }
+            }
+            Fact::Realm(realm) => drop(self.realms.insert(realm.uid, op)),
+            Fact::Reserved(kept) => {
+                let key = SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span };
+                self.reserved.insert(key, op);
+            }
+            Fact::Unreserved(key) => drop(self.reserved.remove(key)),
+            Fact::Clock => self.note_time(op.seq, op.stamp_ms),
+            Fact::Held(_) | Fact::Resting(_) | Fact::Free(_) => {}
+        }
+    }
+
+    pub(super) fn write(&self, out: &mut TableWriter) -> Result<(), StoreError> {
+        for (uid, op) in &self.pools {
+            out.push(RowKey::Pool(*uid), op)?;
+        }
+        for (uid, op) in &self.realms {
+            out.push(RowKey::Realm(*uid), op)?;
+        }
+        for (key, op) in &self.reserved {
+            out.push(RowKey::Reserved(*key), op)?;
+        }
+        let marks = self.last_deleted.iter().map(|(_, op)| op).chain(&self.latest);
+        for op in marks {
+            out.push(RowKey::Marks, op)?;
+        }
+        Ok(())
+    }
+}

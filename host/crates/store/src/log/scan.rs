@@ -1,0 +1,169 @@
+//! Reading the log: at start to find its end and what is damaged, later to see its operations.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kernel::Seq;
+
+use super::frame::{self, FILE_HEADER_BYTES, FileHeader, FrameAt};
+use super::{LogFile, Ordinal};
+use crate::error::{Damage, StoreError};
+use crate::medium::Medium;
+
+/// What a start finds in the log.
+#[derive(Debug)]
+pub(crate) struct LogScan {
+    /// The files with frames, in order, none of which will be written again.
+    pub(crate) files: Vec<Arc<LogFile>>,
+    pub(crate) next_seq: Seq,
+    pub(crate) next_ordinal: Ordinal,
+    pub(crate) damage: Vec<Damage>,
+    /// Bytes of a last group that was not synced when the daemon or the power went; nobody was told of it.
+    pub(crate) torn_bytes: u64,
+    /// Files whose making was cut short before they could be used.
+    unmade: Vec<String>,
+}
+
+/// Whether a scan may change the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tidy {
+    /// Files before the first and files nothing was written to are removed, a torn group is cut off.
+    Yes,
+    /// Only look.
+    No,
+}
+
+/// Reads every file from `first` on. `covered` is the last operation that a checkpoint has.
+pub(crate) fn scan(medium: &dyn Medium, first: Ordinal, covered: Seq, tidy: Tidy) -> Result<LogScan, StoreError> {
+    let names = medium.list().map_err(|error| StoreError::io("list", "the data directory", error))?;
+    let mut found = LogScan {
+        files: Vec::new(),
+        next_seq: Seq(covered.0 + 1),
+        next_ordinal: first,
+        damage: Vec::new(),
+        torn_bytes: 0,
+        unmade: Vec::new(),
+    };
+    let mut torn: Option<Torn> = None;
+    for (ordinal, name) in names.iter().filter_map(|name| Ordinal::of(name).map(|ordinal| (ordinal, name))) {
+        if ordinal < first {
+            if tidy == Tidy::Yes {
+                medium.remove(name).map_err(|error| StoreError::io("remove", name, error))?;
+            }
+            continue;
+        }
+        found.next_ordinal = found.next_ordinal.max(ordinal.next());
+        read_file(medium, ordinal, name, &mut found, &mut torn)?;
+    }
+    if let Some(torn) = torn {
+        found.torn_bytes = torn.bytes;
+    }
+    // Whoever repairs damage should find everything that was there.
+    if tidy == Tidy::Yes && found.damage.is_empty() {
+        cut_tails(medium, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// A bad end of a file; damage if anything good comes after it.
+#[derive(Debug)]
+struct Torn {
+    key: String,
+    bytes: u64,
+}
+
+fn read_file(
+    medium: &dyn Medium,
+    ordinal: Ordinal,
+    name: &str,
+    found: &mut LogScan,
+    torn: &mut Option<Torn>,
+) -> Result<(), StoreError> {
+    let file = medium.open(name).map_err(|error| StoreError::io("open", name, error))?;
+    let raw = file.read_at(0, u64::MAX).map_err(|error| StoreError::io("read", name, error))?;
+    let Some(header) = FileHeader::parse(&raw, ordinal) else {
+        // The header is synced before the file is used: without one it was never in use, or it is damaged.
+        if frame::is_begun(&raw, 0) {
+            settle(torn, found);
+            *torn = Some(Torn { key: format!("{name} header"), bytes: raw.len() as u64 });
+        }
+        found.unmade.push(name.to_owned());
+        return Ok(());
+    };
+    let mut at = usize::try_from(FILE_HEADER_BYTES).unwrap_or(usize::MAX);
+    loop {
+        let (frame, skipped) = match frame::frame_at(&raw, at, header.salt) {
+            Some(frame) => (frame, false),
+            None => match frame::next_frame(&raw, at, header.salt) {
+                Some(frame) => (frame, true),
+                None => break,
+            },
+        };
+        let mut explained = settle(torn, found);
+        if skipped {
+            explained = true;
+            let bytes = frame.offset - at;
+            found.damage.push(damage(format!("{name} byte {at}"), format!("{bytes} bytes are no frame")));
+        }
+        if !explained && frame.first_seq != found.next_seq {
+            let why = format!("begins with operation {} where {} is due", frame.first_seq, found.next_seq);
+            found.damage.push(damage(format!("{name} byte {}", frame.offset), why));
+        }
+        found.next_seq = found.next_seq.max(frame.next_seq());
+        at = frame.end();
+    }
+    if frame::is_begun(&raw, at) {
+        settle(torn, found);
+        *torn = Some(Torn { key: format!("{name} byte {at}"), bytes: (raw.len() - at) as u64 });
+    }
+    let durable = AtomicU64::new(at as u64);
+    found.files.push(Arc::new(LogFile { ordinal, file, header, durable }));
+    Ok(())
+}
+
+/// Something good was found after a bad end, so that end was not simply the last unsynced group. True if there was one.
+fn settle(torn: &mut Option<Torn>, found: &mut LogScan) -> bool {
+    let Some(Torn { key, bytes }) = torn.take() else { return false };
+    found.damage.push(damage(key, format!("up to {bytes} bytes are no frame, but the log goes on after them")));
+    true
+}
+
+fn damage(key: String, why: String) -> Damage {
+    Damage { key, pool: None, why }
+}
+
+/// Gives back the space of what follows the last frame of each file, and removes files without frames.
+fn cut_tails(medium: &dyn Medium, found: &mut LogScan) -> Result<(), StoreError> {
+    let (used, unused): (Vec<_>, Vec<_>) = found.files.drain(..).partition(|log| !log.is_unused());
+    for name in unused.iter().map(|log| log.ordinal.file_name()).chain(found.unmade.drain(..)) {
+        medium.remove(&name).map_err(|error| StoreError::io("remove", &name, error))?;
+    }
+    for log in &used {
+        let durable = log.durable_bytes();
+        if log.file.len().map_err(|error| log.failed("read", error))? > durable {
+            log.file.truncate(durable).map_err(|error| log.failed("cut", error))?;
+        }
+    }
+    found.files = used;
+    // Before anything new is written: a torn end with good frames after it would be damage to the next start.
+    medium.sync_dir().map_err(|error| StoreError::io("sync", "the data directory", error))
+}
+
+/// Calls `each` with every frame of these files, in order, as far as they are synced. Damaged stretches are skipped.
+pub(crate) fn each_frame<E: From<StoreError>>(
+    files: &[Arc<LogFile>],
+    mut each: impl FnMut(&LogFile, FrameAt<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    for log in files {
+        let durable = log.durable.load(Ordering::Acquire);
+        let raw = log.file.read_at(0, durable).map_err(|error| log.failed("read", error))?;
+        let mut at = usize::try_from(FILE_HEADER_BYTES).unwrap_or(usize::MAX);
+        while let Some(frame) =
+            frame::frame_at(&raw, at, log.header.salt).or_else(|| frame::next_frame(&raw, at, log.header.salt))
+        {
+            at = frame.end();
+            each(log, frame)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! Giving the facts back at start: the checkpoint, then the log.
+//!
+//! Three threads, because a million facts must be back within a second or so: one reads, one decodes, and the caller's
+//! takes the operations into the kernel. Damage is collected, not fatal: the rest goes on and the daemon decides.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use kernel::{Op, PoolUid, Seq};
+
+use crate::error::{Damage, StoreError};
+use crate::log::each_frame;
+use crate::record::{Block, Interner};
+use crate::shared::Shared;
+use crate::table::Table;
+
+/// What a recovery found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// The sequence number of the next operation.
+    pub next_seq: Seq,
+    /// The latest time that any operation was stamped with, Unix milliseconds: the wall clock was at least this.
+    pub high_water_ms: u64,
+    /// How many operations were given back.
+    pub ops: u64,
+    /// Nothing may be handed out from these pools (`None`: from none at all).
+    pub damage: Vec<Damage>,
+    /// Bytes of a last group that was not synced; nobody was told of it.
+    pub torn_bytes: u64,
+}
+
+/// A block and where it was found.
+#[derive(Debug)]
+struct Piece {
+    place: String,
+    pool: Option<PoolUid>,
+    block: Vec<u8>,
+}
+
+/// How many bytes go from reader to decoder at once, and how many operations from there on.
+const BATCH_BYTES: usize = 256 << 10;
+const BATCH_OPS: usize = 2048;
+/// Batches under way between two threads. When it is full, the faster one waits.
+const BATCHES: usize = 8;
+
+pub(crate) fn recover(shared: &Shared, next_seq: Seq, each: &mut impl FnMut(Op)) -> Result<Recovered, StoreError> {
+    let _tables = shared.hold_tables();
+    let (manifest, files, known_damage, torn_bytes) = {
+        let state = shared.state.lock();
+        (state.manifest.clone(), state.files.clone(), state.damage.clone(), state.torn_bytes)
+    };
+    let mut found =
+        Recovered { next_seq, high_water_ms: manifest.high_water_ms, ops: 0, damage: known_damage, torn_bytes };
+    let fresh_damage = std::thread::scope(|scope| {
+        let (piece_sender, pieces) = sync_channel(BATCHES);
+        let (op_sender, ops) = sync_channel(BATCHES);
+        let reader = scope.spawn(move || {
+            let mut out = Pieces { sender: piece_sender, batch: Vec::new(), bytes: 0 };
+            let mut damage = Vec::new();
+            if let Some((id, summary)) = manifest.base {
+                let table = Table::open(&shared.dir, id, shared.settings.cache_bytes)?;
+                damage = read_table(&table, summary, &mut out)?;
+            }
+            each_frame(&files, |log, frame| {
+                let place = format!("{} byte {}", log.ordinal.file_name(), frame.offset);
+                out.push(Piece { place, pool: None, block: frame.block.to_vec() });
+                Ok::<(), StoreError>(())
+            })?;
+            out.flush();
+            Ok::<Vec<Damage>, StoreError>(damage)
+        });
+        let decoder = scope.spawn(move || decode(&pieces, &op_sender));
+        for op in ops.into_iter().flatten() {
+            found.ops += 1;
+            found.high_water_ms = found.high_water_ms.max(op.stamp_ms);
+            each(op);
+        }
+        let mut damage = reader.join().expect("the reader does not panic")?;
+        damage.extend(decoder.join().expect("the decoder does not panic"));
+        Ok::<Vec<Damage>, StoreError>(damage)
+    })?;
+    if !fresh_damage.is_empty() {
+        // A checkpoint made from what is left would make the damage permanent and invisible.
+        let mut state = shared.state.lock();
+        for damage in &fresh_damage {
+            if !state.damage.contains(damage) {
+                state.damage.push(damage.clone());
+                found.damage.push(damage.clone());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Sends a table's rows on; gives back what is damaged.
+fn read_table(table: &Table, written: crate::manifest::Summary, out: &mut Pieces) -> Result<Vec<Damage>, StoreError> {
+    let mut damage = Vec::new();
+    let mut sum = crate::manifest::Summary::default();
+    for row in table.rows() {
+        match row? {
+            Ok(row) => {
+                row.count_into(&mut sum);
+                let place = format!("{}: {}", table.id.dir_name(), row.key);
+                out.push(Piece { place, pool: row.key.pool(), block: row.block });
+            }
+            Err(fault) => damage.push(fault),
+        }
+    }
+    // If rows are damaged, the sum differs anyway; if none is, rows are missing, and nobody knows whose.
+    if damage.is_empty() {
+        damage.extend(table.compare(written, sum));
+    }
+    Ok(damage)
+}
+
+/// Gathers pieces into batches.
+#[derive(Debug)]
+struct Pieces {
+    sender: SyncSender<Vec<Piece>>,
+    batch: Vec<Piece>,
+    bytes: usize,
+}
+
+impl Pieces {
+    fn push(&mut self, piece: Piece) {
+        self.bytes += piece.block.len() + size_of::<Piece>();
+        self.batch.push(piece);
+        if self.bytes >= BATCH_BYTES {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.bytes = 0;
+        // The decoder ends only after its sender is gone, or by a panic that its join reports.
+        drop(self.sender.send(std::mem::take(&mut self.batch)));
+    }
+}
+
+fn decode(pieces: &Receiver<Vec<Piece>>, ops: &SyncSender<Vec<Op>>) -> Vec<Damage> {
+    let mut interner = Interner::default();
+    let mut damage = Vec::new();
+    let mut batch = Vec::with_capacity(BATCH_OPS);
+    for piece in pieces.iter().flatten() {
+        let block = Block::parse(&piece.block);
+        let decoded = block.and_then(|block| block.decode_all(&mut interner, |op| batch.push(op)));
+        if let Err(fault) = decoded {
+            damage.push(Damage { key: piece.place, pool: piece.pool, why: fault.to_string() });
+        }
+        if batch.len() >= BATCH_OPS {
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_OPS));
+            if ops.send(full).is_err() {
+                break;
+            }
+        }
+    }
+    // Only a caller that panicked does not take the rest.
+    drop(ops.send(batch));
+    damage
+}

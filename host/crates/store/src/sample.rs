@@ -1,0 +1,227 @@
+//! Operations for tests and benches, made from a few numbers, and what a reader of them should know in the end.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use compact_str::ToCompactString as _;
+use kernel::{
+    Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Epoch, Fact, Geometry,
+    LeaseTerms, NodeId, Op, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid, Reservation, Resting,
+    Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy,
+};
+
+/// 2026-01-01, when all samples begin.
+pub const START_MS: u64 = 1_767_225_600_000;
+
+fn text<T: std::str::FromStr<Err: std::fmt::Debug>>(raw: &str) -> T {
+    raw.parse().expect("samples are well formed")
+}
+
+fn span(start: u128, len: u128) -> Span {
+    Span::new(start, len).expect("samples are on the line")
+}
+
+/// One fact under a sequence number, a second after the one before.
+pub fn op(seq: u64, fact: Fact) -> Op {
+    Op { seq: Seq(seq), stamp_ms: START_MS + seq * 1000, fact }
+}
+
+/// The address with this number in 100.64.0.0/10.
+pub fn address(number: u32) -> Span {
+    span(u128::from(u32::from(Ipv4Addr::new(100, 64, 0, 0)) + number), 1)
+}
+
+/// An IPv4 pool over 100.64.0.0/10 in `shards` shards.
+pub fn pool(seq: u64, uid: u32, shards: u32) -> Op {
+    let cover = span(0x6440_0000, 1 << 22);
+    let slice = cover.len() / u128::from(shards);
+    let strategy = Strategy::FirstFree;
+    let sizing = Sizing { default_len: 1, min_len: 1, max_len: 256, align: Alignment::Origin };
+    let geometry = Geometry {
+        spans: vec![Series::one(cover)],
+        excluded: vec![Series::new(span(0x6440_0000, 1), 256, 1 << 14).expect("every /24's first")],
+        grain: 1,
+        sizing,
+        cut: 256,
+        attributes: vec![("prefix".into(), "10".into()), ("dns".into(), "100.64.0.53".into())],
+        strategy,
+    };
+    let draft = PoolDraft {
+        tenant: kernel::TenantId::default(),
+        id: text(&format!("pool-{uid}")),
+        type_id: text("ipv4"),
+        realm: RealmRef { name: text("default"), shared: uid % 2 == 1 },
+        spec: r#"{"cidr":"100.64.0.0/10"}"#.into(),
+        geometry: Arc::new(geometry),
+        mapping_id: "1".into(),
+        terms: PoolTerms {
+            strategy,
+            lease: LeaseTerms::Timed { default_ms: 3_600_000, min_ms: 60_000, max_ms: 86_400_000 },
+            hold_down_ms: 60_000,
+            strict: false,
+            realm_by: vec!["olt_id".into()],
+            metadata: "{}".into(),
+        },
+        sharding_factor: (uid % 3 != 0).then_some(shards),
+        extra: "{}".into(),
+    };
+    let shard = |id: u32| {
+        let start = cover.start() + slice * u128::from(id);
+        Shard { id: ShardId(id), epoch: Epoch(1), cover: span(start, slice) }
+    };
+    let made_ms = START_MS + seq * 1000;
+    let (revision, shards) = (Revision(seq), (0..shards).map(shard).collect());
+    let pool = Pool { uid: PoolUid(uid), revision, created_ms: made_ms, updated_ms: made_ms, draft, shards };
+    op(seq, Fact::Pool(Arc::new(pool)))
+}
+
+/// A realm.
+pub fn realm(seq: u64, uid: u32) -> Op {
+    let tenant = (uid % 2 == 0).then(kernel::TenantId::default);
+    let name = text(&format!("default/olt-{uid}"));
+    op(seq, Fact::Realm(Arc::new(RealmRecord { uid: RealmUid(uid), tenant, name, seq: Seq(seq) })))
+}
+
+/// The key of an address in a pool's first realm.
+pub fn key(pool: u32, number: u32) -> SpanKey {
+    SpanKey { pool: PoolUid(pool), realm: RealmUid(0), span: address(number) }
+}
+
+fn mac(number: u64) -> String {
+    let [_, _, a, b, c, d, e, f] = number.to_be_bytes();
+    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+}
+
+fn node(number: u64) -> Option<Arc<NodeId>> {
+    (number % 5 != 0).then(|| Arc::new(text(&format!("olt-{}", number % 10))))
+}
+
+/// An address handed out, with its name.
+pub fn held(seq: u64, pool: u32, number: u32) -> Op {
+    let created_ms = START_MS + seq * 1000;
+    let SpanKey { pool, realm, span } = key(pool, number);
+    let rare = seq.is_multiple_of(97);
+    let extra = rare.then(|| AllocationExtra { key: Some(text("pd-1")), metadata: r#"{"line":7}"#.into() });
+    let allocation = Allocation::new(AllocationParts {
+        span,
+        subscriber: text(&mac(seq)),
+        pool,
+        realm,
+        shard: ShardId(number >> 12),
+        epoch: Epoch(1),
+        created_ms,
+        renewed_ms: created_ms,
+        expires_ms: if seq % 3 == 0 { None } else { NonZeroU64::new(created_ms + 3_600_000) },
+        seq: Seq(seq),
+        node: node(seq),
+        extra: extra.map(Box::new),
+        kind: if seq % 3 == 0 { AllocationKind::Permanent } else { AllocationKind::Session },
+    });
+    let bits = u32::try_from(span.start()).expect("samples are IPv4 addresses");
+    allocation.set_name(Ipv4Addr::from(bits).to_compact_string());
+    op(seq, Fact::Held(Arc::new(allocation)))
+}
+
+/// The end of an allocation that was made `lasted_ms` before.
+pub fn resting(seq: u64, pool: u32, number: u32, lasted_ms: u64) -> Op {
+    let ended_ms = START_MS + seq * 1000;
+    let SpanKey { pool, realm, span } = key(pool, number);
+    let rest = Resting {
+        span,
+        pool,
+        realm,
+        subscriber: text(&mac(seq)),
+        key: (seq % 7 == 0).then(|| text("pd-1")),
+        node: node(seq),
+        created_ms: ended_ms - lasted_ms,
+        ended_ms,
+        until_ms: ended_ms + 60_000,
+        cause: if seq % 2 == 0 { EndCause::Released } else { EndCause::Expired },
+        seq: Seq(seq),
+        name: (seq % 3 == 0).then(|| "100.64.0.1".into()),
+    };
+    op(seq, Fact::Resting(Arc::new(rest)))
+}
+
+/// An address kept for a subscriber.
+pub fn reserved(seq: u64, pool: u32, number: u32) -> Op {
+    let SpanKey { pool, realm, span } = key(pool, number);
+    let reservation = Reservation {
+        pool,
+        realm,
+        span,
+        subscriber: text(&mac(seq)),
+        created_ms: START_MS + seq * 1000,
+        name: "100.64.0.9".into(),
+        note: "a printer".into(),
+        seq: Seq(seq),
+    };
+    op(seq, Fact::Reserved(Arc::new(reservation)))
+}
+
+/// What is known after some operations, as text, so that two accounts can be compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    pools: BTreeMap<PoolUid, (Seq, String)>,
+    realms: BTreeMap<RealmUid, (Seq, String)>,
+    spans: BTreeMap<SpanKey, (Seq, String)>,
+    reserved: BTreeMap<SpanKey, (Seq, String)>,
+    /// The highest pool number ever given.
+    pub last_pool: Option<PoolUid>,
+    pub high_water_ms: u64,
+}
+
+fn put<K: Ord>(facts: &mut BTreeMap<K, (Seq, String)>, key: K, op: &Op) {
+    let newer = facts.get(&key).is_none_or(|(known, _)| *known < op.seq);
+    if newer {
+        facts.insert(key, (op.seq, format!("{:?}", op.fact)));
+    }
+}
+
+impl Known {
+    /// Takes an operation as a recovering kernel does: repeats and older ones change nothing.
+    pub fn apply(&mut self, op: &Op) {
+        self.high_water_ms = self.high_water_ms.max(op.stamp_ms);
+        match &op.fact {
+            Fact::Pool(pool) => {
+                self.last_pool = self.last_pool.max(Some(pool.uid));
+                put(&mut self.pools, pool.uid, op);
+            }
+            Fact::PoolDeleted(uid) => {
+                self.last_pool = self.last_pool.max(Some(*uid));
+                self.pools.remove(uid);
+                self.spans.retain(|key, _| key.pool != *uid);
+                self.reserved.retain(|key, _| key.pool != *uid);
+            }
+            Fact::Realm(realm) => put(&mut self.realms, realm.uid, op),
+            Fact::Held(held) => {
+                put(&mut self.spans, SpanKey { pool: held.pool, realm: held.realm, span: held.span }, op);
+            }
+            Fact::Resting(rest) => {
+                put(&mut self.spans, SpanKey { pool: rest.pool, realm: rest.realm, span: rest.span }, op);
+            }
+            Fact::Free(key) => drop(self.spans.remove(key)),
+            Fact::Reserved(kept) => {
+                put(&mut self.reserved, SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }, op);
+            }
+            Fact::Unreserved(key) => drop(self.reserved.remove(key)),
+            Fact::Clock => {}
+        }
+    }
+
+    /// What is known after all of these.
+    pub fn of<'a>(ops: impl IntoIterator<Item = &'a Op>) -> Self {
+        let mut known = Self::default();
+        for op in ops {
+            known.apply(op);
+        }
+        known
+    }
+
+    /// How many spans have a last word.
+    pub fn spans(&self) -> usize {
+        self.spans.len()
+    }
+}

@@ -1,0 +1,11 @@
+//! Every test there is. Guests are built first: tests of the host run real plugins.
+
+use anyhow::Result;
+
+use crate::shell::Shell;
+use crate::{plugins, workspace};
+
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    plugins::run(&[])?;
+    Shell::cargo().dir(workspace::root()).args(["test", "--workspace"]).args(arguments).run()
+}

@@ -1,0 +1,79 @@
+//! The whole command tree: what the `cli` crate offers against a running daemon, plus what works on this machine's files.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, Command, value_parser};
+
+use crate::config::KEYS;
+
+/// Every command of `nexus`.
+pub fn tree() -> Command {
+    cli::command()
+        .subcommand(serve())
+        .subcommand(store())
+        .subcommand(Command::new("openapi").about("Print the REST API's OpenAPI 3.1 description").hide(true))
+        .mut_subcommand("plugin", |plugin| plugin.subcommand(plugin_check()).subcommand(plugin_pack()))
+}
+
+fn serve() -> Command {
+    let command = Command::new("serve")
+        .about("Run the daemon")
+        .after_help(
+            "Every setting is a flag, a NEXUS_ variable and a key of the file; flag over variable over file.\n\
+             Exit codes: 0 stopped as asked, 1 could not start, 2 configuration or plugins are missing or wrong,\n\
+             74 storage failed (start again: what is on the disk is read anew).",
+        )
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .env("NEXUS_CONFIG")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("YAML file with any of the settings below"),
+        )
+        .arg(
+            Arg::new("check-config")
+                .long("check-config")
+                .action(ArgAction::SetTrue)
+                .help("Check the configuration, say everything that is wrong, and end"),
+        );
+    KEYS.iter().fold(command, |command, key| {
+        let default = key.default.map_or(String::new(), |default| format!(" [default: {default}]"));
+        let help = format!("{}{default} [{}, {}]", key.help, key.path, key.variable());
+        command.arg(Arg::new(key.flag).long(key.flag).value_name(key.value).help(help))
+    })
+}
+
+fn store() -> Command {
+    let path = Arg::new("data-path").required(true).value_name("DIR").value_parser(value_parser!(PathBuf));
+    let check = Command::new("check")
+        .about("Read a data directory whose daemon is stopped, verify every record, and count")
+        .arg(path.help("the data directory"));
+    Command::new("store").about("Look at a data directory offline").subcommand_required(true).subcommand(check)
+}
+
+fn plugin_check() -> Command {
+    Command::new("check")
+        .about("Run the conformance checks on a component file")
+        .arg(
+            Arg::new("file")
+                .required(true)
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("a component (.wasm)"),
+        )
+        .arg(Arg::new("smoke").long("smoke").action(ArgAction::SetTrue).help("only what is checked at load"))
+}
+
+fn plugin_pack() -> Command {
+    Command::new("pack")
+        .about("Turn a core module built for wasm32-unknown-unknown into a component")
+        .arg(Arg::new("module").required(true).value_name("MODULE").value_parser(value_parser!(PathBuf)).help("core module"))
+        .arg(
+            Arg::new("component")
+                .required(true)
+                .value_name("COMPONENT")
+                .value_parser(value_parser!(PathBuf))
+                .help("where to write the component"),
+        )
+}

@@ -1,0 +1,177 @@
+//! The plugins of this daemon: the embedded ones and the folder's, lent to the API, checked against the live pools.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use api::ports::{OpenedSpec, Problem, ResourceTypes, RetireError, TypeError};
+use compact_str::CompactString;
+use kernel::{Plan, Pool, PoolUid, Span, TypeId};
+use plugin_host::{
+    Limits, LivePool, LivePools, NameCursor, NamePage, PluginError, PluginHost, PluginMetrics, PluginState, PluginStatus,
+    Settings,
+};
+use prometheus::Registry;
+use view::{AllocationFilter, ListCursor, View};
+
+use crate::config::Config;
+
+/// What a daemon without a single plugin says.
+pub const NO_PLUGINS: &str = "no plugins: run cargo xtask plugins or set plugins.dir";
+
+/// How often the folder is looked at without being told of a change.
+const RESCAN: Duration = Duration::from_secs(30);
+
+include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+/// The plugin host as the API asks for it.
+#[derive(Debug)]
+pub struct Plugins(PluginHost);
+
+impl Plugins {
+    /// Whether there is any plugin to load: embedded, in the folder, or recorded by an earlier run.
+    pub fn any(config: &Config) -> bool {
+        let recorded = [&config.plugin_dir, &state_dir(config)];
+        let has_file = |dir: &std::path::Path| std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
+        !EMBEDDED.is_empty() || recorded.into_iter().any(|dir| has_file(dir))
+    }
+
+    /// Loads what served before, what is embedded and what lies in the folder, and watches the folder.
+    pub fn load(config: &Config, view: &Arc<View>, registry: &Registry) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&config.plugin_dir)
+            .with_context(|| format!("plugins.dir {} cannot be made", config.plugin_dir.display()))?;
+        let metrics = PluginMetrics::new()?;
+        metrics.register(registry)?;
+        let lanes = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let embedded = EMBEDDED.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect();
+        let host = PluginHost::start(Settings {
+            limits: Limits::small(),
+            state_dir: state_dir(config),
+            embedded,
+            plugins_dir: Some(config.plugin_dir.clone()),
+            settle: config.plugin_settle,
+            rescan: RESCAN,
+            lanes,
+            live: Arc::new(Live(Arc::clone(view))),
+            metrics,
+            // The plugin host logs each event; nothing else of the daemon follows them.
+            events: Arc::new(|_| {}),
+        })?;
+        Ok(Self(host))
+    }
+}
+
+/// Where active components are kept: beside the records, not in the operator's folder.
+fn state_dir(config: &Config) -> std::path::PathBuf {
+    config.data_path.join("components")
+}
+
+/// The pools that live, from the read view.
+struct Live(Arc<View>);
+
+impl LivePools for Live {
+    fn pools(&self, type_id: &str) -> Vec<LivePool> {
+        let of_type = self.0.pools(None).into_iter().filter(|pool| pool.draft.type_id.as_str() == type_id);
+        of_type.map(|pool| LivePool {
+            tenant: pool.draft.tenant.clone(),
+            pool: pool.draft.id.clone(),
+            uid: pool.uid,
+            spec: Arc::clone(&pool.draft.spec),
+            mapping_id: pool.draft.mapping_id.clone(),
+            geometry: Arc::clone(&pool.draft.geometry),
+        }).collect()
+    }
+
+    fn names(&self, pool: PoolUid, from: Option<NameCursor>, limit: usize) -> NamePage {
+        let filter = AllocationFilter { pool: Some(pool), ..AllocationFilter::default() };
+        let after = from.map(|from| ListCursor { pool, realm: from.realm, start: from.start });
+        let page = self.0.list(&filter, after, limit);
+        let named = page.rows.iter().filter_map(|held| Some((held.span, CompactString::from(held.name()?))));
+        NamePage {
+            names: named.collect(),
+            next: page.next.map(|next| NameCursor { realm: next.realm, start: next.start }),
+        }
+    }
+}
+
+impl ResourceTypes for Plugins {
+    fn open(&self, type_id: &TypeId, spec: &str) -> Result<OpenedSpec, TypeError> {
+        let opened = self.0.open(type_id.as_str(), spec).map_err(told)?;
+        Ok(OpenedSpec { geometry: opened.geometry, mapping_id: opened.mapping_id })
+    }
+
+    fn render(&self, pool: &Pool, spans: &[Span]) -> Result<Vec<CompactString>, TypeError> {
+        self.0.render(pool.draft.type_id.as_str(), &pool.draft.spec, spans).map_err(told)
+    }
+
+    fn parse(&self, pool: &Pool, names: &[&str]) -> Result<Vec<Result<Span, TypeError>>, TypeError> {
+        let parsed = self.0.parse(pool.draft.type_id.as_str(), &pool.draft.spec, names).map_err(told)?;
+        Ok(parsed.into_iter().map(|span| span.map_err(told)).collect())
+    }
+
+    fn interpret(&self, pool: &Pool, hints: &[(CompactString, CompactString)]) -> Result<Plan, TypeError> {
+        self.0.interpret(pool.draft.type_id.as_str(), &pool.draft.spec, hints).map_err(told)
+    }
+
+    fn summarize(&self, pool: &Pool, run: Span) -> Result<Vec<CompactString>, TypeError> {
+        self.0.summarize(pool.draft.type_id.as_str(), &pool.draft.spec, run).map_err(told)
+    }
+
+    fn attributes(&self, pool: &Pool, span: Span) -> Result<Vec<(CompactString, CompactString)>, TypeError> {
+        self.0.attributes(pool.draft.type_id.as_str(), &pool.draft.spec, span).map_err(told)
+    }
+
+    fn list(&self) -> Vec<api::ports::PluginStatus> {
+        self.0.list().into_iter().map(shown).collect()
+    }
+
+    fn retire(&self, type_id: &TypeId) -> Result<(), RetireError> {
+        self.0.retire(type_id.as_str()).map_err(|error| match error {
+            plugin_host::RetireError::Unknown { type_id, .. } => RetireError::Unknown(type_id),
+            plugin_host::RetireError::InUse { type_id, pools } => RetireError::InUse { type_id, pools },
+            plugin_host::RetireError::Record(why) => RetireError::Storage(why.to_string()),
+        })
+    }
+}
+
+fn told(error: PluginError) -> TypeError {
+    let problem = |found: plugin_host::Problem| Problem { path: found.path, message: found.message };
+    match error {
+        PluginError::UnknownType { type_id, known } => TypeError::Unknown { type_id, known },
+        PluginError::InvalidSpec(problems) => TypeError::InvalidSpec(problems.into_iter().map(problem).collect()),
+        PluginError::InvalidName(why) => TypeError::InvalidName(why),
+        PluginError::InvalidHint(found) => TypeError::InvalidHint(problem(found)),
+        PluginError::OutOfRange => TypeError::OutOfRange,
+        PluginError::Unavailable { type_id, reason, why } => TypeError::Unavailable { type_id, why: format!("{reason}: {why}") },
+    }
+}
+
+fn shown(status: PluginStatus) -> api::ports::PluginStatus {
+    use api::ports::PluginState as Shown;
+    let (state, why) = match status.state {
+        PluginState::Active => (Shown::Active, String::new()),
+        PluginState::Suspended { why } => (Shown::Suspended, why),
+        PluginState::Retired => (Shown::Suspended, "retired by an operator".to_owned()),
+        PluginState::Refused { why } => (Shown::Refused, why.to_string()),
+    };
+    let since = status.since.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let descriptor = status.descriptor;
+    let text = |read: fn(&plugin_host::Descriptor) -> String| descriptor.as_ref().map(read).unwrap_or_default();
+    api::ports::PluginStatus {
+        type_id: text(|of| of.type_id.clone()),
+        version: text(|of| of.version.to_string()),
+        mapping_id: text(|of| of.mapping_id.clone()),
+        title: text(|of| of.title.clone()),
+        digest: status.digest.map(|digest| digest.to_string()).unwrap_or_default(),
+        source: status.source.to_string(),
+        state,
+        why,
+        spec_schema: text(|of| of.spec_schema.clone()),
+        hint_schema: text(|of| of.hint_schema.clone()),
+        examples: descriptor.as_ref().map(|of| of.examples.clone()).unwrap_or_default(),
+        loaded_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+        calls: status.calls,
+        failures: status.failures,
+    }
+}

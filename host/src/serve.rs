@@ -1,0 +1,308 @@
+//! `nexus serve`: joins the parts, serves, and drains them in the order that loses nothing.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use api::app::{ApiMetrics, App, Parts, Settings};
+use api::auth::Authority;
+use api::engine::Engine;
+use api::ports::ResourceTypes;
+use api::tls::Incoming;
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use kernel::{KernelSettings, NodeId};
+use prometheus::Registry;
+use store::{Compactor, Store, StoreError, StoreSettings};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::config::{Config, Fault, KEYS, TlsFiles};
+use crate::driver::{self, Driver};
+use crate::past::Past;
+use crate::plugins::{self, Plugins};
+use crate::shutdown::{Drain, GaveUp, Signals};
+use crate::vitals::{PoolGauges, Ready, Vitals};
+use crate::{clock, telemetry};
+
+/// Most requests of one batch.
+const BATCH_LIMIT: usize = 10_000;
+
+/// Longest body of a REST request, in bytes.
+const BODY_LIMIT: usize = 1 << 20;
+
+/// The configuration or the plugins are missing or wrong; starting again will not help.
+const EXIT_CONFIG: u8 = 2;
+
+/// `nexus serve`.
+pub fn command(matches: &ArgMatches) -> ExitCode {
+    let config = match load(matches) {
+        Ok(config) => config,
+        Err(faults) => {
+            for fault in faults {
+                complain(&fault);
+            }
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    if matches.get_flag("check-config") {
+        for warning in &config.warnings {
+            complain(&format_args!("warning: {warning}"));
+        }
+        announce("the configuration is usable");
+        return ExitCode::SUCCESS;
+    }
+    match run(&config) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&format_args!("nexus: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(matches: &ArgMatches) -> Result<Config, Vec<Fault>> {
+    let file = matches.get_one::<PathBuf>("config");
+    let given = KEYS.iter().filter(|key| matches.value_source(key.flag) == Some(ValueSource::CommandLine));
+    let flags = given.filter_map(|key| Some((key, matches.get_one::<String>(key.flag)?.clone())));
+    Config::load(file.map(PathBuf::as_path), std::env::vars(), flags)
+}
+
+/// Standard error, for people; there is no log yet.
+fn complain(what: &dyn std::fmt::Display) {
+    // With standard error closed there is nobody to tell.
+    let _untold = writeln!(std::io::stderr(), "{what}");
+}
+
+/// Standard output, for scripts.
+fn announce(line: &str) {
+    let mut out = std::io::stdout();
+    // Whoever closed standard output does not want to know.
+    let _untold = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    telemetry::start(config)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    runtime.block_on(async {
+        let sockets = Sockets::bind(config).await?;
+        let Some(built) = build(config)? else {
+            complain(&plugins::NO_PLUGINS);
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        };
+        serve(config, sockets, built).await
+    })
+}
+
+/// Bound before anything is opened, so that a taken port is told at once and changes nothing.
+struct Sockets {
+    rest: TcpListener,
+    grpc: TcpListener,
+    metrics: TcpListener,
+}
+
+impl Sockets {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let bind = async |what: &str, address: SocketAddr| {
+            TcpListener::bind(address).await.with_context(|| format!("{what} cannot be bound to {address}"))
+        };
+        Ok(Self {
+            rest: bind("REST (server.http_port)", config.http).await?,
+            grpc: bind("gRPC (server.grpc_port)", config.grpc).await?,
+            metrics: bind("metrics (server.metrics_port)", config.metrics).await?,
+        })
+    }
+}
+
+/// The parts of a running daemon.
+struct Built {
+    app: Arc<App>,
+    authority: Arc<Authority>,
+    registry: Registry,
+    vitals: Arc<Vitals>,
+    driver: Driver,
+    plugins: Arc<Plugins>,
+    checkpoints: Checkpoints,
+}
+
+/// Opens the store, loads the plugins, recovers; `None` if there is not a single plugin.
+fn build(config: &Config) -> anyhow::Result<Option<Built>> {
+    let authority = Arc::new(match &config.tokens_file {
+        Some(file) => Authority::with_tokens(file).context("auth.tokens_file")?,
+        None => Authority::open(),
+    });
+    if !Plugins::any(config) {
+        return Ok(None);
+    }
+    let registry = Registry::new();
+    let (store, identity) = Store::open(&config.data_path, store_settings(config), clock::wall_ms())?;
+    let view = driver::empty_view(config.watch_window.get());
+    let settings = KernelSettings {
+        seed: identity.origin.identity ^ clock::wall_ms(),
+        restart_grace_ms: millis(config.restart_grace),
+        clock_tolerance_ms: millis(config.clock_tolerance),
+    };
+    let recovered = driver::recover(&store, &view, settings)?;
+    let plugins = Arc::new(Plugins::load(config, &view, &registry)?);
+    let types: Arc<dyn ResourceTypes> = Arc::<Plugins>::clone(&plugins);
+    let vitals = Arc::new(Vitals::new(&registry)?);
+    vitals.damaged(recovered.damaged.named(&view));
+    registry.register(Box::new(PoolGauges::new(Arc::clone(&view))?))?;
+    let (engine, inbox) = Engine::channel(config.queue.get());
+    let reader = store.reader();
+    let checkpoints = Checkpoints::start(store.compactor())?;
+    let parts = driver::Parts {
+        store: Arc::new(Mutex::new(store)),
+        reader: reader.clone(),
+        view: Arc::clone(&view),
+        types: Arc::clone(&types),
+        vitals: Arc::clone(&vitals),
+        settings,
+        min_free_bytes: config.min_free_bytes,
+        damaged: recovered.damaged,
+    };
+    let driver = Driver::start(parts, recovered.kernel, inbox, engine.waker()).context("no thread for the kernel")?;
+    let readiness = Ready { vitals: Arc::clone(&vitals), types: Arc::clone(&types), view: Arc::clone(&view) };
+    let app = App::new(Parts {
+        engine,
+        view,
+        types,
+        history: Arc::new(Past(reader)),
+        readiness: Arc::new(readiness),
+        metrics: ApiMetrics::register(&registry)?,
+        host: identity.node,
+        settings: Settings { batch_limit: BATCH_LIMIT, body_limit: BODY_LIMIT },
+    });
+    Ok(Some(Built { app: Arc::new(app), authority, registry, vitals, driver, plugins, checkpoints }))
+}
+
+fn store_settings(config: &Config) -> StoreSettings {
+    StoreSettings {
+        node: config.node_id.clone(),
+        checkpoint_after_bytes: config.compact_at_bytes.get(),
+        cache_bytes: config.cache_bytes.get(),
+        history_retention_ms: millis(config.history_retention),
+        history_bytes: config.history_max_bytes,
+        ..StoreSettings::default()
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The thread that writes checkpoints.
+struct Checkpoints {
+    compactor: Compactor,
+    thread: JoinHandle<()>,
+}
+
+impl Checkpoints {
+    fn start(compactor: Compactor) -> anyhow::Result<Self> {
+        let working = compactor.clone();
+        let run = move || {
+            working.run(|cycle| match cycle {
+                Ok(done) => tracing::debug!(covered = done.covered.0, bytes = done.checkpoint_bytes, "checkpoint"),
+                Err(error @ StoreError::Failed { .. }) => {
+                    tracing::error!(error = %error, "a checkpoint failed; what is on the disk is unknown, so the daemon ends");
+                    std::process::exit(crate::EXIT_STORAGE);
+                }
+                Err(error) => tracing::warn!(error = %error, "no checkpoint for now"),
+            });
+        };
+        let thread = thread::Builder::new().name("checkpoints".to_owned()).spawn(run).context("no thread for checkpoints")?;
+        Ok(Self { compactor, thread })
+    }
+
+    fn stop(self) {
+        self.compactor.stop();
+        if self.thread.join().is_err() {
+            tracing::error!("the thread that writes checkpoints panicked");
+        }
+    }
+}
+
+/// Serves until a signal, then drains: no new requests, those under way are answered, the last group is written.
+async fn serve(config: &Config, sockets: Sockets, built: Built) -> anyhow::Result<ExitCode> {
+    let Built { app, authority, registry, vitals, driver, plugins, checkpoints } = built;
+    let mut signals = Signals::listen().context("signals cannot be caught")?;
+    let drain = Drain::default();
+    let tls = config.tls.as_ref().map(server_config).transpose()?;
+    let line = ready_line(config, &sockets, app.host())?;
+    let Sockets { rest, grpc, metrics } = sockets;
+    let mut servers = JoinSet::new();
+    let incoming = Incoming::new(rest, tls.clone());
+    servers.spawn(rest_server(Arc::clone(&app), Arc::clone(&authority), incoming, config.openapi, drain.begun()));
+    let incoming = Incoming::new(grpc, tls);
+    servers.spawn(grpc_server(Arc::clone(&app), Arc::clone(&authority), incoming, drain.begun()));
+    servers.spawn(metrics_server(registry, Incoming::new(metrics, None), drain.begun()));
+    drop(app);
+    vitals.serving(true);
+    tracing::info!("{line}");
+    announce(&line);
+    tokio::select! {
+        () = signals.end(|| reload(&authority)) => {}
+        Some(ended) = servers.join_next() => {
+            ended.context("a server panicked")??;
+            bail!("a server ended by itself");
+        }
+    }
+    tracing::info!("draining");
+    vitals.serving(false);
+    drain.begin();
+    let drained = async { while servers.join_next().await.is_some() {} };
+    tokio::select! {
+        () = drained => {}
+        gave_up = signals.give_up(config.shutdown_timeout) => match gave_up {
+            GaveUp::Asked => return Ok(ExitCode::FAILURE),
+            GaveUp::Late => tracing::warn!("requests under way did not end within graceful_shutdown.timeout"),
+        },
+    }
+    servers.shutdown().await;
+    // The last sender of the queue went with the servers: the driver writes its last group and ends.
+    let ended = tokio::task::spawn_blocking(move || {
+        driver.join();
+        checkpoints.stop();
+        drop(plugins);
+    });
+    tokio::select! {
+        ended = ended => ended.context("the driver panicked")?,
+        gave_up = signals.give_up(config.shutdown_timeout) => {
+            tracing::error!(?gave_up, "the last group could not be written in time");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    tracing::info!("everything is written; good bye");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn server_config(files: &TlsFiles) -> anyhow::Result<Arc<api::tls::ServerConfig>> {
+    let TlsFiles { cert, key, client_ca } = files;
+    Ok(api::tls::server_config(cert, key, client_ca.as_deref())?)
+}
+
+/// What scripts wait for: where each face listens.
+fn ready_line(config: &Config, sockets: &Sockets, node: &NodeId) -> anyhow::Result<String> {
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let (rest, grpc) = (sockets.rest.local_addr()?, sockets.grpc.local_addr()?);
+    let metrics = sockets.metrics.local_addr()?;
+    Ok(format!("nexus ready rest={scheme}://{rest} grpc={scheme}://{grpc} metrics=http://{metrics} node={node}"))
+}
+
+fn reload(authority: &Authority) {
+    if !authority.wants_tokens() {
+        return;
+    }
+    match authority.reload() {
+        Ok(count) => tracing::info!(count, "tokens read again"),
+        Err(error) => tracing::error!(error = %error, "the tokens file is not usable; the former tokens stay"),
+    }
+}

@@ -1,0 +1,80 @@
+//! The end: SIGTERM or SIGINT drains within `graceful_shutdown.timeout`, a second one leaves at once. SIGHUP reloads.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+/// The signals that end or reload the daemon.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From now on these signals no longer kill.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns at the first signal to end; runs `reload` at each SIGHUP.
+    pub async fn end(&mut self, reload: impl Fn()) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => reload(),
+            }
+        }
+    }
+
+    /// Returns at a second signal, or after so long.
+    pub async fn give_up(&mut self, after: Duration) -> GaveUp {
+        tokio::select! {
+            _ = self.terminate.recv() => GaveUp::Asked,
+            _ = self.interrupt.recv() => GaveUp::Asked,
+            () = tokio::time::sleep(after) => GaveUp::Late,
+        }
+    }
+}
+
+/// Why the drain was cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GaveUp {
+    Asked,
+    Late,
+}
+
+/// Tells every listener to take no more work.
+#[derive(Debug)]
+pub struct Drain {
+    begin: watch::Sender<bool>,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { begin: watch::Sender::new(false) }
+    }
+}
+
+impl Drain {
+    /// Begins it.
+    pub fn begin(&self) {
+        self.begin.send_replace(true);
+    }
+
+    /// Resolves when it begins.
+    pub fn begun(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let mut begun = self.begin.subscribe();
+        async move {
+            // If the sender is gone, the end has come as well.
+            let _ended = begun.wait_for(|begun| *begun).await;
+        }
+    }
+}

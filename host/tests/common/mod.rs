@@ -1,0 +1,160 @@
+//! A real daemon on free ports in a temporary directory, and clients that speak to it.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(unreachable_pub, reason = "shared between test binaries")]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longest wait for anything; reached only when something is broken.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A running daemon. Killed when dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    pub rest: String,
+    pub grpc: String,
+    pub metrics: String,
+}
+
+/// How a daemon is started.
+#[derive(Debug)]
+pub struct Start {
+    data: PathBuf,
+    extra: Vec<String>,
+}
+
+impl Start {
+    pub fn on(data: &Path) -> Self {
+        Self { data: data.to_owned(), extra: Vec::new() }
+    }
+
+    pub fn with(mut self, flags: &[&str]) -> Self {
+        self.extra.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        self
+    }
+
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
+        command.arg("serve").arg("--data-path").arg(&self.data);
+        command.args(["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--node-id", "core-1"]);
+        command.args(&self.extra);
+        // The machine that runs the tests may hold settings of its own.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NEXUS_")) {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    pub fn run(&self) -> Daemon {
+        let mut command = self.command();
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the daemon starts");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let (tell, told) = mpsc::sync_channel(64);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                // Nobody listens any more once the ready line was read.
+                let _unheard = tell.try_send(line);
+            }
+        });
+        let line = loop {
+            match told.recv_timeout(DEADLINE) {
+                Ok(line) if line.starts_with("nexus ready") => break line,
+                Ok(_) => {}
+                Err(_) => panic!("the daemon did not get ready: {:?}", child.wait()),
+            }
+        };
+        let field = |name: &str| {
+            let word = line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+            word.unwrap_or_else(|| panic!("no {name} in {line:?}")).to_owned()
+        };
+        Daemon { rest: field("rest"), grpc: field("grpc"), metrics: field("metrics"), child }
+    }
+}
+
+impl Daemon {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL: nothing of the daemon's own runs afterwards.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the daemon runs");
+        self.child.wait().expect("the daemon ends");
+    }
+
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the daemon runs");
+    }
+
+    /// SIGTERM, and how it ended.
+    pub fn stop(mut self) -> ExitStatus {
+        self.terminate();
+        wait_for("the daemon ends", || self.child.try_wait().expect("the daemon's state is known"))
+    }
+
+    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        call(&format!("{}{path}", self.rest), method, &[], body.map(ToString::to_string))
+    }
+
+    pub fn get(&self, path: &str) -> (u16, Value) {
+        self.call("GET", path, None)
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.call("POST", path, Some(body))
+    }
+
+    pub fn metric(&self, line: &str) -> Option<f64> {
+        let text = call(&format!("{}/metrics", self.metrics), "GET", &[], None).1;
+        let text = text.as_str().expect("metrics are text").to_owned();
+        text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// One request; the body as JSON, or as text where it is none.
+pub fn call(url: &str, method: &str, headers: &[(&str, &str)], body: Option<String>) -> (u16, Value) {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(DEADLINE)).build().into();
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(body.unwrap_or_default()).expect("a well-formed request");
+    let mut response = agent.run(request).unwrap_or_else(|error| panic!("{method} {url}: {error}"));
+    let status = response.status().as_u16();
+    let text = response.body_mut().with_config().limit(64 << 20).read_to_string().expect("text");
+    let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    (status, value)
+}
+
+/// Waits for a state, not for a time.
+pub fn wait_for<T>(what: &str, mut state: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = state() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited in vain: {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+pub fn directory() -> TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}

@@ -1,0 +1,96 @@
+//! A full disk on a real daemon: allocations are refused, look-ups go on, and once there is space service resumes with
+//! everything that was answered. Needs the right to mount a tmpfs; without it the test fails and says so.
+
+mod common;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Daemon, Start, directory, wait_for};
+use serde_json::json;
+
+/// A small file system of its own, unmounted when dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: &Path, size: &str) -> Self {
+        let options = format!("size={size}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).status();
+        assert!(mounted.is_ok_and(|status| status.success()), "this test needs the right to mount a tmpfs (run it as root)");
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: a daemon that is just being killed may hold it open.
+        let _unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Takes all space but about so many bytes.
+fn fill(file: &Path) {
+    let mut filler = std::fs::File::create(file).expect("a file");
+    while filler.write_all(&[0; 4096]).is_ok() {}
+}
+
+fn allocate(daemon: &Daemon, number: u32) -> (u16, serde_json::Value) {
+    daemon.post("/api/v1/allocate", &json!({"pool_id": "v4", "subscriber_id": format!("s{number}")}))
+}
+
+#[test]
+fn a_full_disk_refuses_and_forgets_nothing() {
+    let directory = directory();
+    let disk = Disk::mount(directory.path(), "64m");
+    let daemon = Start::on(&directory.path().join("data")).with(&["--min-free", "0"]).run();
+    assert_eq!(daemon.post("/api/v1/pools", &json!({"id": "v4", "cidr": "10.0.0.0/16"})).0, 201);
+    let mut answered = Vec::new();
+    for number in 0..50 {
+        let (status, answer) = allocate(&daemon, number);
+        assert_eq!(status, 201, "{answer}");
+        answered.push(answer["ip"].clone());
+    }
+    let filler = directory.path().join("filler");
+    fill(&filler);
+    let mut number = 50;
+    let refused = wait_for("the disk is full", || {
+        let (status, answer) = allocate(&daemon, number);
+        if status == 201 {
+            answered.push(answer["ip"].clone());
+            number += 1;
+            return None;
+        }
+        Some((status, answer))
+    });
+    assert_eq!(refused.0, 503, "{}", refused.1);
+    assert_eq!(daemon.get("/api/v1/allocations/s7").1["ip"], answered[7], "look-ups go on");
+    assert_eq!(daemon.get("/ready").0, 503);
+    std::fs::remove_file(&filler).expect("the filler is there");
+    wait_for("service resumes", || (allocate(&daemon, 10_000).0 < 300).then_some(()));
+    daemon.kill();
+    let daemon = Start::on(&directory.path().join("data")).with(&["--min-free", "0"]).run();
+    for (number, ip) in answered.iter().enumerate() {
+        assert_eq!(daemon.get(&format!("/api/v1/allocations/s{number}")).1["ip"], *ip, "s{number}");
+    }
+    drop(daemon);
+    drop(disk);
+}
+
+#[test]
+fn below_min_free_nothing_is_handed_out_but_everything_is_released() {
+    let directory = directory();
+    let daemon = Start::on(directory.path()).run();
+    assert_eq!(daemon.post("/api/v1/pools", &json!({"id": "v4", "cidr": "10.0.0.0/16"})).0, 201);
+    assert_eq!(allocate(&daemon, 1).0, 201);
+    assert!(daemon.stop().success());
+    let daemon = Start::on(directory.path()).with(&["--min-free", "1024TiB"]).run();
+    let (status, problem) = wait_for("the disk was looked at", || {
+        let refused = allocate(&daemon, 2);
+        (refused.0 != 201).then_some(refused)
+    });
+    assert_eq!(status, 503, "{problem}");
+    assert!(problem.to_string().contains("min_free"), "{problem}");
+    assert_eq!(daemon.get("/api/v1/allocations/s1").0, 200);
+    assert_eq!(daemon.call("DELETE", "/api/v1/allocations/s1", None).0, 204);
+}

@@ -1,0 +1,202 @@
+//! A real daemon over REST: the five types, the older client's forms, errors that say what would be right.
+
+mod common;
+
+use common::{Daemon, Start, call, directory, wait_for};
+use serde_json::{Value, json};
+
+/// The pools of a small operator, in the older form.
+fn pools() -> Vec<Value> {
+    vec![
+        json!({"id": "v4", "cidr": "100.64.0.0/24", "gateway": "100.64.0.1", "dns": ["9.9.9.9"], "hold_down": "0s"}),
+        json!({"id": "v6", "cidr": "2001:db8::/48", "prefix": 56}),
+        json!({"id": "cvlan", "type": "vlan", "range": "100-4000", "realm_by": ["olt_id"]}),
+        json!({"id": "svlan", "type": "svlan", "range": "1000-2000"}),
+        json!({"id": "cgnat", "type": "port", "spec": {"addresses": "203.0.113.0/30", "range": "1024-65535", "block_size": 512}}),
+    ]
+}
+
+fn started(directory: &tempfile::TempDir) -> Daemon {
+    let daemon = Start::on(directory.path()).run();
+    for pool in pools() {
+        let (status, answer) = daemon.post("/api/v1/pools", &pool);
+        assert_eq!(status, 201, "{pool} -> {answer}");
+    }
+    daemon
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_else(|| panic!("{name} in {value}"))
+}
+
+#[test]
+fn five_types_are_allocated_found_and_released() {
+    let directory = directory();
+    let daemon = started(&directory);
+    let expected = [
+        ("v4", "100.64.0.2"),
+        ("v6", "2001:db8::/56"),
+        ("cvlan", "100"),
+        ("svlan", "1000"),
+        ("cgnat", "203.0.113.0:1024-1535"),
+    ];
+    for (pool, resource) in expected {
+        let body = json!({"pool_id": pool, "subscriber_id": "alice", "olt_id": "olt-1"});
+        let (status, first) = daemon.post("/api/v1/allocate", &body);
+        assert_eq!((status, text(&first, "resource")), (201, resource), "{first}");
+        let (status, again) = daemon.post("/api/v1/allocations", &body);
+        assert_eq!((status, text(&again, "resource")), (200, resource), "{again}");
+        assert_eq!(again["created"], json!(false), "{again}");
+    }
+    let (status, shown) = daemon.get("/api/v1/allocations/alice");
+    assert_eq!((status, text(&shown, "ip"), shown["allocations"].as_array().map(Vec::len)), (200, "100.64.0.2", Some(5)));
+    let (status, holder) = daemon.get("/api/v1/resources/ipv4/100.64.0.2");
+    assert_eq!(status, 200, "{holder}");
+    assert!(holder.to_string().contains("alice"), "{holder}");
+    assert_eq!(daemon.call("DELETE", "/api/v1/allocations/alice", None).0, 204);
+    assert_eq!(daemon.get("/api/v1/allocations/alice?pool_id=v4").0, 404);
+    assert_eq!(daemon.call("DELETE", "/api/v1/allocations/alice?all=true", None).0, 204);
+    assert_eq!(daemon.get("/api/v1/allocations/alice").0, 404);
+}
+
+#[test]
+fn an_older_client_sees_what_it_always_saw() {
+    let directory = directory();
+    let daemon = started(&directory);
+    let (status, pool) = daemon.post("/api/v1/pools", &pools()[0]);
+    assert_eq!((status, text(&pool, "cidr"), &pool["prefix"], text(&pool, "gateway")), (200, "100.64.0.0/24", &json!(32), "100.64.0.1"));
+    let different = json!({"id": "v4", "cidr": "100.64.0.0/23"});
+    assert_eq!(daemon.post("/api/v1/pools", &different).0, 409);
+    let (status, made) = daemon.post("/api/v1/allocate", &json!({"pool_id": "v4", "subscriber_id": "aa:bb:cc:00:11:22", "ttl": 3600}));
+    assert_eq!(status, 201, "{made}");
+    for name in ["pool_id", "subscriber_id", "ip", "resource", "timestamp", "expires_at", "alloc_type"] {
+        assert!(made[name].is_string(), "{name} in {made}");
+    }
+    assert_eq!((&made["prefix"], &made["ttl"]), (&json!(32), &json!(3600)), "{made}");
+    assert!(made["epoch"].is_u64(), "{made}");
+    let (_, pools) = daemon.get("/api/v1/pools");
+    assert_eq!((pools["count"].as_u64(), pools["pools"].as_array().map(Vec::len)), (Some(5), Some(5)));
+    let (_, expiring) = daemon.get("/api/v1/allocations/expiring?within=7200");
+    assert_eq!(expiring["count"], json!(1), "{expiring}");
+    assert!(expiring["expiring_before"].is_string(), "{expiring}");
+    assert_eq!(daemon.call("DELETE", "/api/v1/pools/nowhere", None).0, 204);
+    let renewed = daemon.call("POST", "/api/v1/allocations/aa:bb:cc:00:11:22/renew", None);
+    assert_eq!(renewed.0, 200, "{}", renewed.1);
+    let (status, health) = daemon.get("/health");
+    assert_eq!((status, &health), (200, &json!("ok")));
+    assert_eq!(daemon.get("/ready").1["ready"], json!(true));
+}
+
+#[test]
+fn a_conflict_names_what_is_wrong_and_changes_nothing() {
+    let directory = directory();
+    let daemon = started(&directory);
+    let ask = |who: &str, ip: &str| daemon.post("/api/v1/allocate", &json!({"pool_id": "v4", "subscriber_id": who, "ip": ip}));
+    assert_eq!(ask("a", "100.64.0.9").0, 201);
+    assert_eq!(ask("a", "100.64.0.9").0, 200);
+    for (who, ip) in [("b", "100.64.0.9"), ("a", "100.64.0.10")] {
+        let (status, problem) = ask(who, ip);
+        assert_eq!(status, 409, "{problem}");
+        assert!(problem["error"].is_string() && problem["title"].is_string(), "{problem}");
+    }
+    let (status, problem) = ask("c", "100.64.1.9");
+    assert_eq!(status, 400, "{problem}");
+    let (status, problem) = daemon.post("/api/v1/pools", &json!({"id": "v4b", "cidr": "100.64.0.128/25"}));
+    assert_eq!(status, 409, "{problem}");
+    assert!(problem.to_string().contains("v4b") && problem.to_string().contains("\"v4\"") || problem.to_string().contains("v4 "), "{problem}");
+    let other_realm = json!({"id": "v4b", "cidr": "100.64.0.128/25", "realm": "vrf-b"});
+    assert_eq!(daemon.post("/api/v1/pools", &other_realm).0, 201);
+}
+
+#[test]
+fn bad_requests_get_field_value_and_remedy() {
+    let directory = directory();
+    let daemon = started(&directory);
+    let bad = [
+        ("/api/v1/pools", json!({"id": "x", "cidr": "10.0.0.1/24"}), "10.0.0.0/24"),
+        ("/api/v1/pools", json!({"id": "x", "cidr": "10.0.0.0/24", "exclusion": []}), "exclusions"),
+        ("/api/v1/pools", json!({"id": "x y", "cidr": "10.0.0.0/24"}), "id"),
+        ("/api/v1/allocate", json!({"pool_id": "v4"}), "subscriber_id"),
+        ("/api/v1/allocate", json!({"pool_id": "cvlan", "subscriber_id": "a"}), "olt_id"),
+        ("/api/v1/allocate", json!({"pool_id": "v4", "subscriber_id": "a", "ip": "nonsense"}), "nonsense"),
+    ];
+    for (path, body, told) in bad {
+        let (status, problem) = daemon.post(path, &body);
+        assert_eq!(status, 400, "{body} -> {problem}");
+        assert!(problem.to_string().contains(told), "{body} -> {problem}");
+    }
+    let (status, problem) = call(&format!("{}/api/v1/pools", daemon.rest), "POST", &[], Some("{\"id\": ".to_owned()));
+    assert_eq!(status, 400);
+    assert!(text(&problem, "error").starts_with("malformed JSON at line 1 column"), "{problem}");
+    assert_eq!(daemon.post("/api/v1/allocate", &json!({"pool_id": "nowhere", "subscriber_id": "a"})).0, 404);
+    let large = json!({"pool_id": "v4", "subscriber_id": "a", "metadata": {"x": "y".repeat(2 << 20)}});
+    assert_eq!(daemon.post("/api/v1/allocate", &large).0, 413);
+}
+
+#[test]
+fn a_full_pool_is_exhausted_and_never_duplicates() {
+    let directory = directory();
+    let daemon = started(&directory);
+    assert_eq!(daemon.post("/api/v1/pools", &json!({"id": "tiny", "cidr": "10.9.0.0/30", "use_all": true, "hold_down": "1h", "strict": true})).0, 201);
+    let ask = |who: &str| daemon.post("/api/v1/allocate", &json!({"pool_id": "tiny", "subscriber_id": who}));
+    let mut given: Vec<String> = (0..4).map(|n| text(&ask(&format!("s{n}")).1, "ip").to_owned()).collect();
+    given.sort();
+    given.dedup();
+    assert_eq!(given.len(), 4);
+    let (status, problem) = ask("s4");
+    assert_eq!(status, 503, "{problem}");
+    assert_eq!(daemon.call("DELETE", "/api/v1/allocations/s0?pool_id=tiny", None).0, 204);
+    assert_eq!(ask("s4").0, 503, "strict: the released one rests");
+    assert_eq!(ask("s0").0, 201, "sticky: its own comes back");
+}
+
+#[test]
+fn a_lease_ends_and_history_remembers() {
+    let directory = directory();
+    let daemon = started(&directory);
+    let (status, made) = daemon.post("/api/v1/allocate", &json!({"pool_id": "v4", "subscriber_id": "short", "ttl": 1}));
+    assert_eq!(status, 201, "{made}");
+    let ip = text(&made, "ip").to_owned();
+    wait_for("the lease ends", || (daemon.get("/api/v1/allocations/short").0 == 404).then_some(()));
+    let history = wait_for("history", || {
+        let (status, history) = daemon.get(&format!("/api/v1/resources/ipv4/{ip}?at={}", text(&made, "timestamp")));
+        (status == 200).then_some(history)
+    });
+    assert!(history.to_string().contains("short"), "{history}");
+}
+
+#[test]
+fn reservations_go_to_their_subscriber_only() {
+    let directory = directory();
+    let daemon = started(&directory);
+    let reserve = |who: &str| daemon.post("/api/v1/pools/v4/reservations", &json!({"subscriber_id": who, "resource": "100.64.0.77"}));
+    assert_eq!(reserve("vip").0, 201);
+    assert_eq!(reserve("other").0, 409);
+    assert_eq!(daemon.post("/api/v1/allocate", &json!({"pool_id": "v4", "subscriber_id": "x", "ip": "100.64.0.77"})).0, 409);
+    let (_, vip) = daemon.post("/api/v1/allocate", &json!({"pool_id": "v4", "subscriber_id": "vip"}));
+    assert_eq!(text(&vip, "ip"), "100.64.0.77");
+}
+
+#[test]
+fn one_vlan_serves_every_olt_once() {
+    let directory = directory();
+    let daemon = started(&directory);
+    for olt in ["olt-1", "olt-2"] {
+        let body = json!({"pool_id": "cvlan", "subscriber_id": format!("sub-{olt}"), "olt_id": olt, "resource": "500"});
+        assert_eq!(daemon.post("/api/v1/allocate", &body).0, 201);
+        let rival = json!({"pool_id": "cvlan", "subscriber_id": "rival", "olt_id": olt, "resource": "500"});
+        assert_eq!(daemon.post("/api/v1/allocate", &rival).0, 409);
+    }
+}
+
+#[test]
+fn metrics_tell_of_pools_requests_and_plugins() {
+    let directory = directory();
+    let daemon = started(&directory);
+    daemon.post("/api/v1/allocate", &json!({"pool_id": "v4", "subscriber_id": "a", "olt_id": "olt-1"}));
+    assert_eq!(daemon.metric("nexus_pool_allocated{pool_id=\"v4\",type=\"ipv4\"}"), Some(1.0));
+    assert_eq!(daemon.metric("nexus_node_subscribers{olt_id=\"olt-1\"}"), Some(1.0));
+    assert!(daemon.metric("nexus_api_requests_total{method=\"POST\",path=\"/api/v1/pools\",status=\"201\"}").is_some());
+    let (_, plugins) = daemon.get("/api/v1/plugins");
+    assert_eq!(plugins["plugins"].as_array().map(Vec::len), Some(5), "{plugins}");
+}
