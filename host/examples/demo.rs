@@ -43,7 +43,8 @@ impl Daemon {
         let mut command = Command::new(nexus);
         command.arg("serve").arg("--data-path").arg(data).args(["--log-level", "warn", "--node-id", "demo"]);
         command.args(["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]);
-        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().context("the daemon does not start")?;
+        let mut child =
+            command.stdout(Stdio::piped()).kill_on_drop(true).spawn().context("the daemon does not start")?;
         let mut lines = BufReader::new(child.stdout.take().context("its output is piped")?).lines();
         let ready = async {
             while let Some(line) = lines.next_line().await? {
@@ -80,7 +81,11 @@ fn wishes(pools: &BTreeMap<String, String>, wave: &str, olt: usize) -> Vec<Alloc
 }
 
 /// Brings one OLT up over one stream; every answer goes to `answers` as it arrives. Ends early if the daemon dies.
-async fn bring_up(channel: Channel, wishes: Vec<AllocateRequest>, answers: mpsc::Sender<Allocation>) -> anyhow::Result<()> {
+async fn bring_up(
+    channel: Channel,
+    wishes: Vec<AllocateRequest>,
+    answers: mpsc::Sender<Allocation>,
+) -> anyhow::Result<()> {
     let (sender, requests) = mpsc::channel(512);
     let feeder = tokio::spawn(async move {
         for (id, request) in (0..).zip(wishes) {
@@ -138,7 +143,10 @@ async fn wave(
 }
 
 /// A killed daemon breaks its streams; an unkilled one must not.
-async fn daemon_or_answers(olts: Vec<tokio::task::JoinHandle<anyhow::Result<()>>>, kill: Option<usize>) -> anyhow::Result<()> {
+async fn daemon_or_answers(
+    olts: Vec<tokio::task::JoinHandle<anyhow::Result<()>>>,
+    kill: Option<usize>,
+) -> anyhow::Result<()> {
     for olt in olts {
         match (olt.await?, kill) {
             (Err(error), None) => return Err(error),

@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, Command, value_parser};
 use crate::config::KEYS;
 
 /// Every command of `nexus`.
-pub fn tree() -> Command {
+pub(crate) fn tree() -> Command {
     cli::command()
         .subcommand(serve())
         .subcommand(store())
@@ -68,7 +68,13 @@ fn plugin_check() -> Command {
 fn plugin_pack() -> Command {
     Command::new("pack")
         .about("Turn a core module built for wasm32-unknown-unknown into a component")
-        .arg(Arg::new("module").required(true).value_name("MODULE").value_parser(value_parser!(PathBuf)).help("core module"))
+        .arg(
+            Arg::new("module")
+                .required(true)
+                .value_name("MODULE")
+                .value_parser(value_parser!(PathBuf))
+                .help("core module"),
+        )
         .arg(
             Arg::new("component")
                 .required(true)

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use kernel::NodeId;
 
-pub use keys::{KEYS, Key};
+pub(crate) use keys::{KEYS, Key};
 use value::{bytes, duration, truth};
 
 /// Where a value was set. Flag over environment over file over default.
@@ -28,7 +28,7 @@ enum Origin {
 
 /// Something in the configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct Fault {
     place: String,
     what: String,
 }
@@ -41,47 +41,47 @@ impl fmt::Display for Fault {
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     Text,
     Json,
 }
 
 /// Certificate files for REST and gRPC.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    pub cert: PathBuf,
-    pub key: PathBuf,
-    pub client_ca: Option<PathBuf>,
+pub(crate) struct TlsFiles {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) client_ca: Option<PathBuf>,
 }
 
 /// Everything the daemon needs to know, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    pub node_id: Option<NodeId>,
-    pub http: SocketAddr,
-    pub grpc: SocketAddr,
-    pub metrics: SocketAddr,
+pub(crate) struct Config {
+    pub(crate) node_id: Option<NodeId>,
+    pub(crate) http: SocketAddr,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) metrics: SocketAddr,
     pub p2p_port: u16,
-    pub openapi: bool,
-    pub tls: Option<TlsFiles>,
-    pub tokens_file: Option<PathBuf>,
-    pub queue: NonZeroUsize,
-    pub watch_window: NonZeroUsize,
-    pub data_path: PathBuf,
-    pub min_free_bytes: u64,
-    pub cache_bytes: NonZeroU64,
-    pub compact_at_bytes: NonZeroU64,
-    pub history_retention: Duration,
-    pub history_max_bytes: u64,
-    pub plugin_dir: PathBuf,
-    pub plugin_settle: Duration,
-    pub restart_grace: Duration,
-    pub clock_tolerance: Duration,
-    pub log_level: String,
-    pub log_format: LogFormat,
-    pub shutdown_timeout: Duration,
+    pub(crate) openapi: bool,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) tokens_file: Option<PathBuf>,
+    pub(crate) queue: NonZeroUsize,
+    pub(crate) watch_window: NonZeroUsize,
+    pub(crate) data_path: PathBuf,
+    pub(crate) min_free_bytes: u64,
+    pub(crate) cache_bytes: NonZeroU64,
+    pub(crate) compact_at_bytes: NonZeroU64,
+    pub(crate) history_retention: Duration,
+    pub(crate) history_max_bytes: u64,
+    pub(crate) plugin_dir: PathBuf,
+    pub(crate) plugin_settle: Duration,
+    pub(crate) restart_grace: Duration,
+    pub(crate) clock_tolerance: Duration,
+    pub(crate) log_level: String,
+    pub(crate) log_format: LogFormat,
+    pub(crate) shutdown_timeout: Duration,
     /// What an operator should hear of once logging works.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Values as they were given, each with its place.
@@ -95,7 +95,7 @@ struct Raw {
 
 impl Config {
     /// Reads the file if there is one, then `variables` and `flags` (by flag name) over it.
-    pub fn load(
+    pub(crate) fn load(
         file: Option<&Path>,
         variables: impl Iterator<Item = (String, String)>,
         flags: impl Iterator<Item = (&'static Key, String)>,
@@ -143,7 +143,8 @@ impl Raw {
         if let Some(key) = keys::by_path(&entry.path) {
             self.values.insert(key.path, (entry.value, Origin::File { line: entry.line }));
         } else if keys::PREDECESSOR_SECTIONS.contains(&section) {
-            self.warnings.push(format!("{} line {}: {} has no meaning here and is ignored", self.file, entry.line, entry.path));
+            self.warnings
+                .push(format!("{} line {}: {} has no meaning here and is ignored", self.file, entry.line, entry.path));
         } else {
             let near = value::nearest(&entry.path, KEYS.iter().map(|key| key.path));
             let place = format!("{} line {}", self.file, entry.line);
@@ -232,10 +233,16 @@ impl Raw {
             Some(mut config) if self.faults.is_empty() => {
                 let loopback = config.http.ip().is_loopback();
                 if !loopback && config.tls.is_none() {
-                    self.warnings.push(format!("listening on {} without TLS: set server.tls.cert and server.tls.key", config.http.ip()));
+                    self.warnings.push(format!(
+                        "listening on {} without TLS: set server.tls.cert and server.tls.key",
+                        config.http.ip()
+                    ));
                 }
                 if !loopback && config.tokens_file.is_none() {
-                    self.warnings.push(format!("listening on {} without tokens: anybody may allocate; set auth.tokens_file", config.http.ip()));
+                    self.warnings.push(format!(
+                        "listening on {} without tokens: anybody may allocate; set auth.tokens_file",
+                        config.http.ip()
+                    ));
                 }
                 config.warnings = self.warnings;
                 Ok(config)

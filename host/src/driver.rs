@@ -26,7 +26,7 @@ use crate::clock;
 use crate::vitals::Vitals;
 use flusher::Flusher;
 use group::{Group, Waiter, refuse};
-pub use recovery::{Damaged, empty_view, recover};
+pub(crate) use recovery::{Damaged, empty_view, recover};
 
 /// Commands stepped before the flusher and the alarm are looked at again.
 const TURN: usize = 256;
@@ -39,32 +39,34 @@ const PULSE: Duration = Duration::from_secs(1);
 
 /// What the driver is made of.
 #[derive(Debug)]
-pub struct Parts {
-    pub store: Arc<Mutex<Store>>,
-    pub reader: Reader,
-    pub view: Arc<View>,
-    pub types: Arc<dyn ResourceTypes>,
-    pub vitals: Arc<Vitals>,
-    pub settings: KernelSettings,
-    pub min_free_bytes: u64,
-    pub damaged: Damaged,
+pub(crate) struct Parts {
+    pub(crate) store: Arc<Mutex<Store>>,
+    pub(crate) reader: Reader,
+    pub(crate) view: Arc<View>,
+    pub(crate) types: Arc<dyn ResourceTypes>,
+    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) settings: KernelSettings,
+    pub(crate) min_free_bytes: u64,
+    pub(crate) damaged: Damaged,
 }
 
 /// The kernel's and the flusher's thread.
 #[derive(Debug)]
-pub struct Driver {
+pub(crate) struct Driver {
     kernel: JoinHandle<()>,
 }
 
 impl Driver {
     /// Starts both threads. They end when every [`api::engine::Engine`] is dropped and the last group is written.
-    pub fn start(parts: Parts, kernel: Kernel, inbox: Inbox, waker: Waker) -> std::io::Result<Self> {
-        let kernel = thread::Builder::new().name("kernel".to_owned()).spawn(move || Loop::new(parts, kernel, waker).run(&inbox))?;
+    pub(crate) fn start(parts: Parts, kernel: Kernel, inbox: Inbox, waker: Waker) -> std::io::Result<Self> {
+        let kernel = thread::Builder::new()
+            .name("kernel".to_owned())
+            .spawn(move || Loop::new(parts, kernel, waker).run(&inbox))?;
         Ok(Self { kernel })
     }
 
     /// Waits until both threads have ended.
-    pub fn join(self) {
+    pub(crate) fn join(self) {
         if self.kernel.join().is_err() {
             tracing::error!("the kernel's thread panicked");
         }

@@ -10,17 +10,17 @@ use clap::ArgMatches;
 use plugin_host::Limits;
 
 /// `nexus openapi`: the description of the REST API.
-pub fn openapi() -> ExitCode {
-    finish(print(&api::rest::openapi_json()))
+pub(crate) fn openapi() -> ExitCode {
+    finish(print(&api::rest::openapi().trim_end()))
 }
 
 /// `nexus store check DIR`.
-pub fn store(matches: &ArgMatches) -> ExitCode {
+pub(crate) fn store(matches: &ArgMatches) -> ExitCode {
     finish(matches.subcommand_matches("check").context("a subcommand is required").and_then(check_store))
 }
 
 /// `nexus plugin check FILE` and `nexus plugin pack MODULE COMPONENT`.
-pub fn plugin(matches: &ArgMatches) -> ExitCode {
+pub(crate) fn plugin(matches: &ArgMatches) -> ExitCode {
     finish(match matches.subcommand() {
         Some(("check", matches)) => check_plugin(matches),
         Some(("pack", matches)) => pack(matches),
@@ -58,12 +58,19 @@ fn check_store(matches: &ArgMatches) -> anyhow::Result<()> {
     print(&format_args!("{:<12} {}", "history", report.history))?;
     print(&format_args!("{} log files with {} frames, {} tables", report.log_files, report.log_frames, report.tables))?;
     if report.torn_bytes > 0 {
-        print(&format_args!("{} bytes of a last group that nobody was told of; the next start removes them", report.torn_bytes))?;
+        print(&format_args!(
+            "{} bytes of a last group that nobody was told of; the next start removes them",
+            report.torn_bytes
+        ))?;
     }
     for damage in &report.damage {
         print(&format_args!("damaged: {damage}"))?;
     }
-    if report.damage.is_empty() { print(&"everything reads back as it was written") } else { bail!("{} damaged places", report.damage.len()) }
+    if report.damage.is_empty() {
+        print(&"everything reads back as it was written")
+    } else {
+        bail!("{} damaged places", report.damage.len())
+    }
 }
 
 fn check_plugin(matches: &ArgMatches) -> anyhow::Result<()> {

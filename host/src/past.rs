@@ -8,7 +8,7 @@ use store::{HistoryQuery, Reader};
 
 /// The store's history as the API asks for it.
 #[derive(Debug)]
-pub struct Past(pub Reader);
+pub(crate) struct Past(pub Reader);
 
 impl History for Past {
     fn holders(

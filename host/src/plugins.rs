@@ -9,8 +9,8 @@ use api::ports::{OpenedSpec, Problem, ResourceTypes, RetireError, TypeError};
 use compact_str::CompactString;
 use kernel::{Plan, Pool, PoolUid, Span, TypeId};
 use plugin_host::{
-    Limits, LivePool, LivePools, NameCursor, NamePage, PluginError, PluginHost, PluginMetrics, PluginState, PluginStatus,
-    Settings,
+    Limits, LivePool, LivePools, NameCursor, NamePage, PluginError, PluginHost, PluginMetrics, PluginState,
+    PluginStatus, Settings,
 };
 use prometheus::Registry;
 use view::{AllocationFilter, ListCursor, View};
@@ -18,7 +18,7 @@ use view::{AllocationFilter, ListCursor, View};
 use crate::config::Config;
 
 /// What a daemon without a single plugin says.
-pub const NO_PLUGINS: &str = "no plugins: run cargo xtask plugins or set plugins.dir";
+pub(crate) const NO_PLUGINS: &str = "no plugins: run cargo xtask plugins or set plugins.dir";
 
 /// How often the folder is looked at without being told of a change.
 const RESCAN: Duration = Duration::from_secs(30);
@@ -27,18 +27,18 @@ include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
 /// The plugin host as the API asks for it.
 #[derive(Debug)]
-pub struct Plugins(PluginHost);
+pub(crate) struct Plugins(PluginHost);
 
 impl Plugins {
     /// Whether there is any plugin to load: embedded, in the folder, or recorded by an earlier run.
-    pub fn any(config: &Config) -> bool {
+    pub(crate) fn any(config: &Config) -> bool {
         let recorded = [&config.plugin_dir, &state_dir(config)];
         let has_file = |dir: &std::path::Path| std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
         !EMBEDDED.is_empty() || recorded.into_iter().any(|dir| has_file(dir))
     }
 
     /// Loads what served before, what is embedded and what lies in the folder, and watches the folder.
-    pub fn load(config: &Config, view: &Arc<View>, registry: &Registry) -> anyhow::Result<Self> {
+    pub(crate) fn load(config: &Config, view: &Arc<View>, registry: &Registry) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&config.plugin_dir)
             .with_context(|| format!("plugins.dir {} cannot be made", config.plugin_dir.display()))?;
         let metrics = PluginMetrics::new()?;
@@ -73,14 +73,16 @@ struct Live(Arc<View>);
 impl LivePools for Live {
     fn pools(&self, type_id: &str) -> Vec<LivePool> {
         let of_type = self.0.pools(None).into_iter().filter(|pool| pool.draft.type_id.as_str() == type_id);
-        of_type.map(|pool| LivePool {
-            tenant: pool.draft.tenant.clone(),
-            pool: pool.draft.id.clone(),
-            uid: pool.uid,
-            spec: Arc::clone(&pool.draft.spec),
-            mapping_id: pool.draft.mapping_id.clone(),
-            geometry: Arc::clone(&pool.draft.geometry),
-        }).collect()
+        of_type
+            .map(|pool| LivePool {
+                tenant: pool.draft.tenant.clone(),
+                pool: pool.draft.id.clone(),
+                uid: pool.uid,
+                spec: Arc::clone(&pool.draft.spec),
+                mapping_id: pool.draft.mapping_id.clone(),
+                geometry: Arc::clone(&pool.draft.geometry),
+            })
+            .collect()
     }
 
     fn names(&self, pool: PoolUid, from: Option<NameCursor>, limit: usize) -> NamePage {
@@ -143,7 +145,9 @@ fn told(error: PluginError) -> TypeError {
         PluginError::InvalidName(why) => TypeError::InvalidName(why),
         PluginError::InvalidHint(found) => TypeError::InvalidHint(problem(found)),
         PluginError::OutOfRange => TypeError::OutOfRange,
-        PluginError::Unavailable { type_id, reason, why } => TypeError::Unavailable { type_id, why: format!("{reason}: {why}") },
+        PluginError::Unavailable { type_id, reason, why } => {
+            TypeError::Unavailable { type_id, why: format!("{reason}: {why}") }
+        }
     }
 }
 

@@ -21,12 +21,13 @@ use prometheus::Registry;
 use store::{Compactor, Store, StoreError, StoreSettings};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Fault, KEYS, TlsFiles};
 use crate::driver::{self, Driver};
 use crate::past::Past;
 use crate::plugins::{self, Plugins};
-use crate::shutdown::{Drain, GaveUp, Signals};
+use crate::shutdown::{GaveUp, Signals};
 use crate::vitals::{PoolGauges, Ready, Vitals};
 use crate::{clock, telemetry};
 
@@ -40,7 +41,7 @@ const BODY_LIMIT: usize = 1 << 20;
 const EXIT_CONFIG: u8 = 2;
 
 /// `nexus serve`.
-pub fn command(matches: &ArgMatches) -> ExitCode {
+pub(crate) fn command(matches: &ArgMatches) -> ExitCode {
     let config = match load(matches) {
         Ok(config) => config,
         Err(faults) => {
@@ -180,6 +181,7 @@ fn build(config: &Config) -> anyhow::Result<Option<Built>> {
         metrics: ApiMetrics::register(&registry)?,
         host: identity.node,
         settings: Settings { batch_limit: BATCH_LIMIT, body_limit: BODY_LIMIT },
+        stopping: CancellationToken::new(),
     });
     Ok(Some(Built { app: Arc::new(app), authority, registry, vitals, driver, plugins, checkpoints }))
 }
@@ -218,7 +220,8 @@ impl Checkpoints {
                 Err(error) => tracing::warn!(error = %error, "no checkpoint for now"),
             });
         };
-        let thread = thread::Builder::new().name("checkpoints".to_owned()).spawn(run).context("no thread for checkpoints")?;
+        let thread =
+            thread::Builder::new().name("checkpoints".to_owned()).spawn(run).context("no thread for checkpoints")?;
         Ok(Self { compactor, thread })
     }
 
@@ -234,16 +237,13 @@ impl Checkpoints {
 async fn serve(config: &Config, sockets: Sockets, built: Built) -> anyhow::Result<ExitCode> {
     let Built { app, authority, registry, vitals, driver, plugins, checkpoints } = built;
     let mut signals = Signals::listen().context("signals cannot be caught")?;
-    let drain = Drain::default();
     let tls = config.tls.as_ref().map(server_config).transpose()?;
     let line = ready_line(config, &sockets, app.host())?;
-    let Sockets { rest, grpc, metrics } = sockets;
+    let stopping = app.stopping().clone();
     let mut servers = JoinSet::new();
-    let incoming = Incoming::new(rest, tls.clone());
-    servers.spawn(rest_server(Arc::clone(&app), Arc::clone(&authority), incoming, config.openapi, drain.begun()));
-    let incoming = Incoming::new(grpc, tls);
-    servers.spawn(grpc_server(Arc::clone(&app), Arc::clone(&authority), incoming, drain.begun()));
-    servers.spawn(metrics_server(registry, Incoming::new(metrics, None), drain.begun()));
+    servers.spawn(rest(Arc::clone(&app), Arc::clone(&authority), Incoming::new(sockets.rest, tls.clone())));
+    servers.spawn(grpc(Arc::clone(&app), Arc::clone(&authority), Incoming::new(sockets.grpc, tls)));
+    servers.spawn(metrics(registry, Incoming::new(sockets.metrics, None), stopping.clone()));
     drop(app);
     vitals.serving(true);
     tracing::info!("{line}");
@@ -257,7 +257,7 @@ async fn serve(config: &Config, sockets: Sockets, built: Built) -> anyhow::Resul
     }
     tracing::info!("draining");
     vitals.serving(false);
-    drain.begin();
+    stopping.cancel();
     let drained = async { while servers.join_next().await.is_some() {} };
     tokio::select! {
         () = drained => {}
@@ -282,6 +282,19 @@ async fn serve(config: &Config, sockets: Sockets, built: Built) -> anyhow::Resul
     }
     tracing::info!("everything is written; good bye");
     Ok(ExitCode::SUCCESS)
+}
+
+async fn rest(app: Arc<App>, authority: Arc<Authority>, incoming: Incoming) -> anyhow::Result<()> {
+    api::rest::serve(app, authority, incoming).await.context("REST ended")
+}
+
+async fn grpc(app: Arc<App>, authority: Arc<Authority>, incoming: Incoming) -> anyhow::Result<()> {
+    let stopping = app.stopping().clone().cancelled_owned();
+    api::grpc::serve(app, authority, incoming, stopping).await.context("gRPC ended")
+}
+
+async fn metrics(registry: Registry, incoming: Incoming, stopping: CancellationToken) -> anyhow::Result<()> {
+    api::rest::serve_metrics(registry, incoming, stopping.cancelled_owned()).await.context("metrics ended")
 }
 
 fn server_config(files: &TlsFiles) -> anyhow::Result<Arc<api::tls::ServerConfig>> {

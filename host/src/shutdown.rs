@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 
 /// The signals that end or reload the daemon.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
@@ -15,7 +14,7 @@ pub struct Signals {
 
 impl Signals {
     /// From now on these signals no longer kill.
-    pub fn listen() -> std::io::Result<Self> {
+    pub(crate) fn listen() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -24,7 +23,7 @@ impl Signals {
     }
 
     /// Returns at the first signal to end; runs `reload` at each SIGHUP.
-    pub async fn end(&mut self, reload: impl Fn()) {
+    pub(crate) async fn end(&mut self, reload: impl Fn()) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
@@ -35,7 +34,7 @@ impl Signals {
     }
 
     /// Returns at a second signal, or after so long.
-    pub async fn give_up(&mut self, after: Duration) -> GaveUp {
+    pub(crate) async fn give_up(&mut self, after: Duration) -> GaveUp {
         tokio::select! {
             _ = self.terminate.recv() => GaveUp::Asked,
             _ = self.interrupt.recv() => GaveUp::Asked,
@@ -46,35 +45,7 @@ impl Signals {
 
 /// Why the drain was cut short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GaveUp {
+pub(crate) enum GaveUp {
     Asked,
     Late,
-}
-
-/// Tells every listener to take no more work.
-#[derive(Debug)]
-pub struct Drain {
-    begin: watch::Sender<bool>,
-}
-
-impl Default for Drain {
-    fn default() -> Self {
-        Self { begin: watch::Sender::new(false) }
-    }
-}
-
-impl Drain {
-    /// Begins it.
-    pub fn begin(&self) {
-        self.begin.send_replace(true);
-    }
-
-    /// Resolves when it begins.
-    pub fn begun(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let mut begun = self.begin.subscribe();
-        async move {
-            // If the sender is gone, the end has come as well.
-            let _ended = begun.wait_for(|begun| *begun).await;
-        }
-    }
 }

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Config, LogFormat};
 
 /// Starts logging to standard error. Called once.
-pub fn start(config: &Config) -> anyhow::Result<()> {
+pub(crate) fn start(config: &Config) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.log_level).with_context(|| {
         format!("log.level: {:?} is not a level (error, warn, info, debug, trace) or filter", config.log_level)
     })?;

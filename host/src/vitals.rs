@@ -14,10 +14,10 @@ use view::View;
 
 mod pools;
 
-pub use pools::PoolGauges;
+pub(crate) use pools::PoolGauges;
 
 /// Seen by readiness, metrics and the log alike. One per daemon.
-pub struct Vitals {
+pub(crate) struct Vitals {
     serving: AtomicBool,
     storage_failed: AtomicBool,
     disk_low: AtomicBool,
@@ -39,7 +39,7 @@ impl fmt::Debug for Vitals {
 
 impl Vitals {
     /// Makes the metrics and registers them.
-    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+    pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
         let histogram = |name: &str, help: &str, buckets| {
             let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
             registry.register(Box::new(histogram.clone()))?;
@@ -63,7 +63,11 @@ impl Vitals {
                 "from a group's first byte to its sync",
                 exponential_buckets(0.000_05, 2.0, 16)?,
             )?,
-            group_size: histogram("nexus_store_group_size", "operations in a group", exponential_buckets(1.0, 2.0, 13)?)?,
+            group_size: histogram(
+                "nexus_store_group_size",
+                "operations in a group",
+                exponential_buckets(1.0, 2.0, 13)?,
+            )?,
             puts,
             disk_free: gauge("nexus_store_free_bytes", "free bytes on the data directory's disk")?,
             clock_gauge: gauge("nexus_clock_suspect", "1 while boot and wall clock disagree and leases do not expire")?,
@@ -71,7 +75,7 @@ impl Vitals {
     }
 
     /// A group of so many operations took so long to become durable.
-    pub fn flushed(&self, took: Duration, operations: usize) {
+    pub(crate) fn flushed(&self, took: Duration, operations: usize) {
         self.flush_seconds.observe(took.as_secs_f64());
         let operations = u32::try_from(operations).unwrap_or(u32::MAX);
         self.group_size.observe(f64::from(operations));
@@ -79,7 +83,7 @@ impl Vitals {
     }
 
     /// Free disk as last seen. The edge is logged once each way.
-    pub fn disk(&self, free_bytes: u64, min_bytes: u64) {
+    pub(crate) fn disk(&self, free_bytes: u64, min_bytes: u64) {
         self.disk_free.set(i64::try_from(free_bytes).unwrap_or(i64::MAX));
         let low = free_bytes < min_bytes;
         if self.disk_low.swap(low, Ordering::AcqRel) != low {
@@ -92,34 +96,34 @@ impl Vitals {
     }
 
     /// A group could not be written for want of space, or all is well again.
-    pub fn storage_failed(&self, failed: bool) {
+    pub(crate) fn storage_failed(&self, failed: bool) {
         self.storage_failed.store(failed, Ordering::Release);
     }
 
     /// How far the clocks are apart; `None`: they agree.
-    pub fn clock_suspect(&self, apart_ms: Option<u64>) {
+    pub(crate) fn clock_suspect(&self, apart_ms: Option<u64>) {
         // A distance of 0 (the wall clock is behind the log) is still a suspicion.
         self.clocks_apart_ms.store(apart_ms.map_or(0, |apart| apart.max(1)), Ordering::Release);
         self.clock_gauge.set(i64::from(apart_ms.is_some()));
     }
 
     /// Pools by name that nothing is handed out from, and why.
-    pub fn damaged(&self, pools: BTreeMap<String, String>) {
+    pub(crate) fn damaged(&self, pools: BTreeMap<String, String>) {
         *self.damaged.lock().unwrap_or_else(PoisonError::into_inner) = pools;
     }
 
     /// Everything is recovered and bound (`true`), or the daemon drains (`false`).
-    pub fn serving(&self, serving: bool) {
+    pub(crate) fn serving(&self, serving: bool) {
         self.serving.store(serving, Ordering::Release);
     }
 }
 
 /// What `/ready` says.
 #[derive(Debug)]
-pub struct Ready {
-    pub vitals: Arc<Vitals>,
-    pub types: Arc<dyn ResourceTypes>,
-    pub view: Arc<View>,
+pub(crate) struct Ready {
+    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) types: Arc<dyn ResourceTypes>,
+    pub(crate) view: Arc<View>,
 }
 
 impl Readiness for Ready {
@@ -153,12 +157,18 @@ impl Readiness for Ready {
             apart_ms => warnings.push(format!("boot and wall clock are {apart_ms} ms apart: leases do not expire")),
         }
         let damaged = self.vitals.damaged.lock().unwrap_or_else(PoisonError::into_inner);
-        warnings.extend(damaged.iter().map(|(pool, why)| format!("pool {pool} is damaged on disk, nothing is handed out: {why}")));
+        warnings.extend(
+            damaged.iter().map(|(pool, why)| format!("pool {pool} is damaged on disk, nothing is handed out: {why}")),
+        );
         for plugin in self.types.list() {
             match plugin.state {
                 PluginState::Active => {}
-                PluginState::Suspended => warnings.push(format!("plugin {} is suspended: {}", plugin.type_id, plugin.why)),
-                PluginState::Refused => warnings.push(format!("plugin file {} is refused: {}", plugin.source, plugin.why)),
+                PluginState::Suspended => {
+                    warnings.push(format!("plugin {} is suspended: {}", plugin.type_id, plugin.why))
+                }
+                PluginState::Refused => {
+                    warnings.push(format!("plugin file {} is refused: {}", plugin.source, plugin.why))
+                }
             }
         }
         warnings

@@ -17,7 +17,10 @@ impl Disk {
     fn mount(at: &Path, size: &str) -> Self {
         let options = format!("size={size}");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).status();
-        assert!(mounted.is_ok_and(|status| status.success()), "this test needs the right to mount a tmpfs (run it as root)");
+        assert!(
+            mounted.is_ok_and(|status| status.success()),
+            "this test needs the right to mount a tmpfs (run it as root)"
+        );
         Self(at.to_owned())
     }
 }

@@ -39,7 +39,8 @@ async fn the_published_service_allocates_looks_up_and_releases() {
     assert_eq!((made.prefix_length, made.created), (32, true));
     let again = client.allocate(ask("v4", "a")).await.expect("the same").into_inner();
     assert_eq!((again.ip.as_str(), again.created), (made.ip.as_str(), false));
-    let by_ip = client.lookup_by_ip(LookupByIpRequest { ip: made.ip.clone(), ..Default::default() }).await.expect("held");
+    let by_ip =
+        client.lookup_by_ip(LookupByIpRequest { ip: made.ip.clone(), ..Default::default() }).await.expect("held");
     assert_eq!(by_ip.into_inner().ip, made.ip);
     let prefixes = [(1, "2001:db8::"), (2, "2001:db8:0:100::")];
     for (iaid, ip) in prefixes {

@@ -37,7 +37,8 @@ fn a_dropped_in_type_serves_and_survives_a_restart() {
         (now.len() > before).then(|| now.into_iter().find(|plugin| plugin["source"] != "embedded")).flatten()
     });
     let kind = new["type"].as_str().expect("a type").to_owned();
-    let example: Value = serde_json::from_str(new["examples"][0].as_str().unwrap_or("{}")).unwrap_or_else(|_| new["examples"][0].clone());
+    let example: Value = serde_json::from_str(new["examples"][0].as_str().unwrap_or("{}"))
+        .unwrap_or_else(|_| new["examples"][0].clone());
     let pool = json!({"id": "dropped", "type": kind, "spec": example});
     let (status, made) = daemon.post("/api/v1/pools", &pool);
     assert_eq!(status, 201, "{made}");
@@ -62,18 +63,23 @@ fn a_broken_file_is_refused_and_the_old_version_serves() {
     let refused = wait_for("the refusal", || plugins(&daemon).into_iter().find(|plugin| plugin["state"] == "refused"));
     assert!(refused["why"].as_str().is_some_and(|why| !why.is_empty()), "{refused}");
     assert_eq!(daemon.post("/api/v1/allocate", &json!({"pool_id": "v", "subscriber_id": "a"})).0, 201);
-    assert!(daemon.metric("nexus_plugin_failures_total").is_some() || daemon.get("/ready").1.to_string().contains("refused"));
+    assert!(
+        daemon.metric("nexus_plugin_failures_total").is_some()
+            || daemon.get("/ready").1.to_string().contains("refused")
+    );
 }
 
 #[test]
 fn plugin_check_tells_a_component_from_a_core_module() {
     let file = built().join("vlan.wasm");
-    let checked = Command::new(env!("CARGO_BIN_EXE_nexus")).args(["plugin", "check"]).arg(&file).output().expect("it runs");
+    let checked =
+        Command::new(env!("CARGO_BIN_EXE_nexus")).args(["plugin", "check"]).arg(&file).output().expect("it runs");
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
     let broken = directory();
     let path = broken.path().join("broken.wasm");
     std::fs::write(&path, b"\0asm\x01\0\0\0").expect("written");
-    let checked = Command::new(env!("CARGO_BIN_EXE_nexus")).args(["plugin", "check"]).arg(&path).output().expect("it runs");
+    let checked =
+        Command::new(env!("CARGO_BIN_EXE_nexus")).args(["plugin", "check"]).arg(&path).output().expect("it runs");
     assert_eq!(checked.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&checked.stderr).contains("component"), "a core module is named as such");
 }

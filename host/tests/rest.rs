@@ -49,7 +49,10 @@ fn five_types_are_allocated_found_and_released() {
         assert_eq!(again["created"], json!(false), "{again}");
     }
     let (status, shown) = daemon.get("/api/v1/allocations/alice");
-    assert_eq!((status, text(&shown, "ip"), shown["allocations"].as_array().map(Vec::len)), (200, "100.64.0.2", Some(5)));
+    assert_eq!(
+        (status, text(&shown, "ip"), shown["allocations"].as_array().map(Vec::len)),
+        (200, "100.64.0.2", Some(5))
+    );
     let (status, holder) = daemon.get("/api/v1/resources/ipv4/100.64.0.2");
     assert_eq!(status, 200, "{holder}");
     assert!(holder.to_string().contains("alice"), "{holder}");
@@ -64,10 +67,14 @@ fn an_older_client_sees_what_it_always_saw() {
     let directory = directory();
     let daemon = started(&directory);
     let (status, pool) = daemon.post("/api/v1/pools", &pools()[0]);
-    assert_eq!((status, text(&pool, "cidr"), &pool["prefix"], text(&pool, "gateway")), (200, "100.64.0.0/24", &json!(32), "100.64.0.1"));
+    assert_eq!(
+        (status, text(&pool, "cidr"), &pool["prefix"], text(&pool, "gateway")),
+        (200, "100.64.0.0/24", &json!(32), "100.64.0.1")
+    );
     let different = json!({"id": "v4", "cidr": "100.64.0.0/23"});
     assert_eq!(daemon.post("/api/v1/pools", &different).0, 409);
-    let (status, made) = daemon.post("/api/v1/allocate", &json!({"pool_id": "v4", "subscriber_id": "aa:bb:cc:00:11:22", "ttl": 3600}));
+    let (status, made) =
+        daemon.post("/api/v1/allocate", &json!({"pool_id": "v4", "subscriber_id": "aa:bb:cc:00:11:22", "ttl": 3600}));
     assert_eq!(status, 201, "{made}");
     for name in ["pool_id", "subscriber_id", "ip", "resource", "timestamp", "expires_at", "alloc_type"] {
         assert!(made[name].is_string(), "{name} in {made}");
@@ -91,7 +98,9 @@ fn an_older_client_sees_what_it_always_saw() {
 fn a_conflict_names_what_is_wrong_and_changes_nothing() {
     let directory = directory();
     let daemon = started(&directory);
-    let ask = |who: &str, ip: &str| daemon.post("/api/v1/allocate", &json!({"pool_id": "v4", "subscriber_id": who, "ip": ip}));
+    let ask = |who: &str, ip: &str| {
+        daemon.post("/api/v1/allocate", &json!({"pool_id": "v4", "subscriber_id": who, "ip": ip}))
+    };
     assert_eq!(ask("a", "100.64.0.9").0, 201);
     assert_eq!(ask("a", "100.64.0.9").0, 200);
     for (who, ip) in [("b", "100.64.0.9"), ("a", "100.64.0.10")] {
@@ -103,7 +112,11 @@ fn a_conflict_names_what_is_wrong_and_changes_nothing() {
     assert_eq!(status, 400, "{problem}");
     let (status, problem) = daemon.post("/api/v1/pools", &json!({"id": "v4b", "cidr": "100.64.0.128/25"}));
     assert_eq!(status, 409, "{problem}");
-    assert!(problem.to_string().contains("v4b") && problem.to_string().contains("\"v4\"") || problem.to_string().contains("v4 "), "{problem}");
+    assert!(
+        problem.to_string().contains("v4b") && problem.to_string().contains("\"v4\"")
+            || problem.to_string().contains("v4 "),
+        "{problem}"
+    );
     let other_realm = json!({"id": "v4b", "cidr": "100.64.0.128/25", "realm": "vrf-b"});
     assert_eq!(daemon.post("/api/v1/pools", &other_realm).0, 201);
 }
@@ -137,7 +150,15 @@ fn bad_requests_get_field_value_and_remedy() {
 fn a_full_pool_is_exhausted_and_never_duplicates() {
     let directory = directory();
     let daemon = started(&directory);
-    assert_eq!(daemon.post("/api/v1/pools", &json!({"id": "tiny", "cidr": "10.9.0.0/30", "use_all": true, "hold_down": "1h", "strict": true})).0, 201);
+    assert_eq!(
+        daemon
+            .post(
+                "/api/v1/pools",
+                &json!({"id": "tiny", "cidr": "10.9.0.0/30", "use_all": true, "hold_down": "1h", "strict": true})
+            )
+            .0,
+        201
+    );
     let ask = |who: &str| daemon.post("/api/v1/allocate", &json!({"pool_id": "tiny", "subscriber_id": who}));
     let mut given: Vec<String> = (0..4).map(|n| text(&ask(&format!("s{n}")).1, "ip").to_owned()).collect();
     given.sort();
@@ -169,10 +190,15 @@ fn a_lease_ends_and_history_remembers() {
 fn reservations_go_to_their_subscriber_only() {
     let directory = directory();
     let daemon = started(&directory);
-    let reserve = |who: &str| daemon.post("/api/v1/pools/v4/reservations", &json!({"subscriber_id": who, "resource": "100.64.0.77"}));
+    let reserve = |who: &str| {
+        daemon.post("/api/v1/pools/v4/reservations", &json!({"subscriber_id": who, "resource": "100.64.0.77"}))
+    };
     assert_eq!(reserve("vip").0, 201);
     assert_eq!(reserve("other").0, 409);
-    assert_eq!(daemon.post("/api/v1/allocate", &json!({"pool_id": "v4", "subscriber_id": "x", "ip": "100.64.0.77"})).0, 409);
+    assert_eq!(
+        daemon.post("/api/v1/allocate", &json!({"pool_id": "v4", "subscriber_id": "x", "ip": "100.64.0.77"})).0,
+        409
+    );
     let (_, vip) = daemon.post("/api/v1/allocate", &json!({"pool_id": "v4", "subscriber_id": "vip"}));
     assert_eq!(text(&vip, "ip"), "100.64.0.77");
 }

@@ -22,7 +22,8 @@ fn load(daemon: &Daemon, round: u32, answers: &Mutex<BTreeMap<String, String>>, 
                     }
                     let who = format!("r{round}-c{client}-{n}");
                     let body = json!({"pool_id": "v4", "subscriber_id": who});
-                    let (status, answer) = call(&format!("{}/api/v1/allocate", daemon.rest), "POST", &[], Some(body.to_string()));
+                    let (status, answer) =
+                        call(&format!("{}/api/v1/allocate", daemon.rest), "POST", &[], Some(body.to_string()));
                     assert_eq!(status, 201, "{answer}");
                     let ip = answer["ip"].as_str().expect("an address").to_owned();
                     let mut answers = answers.lock().expect("no client panicked");

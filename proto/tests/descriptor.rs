@@ -19,9 +19,10 @@ fn own_files() -> Vec<prost_types::FileDescriptorProto> {
 }
 
 fn field_line(field: &FieldDescriptorProto) -> String {
-    let kind = match field.r#type() {
-        Type::Message | Type::Enum => field.type_name().trim_start_matches('.').to_owned(),
-        scalar => scalar.as_str_name().trim_start_matches("TYPE_").to_lowercase(),
+    let kind = if matches!(field.r#type(), Type::Message | Type::Enum) {
+        field.type_name().trim_start_matches('.').to_owned()
+    } else {
+        field.r#type().as_str_name().trim_start_matches("TYPE_").to_lowercase()
     };
     let label = match field.label() {
         Label::Repeated => "repeated ",
@@ -39,7 +40,8 @@ fn message_lines(within: &str, message: &DescriptorProto, text: &mut String) {
     for field in fields {
         writeln!(text, "  {}", field_line(field)).unwrap();
     }
-    let is_map = |nested: &&DescriptorProto| nested.options.as_ref().is_some_and(|options| options.map_entry());
+    let is_map =
+        |nested: &&DescriptorProto| nested.options.as_ref().is_some_and(prost_types::MessageOptions::map_entry);
     for nested in message.nested_type.iter().filter(|nested| !is_map(nested)) {
         message_lines(&format!("{name}."), nested, text);
     }

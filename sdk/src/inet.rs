@@ -48,8 +48,12 @@ impl Family {
         match (self, text.parse()) {
             (Self::V4, Ok(IpAddr::V4(address))) => Ok(address.to_bits().into()),
             (Self::V6, Ok(IpAddr::V6(address))) => Ok(address.to_bits()),
-            (Self::V4, Ok(IpAddr::V6(_))) => Err(format!("{text:?} is an IPv6 address; this needs an IPv4 one, as in 192.0.2.1")),
-            (Self::V6, Ok(IpAddr::V4(_))) => Err(format!("{text:?} is an IPv4 address; this needs an IPv6 one, as in 2001:db8::1")),
+            (Self::V4, Ok(IpAddr::V6(_))) => {
+                Err(format!("{text:?} is an IPv6 address; this needs an IPv4 one, as in 192.0.2.1"))
+            }
+            (Self::V6, Ok(IpAddr::V4(_))) => {
+                Err(format!("{text:?} is an IPv4 address; this needs an IPv6 one, as in 2001:db8::1"))
+            }
             (Self::V4, Err(_)) => Err(format!("{text:?} is not an IPv4 address such as 192.0.2.1")),
             (Self::V6, Err(_)) => Err(format!("{text:?} is not an IPv6 address such as 2001:db8::1")),
         }
@@ -69,7 +73,9 @@ impl Family {
     /// A sentence that says what would be right.
     pub fn read_run(self, text: &str) -> Result<Span, String> {
         if text.contains('/') {
-            return Block::read(self, text)?.span().ok_or_else(|| format!("{text:?} is too large; use ::/1 and 8000::/1"));
+            return Block::read(self, text)?
+                .span()
+                .ok_or_else(|| format!("{text:?} is too large; use ::/1 and 8000::/1"));
         }
         let Some((low, high)) = text.split_once('-') else {
             return self.read(text).map(Span::unit);
@@ -123,7 +129,11 @@ impl Block {
             return Err(format!("the prefix length of {text:?} must be a number from 0 to {}", family.bits()));
         };
         let block = Self::around(family, address, prefix);
-        if block.first == address { Ok(block) } else { Err(format!("{text:?} has host bits set; the block is {block}")) }
+        if block.first == address {
+            Ok(block)
+        } else {
+            Err(format!("{text:?} has host bits set; the block is {block}"))
+        }
     }
 
     pub fn first(&self) -> u128 {

@@ -1,7 +1,9 @@
 //! Types whose resources are single numbers: VLAN ids, MAC addresses, racks.
 
 use crate::schema::{self, Object};
-use crate::{Attribute, Descriptor, Hints, Item, Layout, Plan, PluginError, Sizing, Span, SpanSet, Spec, Strategy, Stretch};
+use crate::{
+    Attribute, Descriptor, Hints, Item, Layout, Plan, PluginError, Sizing, Span, SpanSet, Spec, Strategy, Stretch,
+};
 
 /// The number line of such a type and how a number is written.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +39,14 @@ impl IntegerLine {
         let (noun, whole) = (self.noun, self.write_run(self.first, self.last));
         let spec = Object::new()
             .optional("range", schema::texts(&format!("The {noun}s to hand out, as in {whole}.")))
-            .optional("ranges", schema::texts(&format!("Instead of range: several {noun}s or ranges that do not overlap.")))
-            .optional("exclusions", schema::texts(&format!("{noun}s or ranges inside the pool that are never handed out.")));
+            .optional(
+                "ranges",
+                schema::texts(&format!("Instead of range: several {noun}s or ranges that do not overlap.")),
+            )
+            .optional(
+                "exclusions",
+                schema::texts(&format!("{noun}s or ranges inside the pool that are never handed out.")),
+            );
         Descriptor {
             type_id: type_id.to_owned(),
             plugin_version: version.to_owned(),
@@ -116,7 +124,8 @@ impl IntegerLine {
     }
 
     fn write_set(&self, set: &SpanSet) -> String {
-        let texts: Vec<String> = set.spans().iter().filter_map(|span| Some(self.write_run(span.start, span.last()?))).collect();
+        let texts: Vec<String> =
+            set.spans().iter().filter_map(|span| Some(self.write_run(span.start, span.last()?))).collect();
         texts.join(",")
     }
 }
@@ -213,12 +222,20 @@ mod tests {
 
     #[test]
     fn a_range_is_read_in_every_form() {
-        for (text, span) in [("100-200", Span::new(100, 101)), (" 7 ", Span::unit(7)), ("5 - 9", Span::new(5, 5)), ("007", Span::unit(7))] {
+        for (text, span) in [
+            ("100-200", Span::new(100, 101)),
+            (" 7 ", Span::unit(7)),
+            ("5 - 9", Span::new(5, 5)),
+            ("007", Span::unit(7)),
+        ] {
             assert_eq!(LINE.run(text), Ok(span), "{text}");
         }
         assert_eq!(LINE.run("9-5").unwrap_err(), "\"9-5\" runs backwards; write 5-9");
         for bad in ["", "-", "5-", "-5", "+5", "0", "4095", "1-4095", "a-b", "5..9", "1-2-3"] {
-            assert_eq!(LINE.run(bad).unwrap_err(), format!("{bad:?} is neither a VLAN id nor a range of them inside 1-4094"));
+            assert_eq!(
+                LINE.run(bad).unwrap_err(),
+                format!("{bad:?} is neither a VLAN id nor a range of them inside 1-4094")
+            );
         }
     }
 
@@ -229,8 +246,14 @@ mod tests {
             (r#"{"ranges":[]}"#, "/ranges: is empty; give the VLAN ids, as in \"1-4094\""),
             (r#"{"range":"1-9","ranges":["1"]}"#, "/ranges: stands beside \"range\"; give one of the two"),
             (r#"{"ranges":["1-9","5"]}"#, "/ranges/1: \"5\" overlaps \"1-9\" at /ranges/0; write each only once"),
-            (r#"{"range":"1-9","exclusions":["9-12"]}"#, "/exclusions/0: \"9-12\" is not inside the pool, which is 1-9"),
-            (r#"{"range":"1-9","exclusions":["1-5",6,"7-9"]}"#, "/exclusions: leaves nothing to hand out; exclude less"),
+            (
+                r#"{"range":"1-9","exclusions":["9-12"]}"#,
+                "/exclusions/0: \"9-12\" is not inside the pool, which is 1-9",
+            ),
+            (
+                r#"{"range":"1-9","exclusions":["1-5",6,"7-9"]}"#,
+                "/exclusions: leaves nothing to hand out; exclude less",
+            ),
             (r#"{"range":{}}"#, "/range: is an object; must be a list of texts"),
         ] {
             assert_eq!(faults(spec), format!("the spec has 1 fault(s): {want}"), "{spec}");

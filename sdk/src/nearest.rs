@@ -19,9 +19,9 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 /// Levenshtein distance, ignoring case. The first word is cut at 64 letters: it may come from anywhere.
 fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.to_lowercase().chars().collect();
+    let to: Vec<char> = to.to_ascii_lowercase().chars().collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (at, letter) in from.to_lowercase().chars().take(64).enumerate() {
+    for (at, letter) in from.to_ascii_lowercase().chars().take(64).enumerate() {
         let mut diagonal = at;
         let mut left = at + 1;
         if let Some(first) = row.first_mut() {

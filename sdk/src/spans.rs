@@ -56,7 +56,8 @@ impl SpanSet {
         let mut furthest: Option<&Stretch> = None;
         for stretch in sorted {
             if let Some(before) = furthest.filter(|before| before.span.intersects(stretch.span)) {
-                let message = format!("{:?} overlaps {:?} at {}; write each only once", stretch.text, before.text, before.path);
+                let message =
+                    format!("{:?} overlaps {:?} at {}; write each only once", stretch.text, before.text, before.path);
                 spec.fault(stretch.path.clone(), message);
             }
             if furthest.is_none_or(|before| before.span.last() < stretch.span.last()) {
@@ -161,8 +162,15 @@ mod tests {
     #[test]
     fn an_overlap_names_both_places() {
         let mut spec = Spec::read("{}").unwrap();
-        let stretch = |at: usize, start, len| Stretch { path: format!("/ranges/{at}"), text: format!("{start}+{len}"), span: Span::new(start, len) };
-        SpanSet::disjoint(&mut spec, &[stretch(0, 100, 100), stretch(1, 110, 5), stretch(2, 150, 5), stretch(3, 200, 1)]);
+        let stretch = |at: usize, start, len| Stretch {
+            path: format!("/ranges/{at}"),
+            text: format!("{start}+{len}"),
+            span: Span::new(start, len),
+        };
+        SpanSet::disjoint(
+            &mut spec,
+            &[stretch(0, 100, 100), stretch(1, 110, 5), stretch(2, 150, 5), stretch(3, 200, 1)],
+        );
         assert_eq!(
             spec.finish(Some(())).unwrap_err().to_string(),
             "the spec has 2 fault(s): /ranges/1: \"110+5\" overlaps \"100+100\" at /ranges/0; write each only once; \

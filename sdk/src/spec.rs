@@ -109,7 +109,8 @@ impl Spec {
     }
 
     fn note_unknown(&mut self) {
-        let unknown: Vec<String> = self.fields.keys().filter(|key| !self.known.contains(&key.as_str())).cloned().collect();
+        let unknown: Vec<String> =
+            self.fields.keys().filter(|key| !self.known.contains(&key.as_str())).cloned().collect();
         for key in unknown {
             let known = self.known.join(", ");
             let message = match nearest(&key, self.known.iter().copied()) {

@@ -34,7 +34,8 @@ async fn fill(daemon: &Daemon, ends: Option<Instant>) -> anyhow::Result<Duration
                 // The lease shrinks as time goes by, so that all end at the same moment.
                 let left = ends.map(|ends| ends.saturating_duration_since(Instant::now()));
                 let ttl = left.and_then(|left| ProtoDuration::try_from(left).ok());
-                let requests = (first..first + BATCH).map(|number| AllocateRequest { ttl, ..request(number) }).collect();
+                let requests =
+                    (first..first + BATCH).map(|number| AllocateRequest { ttl, ..request(number) }).collect();
                 let answer = client.batch(BatchRequest { requests }).await?.into_inner();
                 anyhow::ensure!(answer.results.len() as u64 == BATCH, "a batch is answered whole");
             }
@@ -85,6 +86,9 @@ pub(crate) async fn million(length: Duration) -> anyhow::Result<()> {
     tokio::time::sleep(ends.saturating_duration_since(Instant::now())).await;
     let storm = allocate_meanwhile(&leased, CROWD * 2, length).await?;
     let ratio = storm.p99.as_secs_f64() / calm.p99.as_secs_f64();
-    println!("a million leases end at once: Allocate p99 {:.1?} before, {:.1?} meanwhile ({ratio:.2} times)", calm.p99, storm.p99);
+    println!(
+        "a million leases end at once: Allocate p99 {:.1?} before, {:.1?} meanwhile ({ratio:.2} times)",
+        calm.p99, storm.p99
+    );
     Ok(())
 }

@@ -42,7 +42,12 @@ pub(crate) async fn connections(address: &str, count: usize) -> anyhow::Result<V
 }
 
 /// Keeps `streams` calls under way for so long. `call` gets its stream's number and how many it made before.
-pub(crate) async fn drive<C, F>(channels: &[Channel], streams: usize, length: Duration, call: C) -> anyhow::Result<Figures>
+pub(crate) async fn drive<C, F>(
+    channels: &[Channel],
+    streams: usize,
+    length: Duration,
+    call: C,
+) -> anyhow::Result<Figures>
 where
     C: Fn(Channel, usize, u64) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = anyhow::Result<()>> + Send,

@@ -82,7 +82,8 @@ pub(crate) async fn many_clients(length: Duration) -> anyhow::Result<()> {
     let by_resource = |channel, stream, made| async move {
         let last = (stream as u64 * 7_919 + made * 13) % 1_000 + 1;
         let resource = format!("10.0.{}.{}", last / 256, last % 256);
-        let request = LookupByResourceRequest { r#type: "ipv4".to_owned(), resource, ..LookupByResourceRequest::default() };
+        let request =
+            LookupByResourceRequest { r#type: "ipv4".to_owned(), resource, ..LookupByResourceRequest::default() };
         NexusClient::new(channel).lookup_by_resource(request).await?;
         Ok(())
     };
@@ -158,7 +159,8 @@ pub(crate) async fn stream(length: Duration) -> anyhow::Result<()> {
                     }
                 }
             });
-            let mut answers = NexusClient::new(channel).allocate_stream(ReceiverStream::new(requests)).await?.into_inner();
+            let mut answers =
+                NexusClient::new(channel).allocate_stream(ReceiverStream::new(requests)).await?.into_inner();
             let mut count = 0_u64;
             while answers.message().await?.is_some() {
                 count += 1;
@@ -171,7 +173,10 @@ pub(crate) async fn stream(length: Duration) -> anyhow::Result<()> {
         count += task.await??;
     }
     let rate = count as f64 / began.elapsed().as_secs_f64();
-    println!("AllocateStream, durable, {CONNECTIONS} streams: {rate:.0} allocations/s ({count} in {:.1?})", began.elapsed());
+    println!(
+        "AllocateStream, durable, {CONNECTIONS} streams: {rate:.0} allocations/s ({count} in {:.1?})",
+        began.elapsed()
+    );
     Ok(())
 }
 
@@ -205,5 +210,7 @@ pub(crate) fn rest(length: Duration) {
         }
     });
     let Figures { per_second, p50, p99 } = Figures::of(latencies, began.elapsed());
-    println!("REST POST /api/v1/allocate, durable, {STREAMS} connections: {per_second:.0}/s  p50 {p50:.1?}  p99 {p99:.1?}");
+    println!(
+        "REST POST /api/v1/allocate, durable, {STREAMS} connections: {per_second:.0}/s  p50 {p50:.1?}  p99 {p99:.1?}"
+    );
 }

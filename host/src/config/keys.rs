@@ -2,20 +2,20 @@
 
 /// One key. The flag is `--<flag>`, the variable `NEXUS_<FLAG>` with `_` for `-`.
 #[derive(Clone, Copy, Debug)]
-pub struct Key {
+pub(crate) struct Key {
     /// Dotted path in the file.
-    pub path: &'static str,
-    pub flag: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) flag: &'static str,
     /// What the value looks like, for the help.
-    pub value: &'static str,
+    pub(crate) value: &'static str,
     /// `None`: absent unless set.
-    pub default: Option<&'static str>,
-    pub help: &'static str,
+    pub(crate) default: Option<&'static str>,
+    pub(crate) help: &'static str,
 }
 
 impl Key {
     /// The environment variable's name.
-    pub fn variable(&self) -> String {
+    pub(crate) fn variable(&self) -> String {
         format!("NEXUS_{}", self.flag.to_uppercase().replace('-', "_"))
     }
 }
@@ -31,8 +31,14 @@ const fn key(
 }
 
 /// Everything that can be set.
-pub const KEYS: &[Key] = &[
-    key("node.id", "node-id", "ID", None, "this host's name in answers; made once and kept in the data directory if absent"),
+pub(crate) const KEYS: &[Key] = &[
+    key(
+        "node.id",
+        "node-id",
+        "ID",
+        None,
+        "this host's name in answers; made once and kept in the data directory if absent",
+    ),
     key("node.role", "role", "ROLE", Some("core"), "what this host does; only `core` in this release"),
     key("server.listen", "listen", "ADDRESS", Some("127.0.0.1"), "address that every port is bound to"),
     key("server.http_port", "http-port", "PORT", Some("9000"), "REST; 0 picks a free port and prints it"),
@@ -42,7 +48,13 @@ pub const KEYS: &[Key] = &[
     key("server.tls.cert", "tls-cert", "FILE", None, "PEM certificate chain for REST and gRPC"),
     key("server.tls.key", "tls-key", "FILE", None, "PEM private key of the certificate"),
     key("server.tls.client_ca", "tls-client-ca", "FILE", None, "PEM authorities; clients must then show a certificate"),
-    key("server.queue", "queue", "COUNT", Some("16384"), "requests that may wait for the engine; more are refused as overloaded"),
+    key(
+        "server.queue",
+        "queue",
+        "COUNT",
+        Some("16384"),
+        "requests that may wait for the engine; more are refused as overloaded",
+    ),
     key("server.watch_window", "watch-window", "COUNT", Some("65536"), "events kept for watches that resume"),
     key("p2p.listen_port", "p2p-port", "PORT", Some("33123"), "reserved for the cluster; not bound in this release"),
     key("storage.path", "data-path", "DIR", Some("data"), "the data directory"),
@@ -51,20 +63,50 @@ pub const KEYS: &[Key] = &[
     key("storage.compact_at", "compact-at", "SIZE", Some("64MiB"), "log size at which checkpoints are written"),
     key("history.retention", "history-retention", "TIME", Some("365d"), "how long past holders are kept"),
     key("history.max_bytes", "history-max-bytes", "SIZE", Some("4GiB"), "how much disk past holders may take"),
-    key("plugins.dir", "plugin-dir", "DIR", None, "watched for plugin files; `plugins` in the data directory if absent"),
-    key("plugins.settle", "plugin-settle", "TIME", Some("2s"), "how long a plugin file must be unchanged before it is read"),
-    key("leases.restart_grace", "restart-grace", "TIME", Some("5m"), "how long a lease that ended while the daemon was down may be renewed"),
-    key("leases.clock_tolerance", "clock-tolerance", "TIME", Some("60s"), "boot and wall clock further apart than this stop expiry"),
+    key(
+        "plugins.dir",
+        "plugin-dir",
+        "DIR",
+        None,
+        "watched for plugin files; `plugins` in the data directory if absent",
+    ),
+    key(
+        "plugins.settle",
+        "plugin-settle",
+        "TIME",
+        Some("2s"),
+        "how long a plugin file must be unchanged before it is read",
+    ),
+    key(
+        "leases.restart_grace",
+        "restart-grace",
+        "TIME",
+        Some("5m"),
+        "how long a lease that ended while the daemon was down may be renewed",
+    ),
+    key(
+        "leases.clock_tolerance",
+        "clock-tolerance",
+        "TIME",
+        Some("60s"),
+        "boot and wall clock further apart than this stop expiry",
+    ),
     key("auth.tokens_file", "tokens-file", "FILE", None, "hashed tokens with roles; read again on SIGHUP"),
     key("log.level", "log-level", "FILTER", Some("info"), "error, warn, info, debug, trace, or a tracing filter"),
     key("log.format", "log-format", "FORMAT", Some("text"), "text or json"),
-    key("graceful_shutdown.timeout", "shutdown-timeout", "TIME", Some("30s"), "how long SIGTERM waits for requests under way"),
+    key(
+        "graceful_shutdown.timeout",
+        "shutdown-timeout",
+        "TIME",
+        Some("30s"),
+        "how long SIGTERM waits for requests under way",
+    ),
 ];
 
 /// Sections of the predecessor's file whose other keys mean nothing here: accepted, named once in the log.
-pub const PREDECESSOR_SECTIONS: &[&str] = &["clset", "graceful_shutdown"];
+pub(crate) const PREDECESSOR_SECTIONS: &[&str] = &["clset", "graceful_shutdown"];
 
 /// The key with this path in the file.
-pub fn by_path(path: &str) -> Option<&'static Key> {
+pub(crate) fn by_path(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
 }

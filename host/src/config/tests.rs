@@ -25,7 +25,10 @@ fn every_fault_is_told_at_once_with_line_key_and_value() {
     let faults = load("server:\n  http_port: 90000\n  grcp_port: 9\nlog:\n  format: xml\n", &[], &[]).unwrap_err();
     let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 3, "{told:?}");
-    assert!(told[0].ends_with("line 3: key server.grcp_port is unknown, the nearest known is server.grpc_port"), "{told:?}");
+    assert!(
+        told[0].ends_with("line 3: key server.grcp_port is unknown, the nearest known is server.grpc_port"),
+        "{told:?}"
+    );
     assert!(told[1].ends_with("line 2: server.http_port: \"90000\" is not a port, 0 to 65535"), "{told:?}");
     assert!(told[2].ends_with("line 5: log.format: \"xml\" is not text or json"), "{told:?}");
 }

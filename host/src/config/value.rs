@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `500ms`, `5s`, `10m`, `2h`, `365d`, or a whole number of seconds.
-pub fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let millis = match unit {
         "ms" => 1,
@@ -17,7 +17,7 @@ pub fn duration(text: &str) -> Option<Duration> {
 }
 
 /// `512KiB`, `256MiB`, `4GiB`, or a whole number of bytes.
-pub fn bytes(text: &str) -> Option<u64> {
+pub(crate) fn bytes(text: &str) -> Option<u64> {
     let (number, unit) = split(text)?;
     let shift = match unit {
         "" | "B" => 0,
@@ -31,7 +31,7 @@ pub fn bytes(text: &str) -> Option<u64> {
 }
 
 /// `true` or `false`.
-pub fn truth(text: &str) -> Option<bool> {
+pub(crate) fn truth(text: &str) -> Option<bool> {
     text.parse().ok()
 }
 
@@ -43,7 +43,7 @@ fn split(text: &str) -> Option<(u64, &str)> {
 }
 
 /// The known name that takes the fewest edits.
-pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
     known.min_by_key(|candidate| edits(name, candidate)).unwrap_or_default()
 }
 

@@ -4,26 +4,26 @@ use saphyr::{LoadableYamlNode as _, MarkedYaml, Scalar, YamlData};
 
 /// One scalar of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Dotted path from the top.
-    pub path: String,
-    pub value: String,
+    pub(crate) path: String,
+    pub(crate) value: String,
     /// From 1.
-    pub line: usize,
+    pub(crate) line: usize,
 }
 
 /// What is wrong with the file as YAML.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    pub line: usize,
-    pub what: String,
+pub(crate) struct Fault {
+    pub(crate) line: usize,
+    pub(crate) what: String,
 }
 
 /// Deeper than any key of ours; a bomb of nested flow sequences ends here.
 const DEPTH: usize = 8;
 
 /// Reads a document into its scalars, or says everything that is not a mapping of scalars.
-pub fn flatten(text: &str) -> Result<Vec<Entry>, Vec<Fault>> {
+pub(crate) fn flatten(text: &str) -> Result<Vec<Entry>, Vec<Fault>> {
     let documents = MarkedYaml::load_from_str(text)
         .map_err(|error| vec![Fault { line: error.marker().line(), what: format!("not YAML: {}", error.info()) }])?;
     let mut entries = Vec::new();
@@ -32,7 +32,8 @@ pub fn flatten(text: &str) -> Result<Vec<Entry>, Vec<Fault>> {
         [] => {}
         [document] => walk("", document, DEPTH, &mut entries, &mut faults),
         [_, second, ..] => {
-            faults.push(Fault { line: second.span.start.line(), what: "a second document; there may be one".to_owned() });
+            faults
+                .push(Fault { line: second.span.start.line(), what: "a second document; there may be one".to_owned() });
         }
     }
     if faults.is_empty() { Ok(entries) } else { Err(faults) }
@@ -92,7 +93,8 @@ mod tests {
     #[test]
     fn keys_keep_their_lines() {
         let entries = flatten("server:\n  http_port: 9000\n  tls:\n    cert: a.pem\nnode: {id: core-1}\n").unwrap();
-        let seen: Vec<_> = entries.iter().map(|entry| (entry.path.as_str(), entry.value.as_str(), entry.line)).collect();
+        let seen: Vec<_> =
+            entries.iter().map(|entry| (entry.path.as_str(), entry.value.as_str(), entry.line)).collect();
         assert_eq!(seen, [("server.http_port", "9000", 2), ("server.tls.cert", "a.pem", 4), ("node.id", "core-1", 5)]);
     }
 

@@ -12,7 +12,7 @@ use crate::clock;
 
 /// What on the disk does not read back. Nothing is handed out from pools whose records are among it.
 #[derive(Clone, Debug, Default)]
-pub struct Damaged {
+pub(crate) struct Damaged {
     pools: BTreeMap<PoolUid, String>,
     /// Damage that may be any pool's.
     all: Option<String>,
@@ -35,12 +35,12 @@ impl Damaged {
     }
 
     /// What is damaged of this pool, if anything.
-    pub fn why(&self, pool: PoolUid) -> Option<&str> {
+    pub(crate) fn why(&self, pool: PoolUid) -> Option<&str> {
         self.pools.get(&pool).or(self.all.as_ref()).map(String::as_str)
     }
 
     /// Every pool with damage by its name, for people.
-    pub fn named(&self, view: &View) -> BTreeMap<String, String> {
+    pub(crate) fn named(&self, view: &View) -> BTreeMap<String, String> {
         let pools = view.pools(None).into_iter();
         pools.filter_map(|pool| Some((pool.draft.id.to_string(), self.why(pool.uid)?.to_owned()))).collect()
     }
@@ -48,13 +48,13 @@ impl Damaged {
 
 /// What was on the disk.
 #[derive(Debug)]
-pub struct Recovered {
-    pub kernel: Kernel,
-    pub damaged: Damaged,
+pub(crate) struct Recovered {
+    pub(crate) kernel: Kernel,
+    pub(crate) damaged: Damaged,
 }
 
 /// Reads everything once, into the kernel and into an empty view.
-pub fn recover(store: &Store, view: &View, settings: KernelSettings) -> Result<Recovered, StoreError> {
+pub(crate) fn recover(store: &Store, view: &View, settings: KernelSettings) -> Result<Recovered, StoreError> {
     let mut recovery = Recovery::new(settings);
     let found = store.recover(&mut |op| {
         recovery.apply(&op);
@@ -97,6 +97,6 @@ pub(super) fn owned(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
 }
 
 /// A read view with nothing in it, on the boot clock.
-pub fn empty_view(window: usize) -> Arc<View> {
+pub(crate) fn empty_view(window: usize) -> Arc<View> {
     Arc::new(View::new(Box::new(clock::boot_ms), window))
 }

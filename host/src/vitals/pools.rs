@@ -15,7 +15,7 @@ const NODE_LABELS: usize = 1_000;
 
 /// `nexus_pool_*`, `nexus_node_subscribers` and `nexus_clset_entries_total`.
 #[derive(Debug)]
-pub struct PoolGauges {
+pub(crate) struct PoolGauges {
     view: Arc<View>,
     described: Vec<Desc>,
 }
@@ -60,7 +60,7 @@ impl Gauges {
 
 impl PoolGauges {
     /// Over this view.
-    pub fn new(view: Arc<View>) -> prometheus::Result<Self> {
+    pub(crate) fn new(view: Arc<View>) -> prometheus::Result<Self> {
         let described = descriptions(&Gauges::new()?.collectors()).into_iter().cloned().collect();
         Ok(Self { view, described })
     }

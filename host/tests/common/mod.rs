@@ -130,7 +130,8 @@ impl Drop for Daemon {
 
 /// One request; the body as JSON, or as text where it is none.
 pub fn call(url: &str, method: &str, headers: &[(&str, &str)], body: Option<String>) -> (u16, Value) {
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(DEADLINE)).build().into();
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(DEADLINE)).build().into();
     let mut request = ureq::http::Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);

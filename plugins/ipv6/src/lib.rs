@@ -126,7 +126,9 @@ fn read_gateway(spec: &mut Spec, text: &str, addresses: Option<&AddressSpec>) ->
         let link_local = Block::around(FAMILY, LINK_LOCAL_GATEWAY, LINK_LOCAL_PREFIX).holds(gateway);
         let outside = addresses.map(|addresses| addresses.cover).filter(|cover| !link_local && !cover.holds(gateway));
         match outside {
-            Some(cover) => Err(format!("{text:?} is neither link-local nor inside the pool's {cover}; fe80::1 would be")),
+            Some(cover) => {
+                Err(format!("{text:?} is neither link-local nor inside the pool's {cover}; fe80::1 would be"))
+            }
             None => Ok(gateway),
         }
     });

@@ -10,7 +10,9 @@ fn open(spec: &str) -> Ipv6 {
 
 fn fault(spec: &str) -> String {
     match Ipv6::open(spec) {
-        Err(PluginError::InvalidSpec(problems)) => problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        Err(PluginError::InvalidSpec(problems)) => {
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        }
         other => panic!("{spec}: {other:?}"),
     }
 }
@@ -58,7 +60,12 @@ fn single_addresses_keep_anycast_and_gateway_out() {
         assert_eq!((free(spec), gateway(spec).as_str()), (addresses, at), "{spec}");
     }
     let pool = open(r#"{"cidr":"2001:db8::/120"}"#);
-    let facts: Vec<String> = pool.attributes(pool.parse("2001:DB8::a").unwrap()).unwrap().iter().map(|a| format!("{}={}", a.key, a.value)).collect();
+    let facts: Vec<String> = pool
+        .attributes(pool.parse("2001:DB8::a").unwrap())
+        .unwrap()
+        .iter()
+        .map(|a| format!("{}={}", a.key, a.value))
+        .collect();
     assert_eq!(facts, ["ip=2001:db8::a", "prefix=128", "radius:Framed-IPv6-Address=2001:db8::a"]);
 }
 
@@ -66,13 +73,28 @@ fn single_addresses_keep_anycast_and_gateway_out() {
 fn each_fault_says_what_would_be_right() {
     for (spec, want) in [
         (r#"{"cidr":"2001:db8::1/32"}"#, "/cidr: \"2001:db8::1/32\" has host bits set; the block is 2001:db8::/32"),
-        (r#"{"cidr":"10.0.0.0/8"}"#, "/cidr: \"10.0.0.0\" is an IPv4 address; this needs an IPv6 one, as in 2001:db8::1"),
+        (
+            r#"{"cidr":"10.0.0.0/8"}"#,
+            "/cidr: \"10.0.0.0\" is an IPv4 address; this needs an IPv6 one, as in 2001:db8::1",
+        ),
         (r#"{"cidr":"::/0","prefix":56}"#, "/cidr: \"::/0\" is too large; use ::/1 and 8000::/1"),
-        (r#"{"cidr":"2001:db8::/48","prefix":40}"#, "/prefix: is 40, larger than the pool 2001:db8::/48; it must be at least 48"),
+        (
+            r#"{"cidr":"2001:db8::/48","prefix":40}"#,
+            "/prefix: is 40, larger than the pool 2001:db8::/48; it must be at least 48",
+        ),
         (r#"{"cidr":"2001:db8::/48","prefix":0}"#, "/prefix: is 0; must be a whole number from 1 to 128"),
-        (r#"{"cidr":"2001:db8::/48","prefix":64,"gateway":"2001:db9::1"}"#, "/gateway: \"2001:db9::1\" is neither link-local nor inside the pool's 2001:db8::/48; fe80::1 would be"),
-        (r#"{"cidr":"2001:db8::/48","prefix":64,"use_all":true}"#, "/use_all: unknown field \"use_all\"; known: cidr, ranges, exclusions, prefix, min_prefix, max_prefix, gateway, dns"),
-        (r#"{"cidr":"2001:db8::/64","prefix":64,"gateway":"2001:db8::1"}"#, "/exclusions: with the addresses kept out leave nothing to hand out; exclude less or give a larger pool"),
+        (
+            r#"{"cidr":"2001:db8::/48","prefix":64,"gateway":"2001:db9::1"}"#,
+            "/gateway: \"2001:db9::1\" is neither link-local nor inside the pool's 2001:db8::/48; fe80::1 would be",
+        ),
+        (
+            r#"{"cidr":"2001:db8::/48","prefix":64,"use_all":true}"#,
+            "/use_all: unknown field \"use_all\"; known: cidr, ranges, exclusions, prefix, min_prefix, max_prefix, gateway, dns",
+        ),
+        (
+            r#"{"cidr":"2001:db8::/64","prefix":64,"gateway":"2001:db8::1"}"#,
+            "/exclusions: with the addresses kept out leave nothing to hand out; exclude less or give a larger pool",
+        ),
     ] {
         assert_eq!(fault(spec), want, "{spec}");
     }

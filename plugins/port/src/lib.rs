@@ -9,8 +9,8 @@ mod spec;
 
 use nexus_plugin_sdk::inet::{Family, blocks};
 use nexus_plugin_sdk::{
-    Alignment, Attribute, Descriptor, Hints, Layout, Plan, PluginError, ResourceType, Series, Sizing, Span, SpanSet, Spec,
-    Strategy,
+    Alignment, Attribute, Descriptor, Hints, Layout, Plan, PluginError, ResourceType, Series, Sizing, Span, SpanSet,
+    Spec, Strategy,
 };
 
 use crate::spec::PORTS;
@@ -138,10 +138,8 @@ impl Port {
             let runs = set.spans().iter().filter_map(|run| Some(PORTS.write_run(run.start, run.last()?)));
             runs.collect::<Vec<_>>().join(",")
         };
-        let mut facts = vec![
-            Attribute::new("range", text(&self.ports)),
-            Attribute::new("block_size", self.block_size.to_string()),
-        ];
+        let mut facts =
+            vec![Attribute::new("range", text(&self.ports)), Attribute::new("block_size", self.block_size.to_string())];
         if let Some(addresses) = &self.addresses {
             let all = addresses.spans().iter().flat_map(|run| blocks(FAMILY, *run));
             let texts: Vec<String> = all.map(|block| block.to_string()).collect();

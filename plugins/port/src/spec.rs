@@ -16,16 +16,30 @@ pub(crate) fn descriptor() -> Descriptor {
     let spec = Object::new()
         .optional("range", schema::texts("The ports to hand out, as in 1024-65535."))
         .optional("ranges", schema::texts("Instead of range: several ports or ranges that do not overlap."))
-        .optional("exclusions", schema::texts("Ports or ranges inside the pool that are never handed out, of any address."))
-        .optional("addresses", schema::texts("Public IPv4 addresses whose ports these are: CIDRs, ranges a-b, addresses."))
+        .optional(
+            "exclusions",
+            schema::texts("Ports or ranges inside the pool that are never handed out, of any address."),
+        )
+        .optional(
+            "addresses",
+            schema::texts("Public IPv4 addresses whose ports these are: CIDRs, ranges a-b, addresses."),
+        )
         .optional("block_size", schema::integer("How many ports an allocation has; 1 if absent.", 1, ALL_PORTS))
         .optional(
             "max_block_size",
-            schema::integer("The most ports a request may ask for, a multiple of block_size; block_size if absent.", 1, ALL_PORTS),
+            schema::integer(
+                "The most ports a request may ask for, a multiple of block_size; block_size if absent.",
+                1,
+                ALL_PORTS,
+            ),
         );
-    let hints = Object::new()
-        .hint("count", "How many ports at least; rounded up to whole blocks.", "^[0-9]{1,5}$", "1")
-        .hint("address", "Only ports of this public address, in a pool that has addresses.", "^[0-9.]{7,15}$", "203.0.113.5");
+    let hints =
+        Object::new().hint("count", "How many ports at least; rounded up to whole blocks.", "^[0-9]{1,5}$", "1").hint(
+            "address",
+            "Only ports of this public address, in a pool that has addresses.",
+            "^[0-9.]{7,15}$",
+            "203.0.113.5",
+        );
     let examples = [
         r#"{"range":"1024-65535"}"#,
         r#"{"range":"1024-65535","addresses":"203.0.113.0/25","block_size":512,"max_block_size":2048}"#,
@@ -71,7 +85,11 @@ fn read_addresses(spec: &mut Spec, items: Vec<Item>) -> SpanSet {
     }
     let stretches = Stretch::read_all(spec, items, |text| {
         let run = FAMILY.read_run(text)?;
-        if run.start < FIRST_ADDRESS { Err(format!("{text:?} holds addresses of 0.0.0.0/8, which are not public")) } else { Ok(run) }
+        if run.start < FIRST_ADDRESS {
+            Err(format!("{text:?} holds addresses of 0.0.0.0/8, which are not public"))
+        } else {
+            Ok(run)
+        }
     });
     SpanSet::disjoint(spec, &stretches)
 }
@@ -86,11 +104,20 @@ fn whole_blocks(range: &SpanSet, block_size: u128) -> (SpanSet, SpanSet) {
 
 fn check_sizes(spec: &mut Spec, ports: &SpanSet, block_size: u128, max_block_size: u128) {
     if ports.is_empty() {
-        spec.fault("/block_size", format!("is {block_size}, and no range has as many ports; give a longer range or smaller blocks"));
+        spec.fault(
+            "/block_size",
+            format!("is {block_size}, and no range has as many ports; give a longer range or smaller blocks"),
+        );
     } else if max_block_size < block_size || !max_block_size.is_multiple_of(block_size) {
-        spec.fault("/max_block_size", format!("is {max_block_size}; it must be a multiple of block_size, which is {block_size}"));
+        spec.fault(
+            "/max_block_size",
+            format!("is {max_block_size}; it must be a multiple of block_size, which is {block_size}"),
+        );
     } else if max_block_size > ports.longest() {
-        spec.fault("/max_block_size", format!("is {max_block_size}, and the longest range has {} ports in whole blocks", ports.longest()));
+        spec.fault(
+            "/max_block_size",
+            format!("is {max_block_size}, and the longest range has {} ports in whole blocks", ports.longest()),
+        );
     }
 }
 
@@ -99,7 +126,9 @@ fn check_extent(spec: &mut Spec, pool: &Port) {
     if spec.is_sound() && blocks_hit(pool) * pool.block_size == pool.ports.positions() {
         spec.fault("/exclusions", "leave no whole block to hand out; exclude less");
     }
-    for (path, entries) in [("/addresses", pool.on_every_address(&pool.ports)), ("/exclusions", pool.on_every_address(&pool.excluded))] {
+    for (path, entries) in
+        [("/addresses", pool.on_every_address(&pool.ports)), ("/exclusions", pool.on_every_address(&pool.excluded))]
+    {
         let (found, most) = (entries.len(), Layout::MAX_SERIES);
         if found > most {
             spec.fault(path, format!("makes {found} separate runs of ports; at most {most} are allowed"));

@@ -38,13 +38,23 @@ fn blocks_have_an_address_in_their_name_where_the_pool_has_addresses() {
     for name in ["203.0.113.5:2048", "203.0.113.5:2049-2560", "203.0.113.128:2048-2559", "203.0.113.5:2048-6143"] {
         assert_eq!(pool.parse(name), Err(PluginError::OutOfRange), "{name}");
     }
-    for name in ["2048-2559", "203.0.113.5:", "203.0.113.5:2559-2048", "203.0.113.5:65000-65536", "203.0.113.05:2048-2559", "::1:2048"] {
+    for name in [
+        "2048-2559",
+        "203.0.113.5:",
+        "203.0.113.5:2559-2048",
+        "203.0.113.5:65000-65536",
+        "203.0.113.05:2048-2559",
+        "::1:2048",
+    ] {
         assert!(matches!(pool.parse(name), Err(PluginError::InvalidName(_))), "{name}");
     }
     let bare = open(r#"{"range":"1024-65535"}"#);
     assert_eq!(bare.render(bare.parse("2048-2048").unwrap()).unwrap(), "2048");
     let refused = bare.parse("203.0.113.5:2048").unwrap_err();
-    assert_eq!(refused, PluginError::InvalidName("\"203.0.113.5:2048\" has an address and this pool has none; write 2048".into()));
+    assert_eq!(
+        refused,
+        PluginError::InvalidName("\"203.0.113.5:2048\" has an address and this pool has none; write 2048".into())
+    );
 }
 
 #[test]
@@ -62,18 +72,26 @@ fn hints_choose_how_many_and_where() {
     let ask = |key: &str, value: &str| pool.interpret(&[Attribute::new(key, value)]);
     assert_eq!(ask("count", "512"), Ok(Plan::of(512)));
     assert_eq!(ask("count", "513"), Ok(Plan::of(1024)), "whole blocks");
-    assert_eq!(ask("count", "2049").unwrap_err().to_string(), "/count: is \"2049\"; this pool gives 1 to 2048 ports at once");
+    assert_eq!(
+        ask("count", "2049").unwrap_err().to_string(),
+        "/count: is \"2049\"; this pool gives 1 to 2048 ports at once"
+    );
     let within = ask("address", "203.0.113.9").unwrap().within;
     assert_eq!(within, [Span::new(0xcb00_7109 * STRIDE + 1024, 64_512)]);
-    assert_eq!(ask("address", "203.0.114.9").unwrap_err().to_string(), "/address: \"203.0.114.9\" is not one of the pool's addresses");
+    assert_eq!(
+        ask("address", "203.0.114.9").unwrap_err().to_string(),
+        "/address: \"203.0.114.9\" is not one of the pool's addresses"
+    );
     let bare = open(r#"{"range":"1024-65535"}"#).interpret(&[Attribute::new("address", "203.0.113.9")]).unwrap_err();
     assert_eq!(bare.to_string(), "/address: unknown hint \"address\"; known: count");
 }
 
 #[test]
 fn an_excluded_port_is_excluded_of_every_address() {
-    let pool = open(r#"{"range":"1024-5119","addresses":["203.0.113.0/30","203.0.113.8"],"exclusions":[3478,"5060-5061"]}"#);
-    let excluded: Vec<(u128, u64)> = pool.layout().excluded.iter().map(|series| (series.start % STRIDE, series.count)).collect();
+    let pool =
+        open(r#"{"range":"1024-5119","addresses":["203.0.113.0/30","203.0.113.8"],"exclusions":[3478,"5060-5061"]}"#);
+    let excluded: Vec<(u128, u64)> =
+        pool.layout().excluded.iter().map(|series| (series.start % STRIDE, series.count)).collect();
     assert_eq!(excluded, [(3478, 4), (5060, 4), (3478, 1), (5060, 1)]);
     assert_eq!(layout_faults(&pool.layout()), Vec::<String>::new());
 }
@@ -84,15 +102,42 @@ fn each_fault_says_what_would_be_right() {
         ("{}", "/range: is missing; give the ports, as in \"1-65535\""),
         (r#"{"range":"0-100"}"#, "/range: \"0-100\" is neither a port nor a range of them inside 1-65535"),
         (r#"{"range":"1-100","block_size":0}"#, "/block_size: is 0; must be a whole number from 1 to 65535"),
-        (r#"{"range":"1-100","block_size":101}"#, "/block_size: is 101, and no range has as many ports; give a longer range or smaller blocks"),
-        (r#"{"range":"1-100","block_size":10,"max_block_size":15}"#, "/max_block_size: is 15; it must be a multiple of block_size, which is 10"),
-        (r#"{"range":"1-100","block_size":10,"max_block_size":200}"#, "/max_block_size: is 200, and the longest range has 100 ports in whole blocks"),
-        (r#"{"range":"1-100","addresses":"203.0.113.1/25"}"#, "/addresses: \"203.0.113.1/25\" has host bits set; the block is 203.0.113.0/25"),
-        (r#"{"range":"1-100","addresses":[]}"#, "/addresses: is empty; give the public addresses, or leave the field out for bare ports"),
-        (r#"{"range":"1-100","addresses":"0.0.0.0/8"}"#, "/addresses: \"0.0.0.0/8\" holds addresses of 0.0.0.0/8, which are not public"),
-        (r#"{"range":"1-100","exclusions":["90-110"]}"#, "/exclusions/0: \"90-110\" is not inside the pool, which is 1-100"),
-        (r#"{"range":"1-100","block_size":50,"exclusions":[1,2,51]}"#, "/exclusions: leave no whole block to hand out; exclude less"),
-        (r#"{"range":"1-100","adresses":"203.0.113.0/25"}"#, "/adresses: unknown field \"adresses\"; did you mean \"addresses\"? known: range, ranges, exclusions, addresses, block_size, max_block_size"),
+        (
+            r#"{"range":"1-100","block_size":101}"#,
+            "/block_size: is 101, and no range has as many ports; give a longer range or smaller blocks",
+        ),
+        (
+            r#"{"range":"1-100","block_size":10,"max_block_size":15}"#,
+            "/max_block_size: is 15; it must be a multiple of block_size, which is 10",
+        ),
+        (
+            r#"{"range":"1-100","block_size":10,"max_block_size":200}"#,
+            "/max_block_size: is 200, and the longest range has 100 ports in whole blocks",
+        ),
+        (
+            r#"{"range":"1-100","addresses":"203.0.113.1/25"}"#,
+            "/addresses: \"203.0.113.1/25\" has host bits set; the block is 203.0.113.0/25",
+        ),
+        (
+            r#"{"range":"1-100","addresses":[]}"#,
+            "/addresses: is empty; give the public addresses, or leave the field out for bare ports",
+        ),
+        (
+            r#"{"range":"1-100","addresses":"0.0.0.0/8"}"#,
+            "/addresses: \"0.0.0.0/8\" holds addresses of 0.0.0.0/8, which are not public",
+        ),
+        (
+            r#"{"range":"1-100","exclusions":["90-110"]}"#,
+            "/exclusions/0: \"90-110\" is not inside the pool, which is 1-100",
+        ),
+        (
+            r#"{"range":"1-100","block_size":50,"exclusions":[1,2,51]}"#,
+            "/exclusions: leave no whole block to hand out; exclude less",
+        ),
+        (
+            r#"{"range":"1-100","adresses":"203.0.113.0/25"}"#,
+            "/adresses: unknown field \"adresses\"; did you mean \"addresses\"? known: range, ranges, exclusions, addresses, block_size, max_block_size",
+        ),
     ] {
         assert_eq!(Port::open(spec).unwrap_err().to_string(), format!("the spec has 1 fault(s): {want}"), "{spec}");
     }

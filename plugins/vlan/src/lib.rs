@@ -2,7 +2,9 @@
 //!
 //! Its line is the VLAN id, 1 to 4094 (0 and 4095 are reserved by IEEE 802.1Q); a resource is one id, named in decimal.
 
-use nexus_plugin_sdk::{Attribute, Descriptor, IntegerLine, IntegerPool, Layout, Plan, PluginError, ResourceType, Span};
+use nexus_plugin_sdk::{
+    Attribute, Descriptor, IntegerLine, IntegerPool, Layout, Plan, PluginError, ResourceType, Span,
+};
 
 const LINE: IntegerLine = IntegerLine::decimal("VLAN id", 1, 4094).cut_every(16);
 

@@ -34,7 +34,11 @@ pub(crate) fn reopened(pool: &mut OpenPool<'_, '_>) -> Finding {
     let handle = pool.instance.open(pool.spec).map_err(|error| format!("the spec opens once and then not: {error}"))?;
     let layout = pool.instance.layout(handle).map_err(|broken| broken.to_string())?;
     pool.instance.close(handle).map_err(|broken| broken.to_string())?;
-    if layout == pool.layout { Ok(String::new()) } else { Err(format!("{} has another layout when opened again", pool.spec)) }
+    if layout == pool.layout {
+        Ok(String::new())
+    } else {
+        Err(format!("{} has another layout when opened again", pool.spec))
+    }
 }
 
 /// Rendering keeps nothing: memory grows by a page at most, after a first round. The note says what a name costs.
@@ -100,7 +104,8 @@ pub(crate) fn mutated_specs(subject: &dyn Subject, descriptor: &Descriptor, prof
     let mut random = Random::new(6);
     let mut opened = 0;
     for spec in mutate::specs(&descriptor.examples, &mut random).take(count) {
-        opened += usize::from(judge_spec(instance.as_mut(), &spec).map_err(|why| format!("{}: {why}", clipped(&spec)))?);
+        opened +=
+            usize::from(judge_spec(instance.as_mut(), &spec).map_err(|why| format!("{}: {why}", clipped(&spec)))?);
     }
     Ok(format!("{count} specs, {opened} of them legal"))
 }
@@ -119,7 +124,9 @@ fn judge_spec(instance: &mut dyn Instance, spec: &str) -> Result<bool, String> {
             if sound && !problems.is_empty() {
                 return Ok(false);
             }
-            Err(format!("is refused with {problems:?}; each problem needs a JSON pointer and a message, and there must be one"))
+            Err(format!(
+                "is refused with {problems:?}; each problem needs a JSON pointer and a message, and there must be one"
+            ))
         }
         Err(other) => Err(format!("is answered with `{other}`; invalid-spec is right")),
     }

@@ -18,7 +18,11 @@ pub(crate) fn type_id(descriptor: &Descriptor) -> Finding {
 
 pub(crate) fn version(descriptor: &Descriptor) -> Finding {
     let version = &descriptor.plugin_version;
-    if is_semver(version) { Ok(version.clone()) } else { Err(format!("plugin-version is {version:?}; semver.org says 1.2.3")) }
+    if is_semver(version) {
+        Ok(version.clone())
+    } else {
+        Err(format!("plugin-version is {version:?}; semver.org says 1.2.3"))
+    }
 }
 
 /// `major.minor.patch`, each without leading zeros, then optionally `-pre` and `+build`.
@@ -29,7 +33,9 @@ fn is_semver(version: &str) -> bool {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) && (part == "0" || !part.starts_with('0'))
     };
     let label = |label: &str| {
-        label.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+        label
+            .split('.')
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
     };
     core.split('.').count() == 3 && core.split('.').all(number) && pre.is_none_or(label) && build.is_none_or(label)
 }
@@ -64,9 +70,13 @@ pub(crate) fn examples(descriptor: &Descriptor) -> Finding {
         return Err("there are no examples; give at least one spec that opens".to_owned());
     }
     for (at, example) in descriptor.examples.iter().enumerate() {
-        let value: Value = serde_json::from_str(example).map_err(|error| format!("example {at} is not JSON: {error}"))?;
+        let value: Value =
+            serde_json::from_str(example).map_err(|error| format!("example {at} is not JSON: {error}"))?;
         if let Some(error) = schema.iter_errors(&value).next() {
-            return Err(format!("example {at} does not fit the spec-schema at {:?}: {error}", error.instance_path().to_string()));
+            return Err(format!(
+                "example {at} does not fit the spec-schema at {:?}: {error}",
+                error.instance_path().to_string()
+            ));
         }
     }
     Ok(format!("{} examples", descriptor.examples.len()))

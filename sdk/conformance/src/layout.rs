@@ -5,7 +5,8 @@ use nexus_plugin_contract::{Alignment, Attribute, Layout, Series, Sizing, Span};
 /// Everything wrong with a layout; nothing if it may be used. Cheap: no series is expanded.
 pub fn faults(layout: &Layout) -> Vec<String> {
     let mut faults = Vec::new();
-    let shaped = check_series("spans", &layout.spans, &mut faults) && check_series("excluded", &layout.excluded, &mut faults);
+    let shaped =
+        check_series("spans", &layout.spans, &mut faults) && check_series("excluded", &layout.excluded, &mut faults);
     if layout.spans.is_empty() {
         faults.push("spans is empty; a pool must hold something".to_owned());
     }
@@ -44,7 +45,9 @@ fn check_series(what: &str, list: &[Series], faults: &mut Vec<String>) -> bool {
     let hulls: Vec<Option<Span>> = list.iter().map(Series::hull).collect();
     if let Some(at) = hulls.iter().position(Option::is_none) {
         let series = list.get(at);
-        faults.push(format!("{what}[{at}] is not a series: {series:?}; count and len at least 1, stride at least len, all on the line"));
+        faults.push(format!(
+            "{what}[{at}] is not a series: {series:?}; count and len at least 1, stride at least len, all on the line"
+        ));
         return false;
     }
     if let Some(at) = list.windows(2).position(|pair| matches!(pair, [a, b] if a.start > b.start)) {
@@ -58,7 +61,9 @@ fn check_series(what: &str, list: &[Series], faults: &mut Vec<String>) -> bool {
             match series.intersects(later) {
                 Some(false) => {}
                 Some(true) => faults.push(format!("{what}[{at}] and {what}[{other}] overlap")),
-                None => faults.push(format!("{what}[{at}] and {what}[{other}] lie in each other with different strides")),
+                None => {
+                    faults.push(format!("{what}[{at}] and {what}[{other}] lie in each other with different strides"));
+                }
             }
             if faults.len() > 16 {
                 return true;
@@ -91,7 +96,9 @@ fn check_spans(layout: &Layout, faults: &mut Vec<String>) {
     for (at, series) in layout.spans.iter().enumerate() {
         let on_grain = match layout.sizing.align {
             Alignment::Origin => series.len % grain == 0,
-            Alignment::Natural => (series.start | series.len) % grain == 0 && (series.count == 1 || series.stride % grain == 0),
+            Alignment::Natural => {
+                (series.start | series.len) % grain == 0 && (series.count == 1 || series.stride % grain == 0)
+            }
         };
         if !on_grain {
             faults.push(format!("spans[{at}] {series:?} is not made of whole grains of {grain}"));
@@ -119,7 +126,9 @@ fn check_excluded(layout: &Layout, faults: &mut Vec<String>) {
     if let Some(at) = layout.excluded.iter().position(|series| !is_inside(layout, series)) {
         faults.push(format!("excluded[{at}] {:?} is not inside the spans", layout.excluded.get(at)));
     }
-    let sum = |list: &[Series]| list.iter().fold(0_u128, |sum, series| sum.saturating_add(series.positions().unwrap_or(u128::MAX)));
+    let sum = |list: &[Series]| {
+        list.iter().fold(0_u128, |sum, series| sum.saturating_add(series.positions().unwrap_or(u128::MAX)))
+    };
     if sum(&layout.excluded) >= sum(&layout.spans) {
         faults.push("excluded leaves nothing to hand out".to_owned());
     }
@@ -147,7 +156,10 @@ fn check_cut(layout: &Layout, faults: &mut Vec<String>) {
     }
     let longest = layout.spans.iter().map(|series| series.len).max().unwrap_or(0);
     if *cut < sizing.max_len || *cut > longest {
-        faults.push(format!("cut is {cut}; it must lie between max_len {} and the longest span {longest}", sizing.max_len));
+        faults.push(format!(
+            "cut is {cut}; it must lie between max_len {} and the longest span {longest}",
+            sizing.max_len
+        ));
     }
 }
 
@@ -160,7 +172,10 @@ mod tests {
     fn sound() -> Layout {
         Layout {
             spans: vec![Series { start: 256, len: 64, stride: 256, count: 4 }, Span::new(4096, 1024).into()],
-            excluded: vec![Series { start: 257, len: 1, stride: 256, count: 4 }, Series { start: 4096, len: 1, stride: 16, count: 64 }],
+            excluded: vec![
+                Series { start: 257, len: 1, stride: 256, count: 4 },
+                Series { start: 4096, len: 1, stride: 16, count: 64 },
+            ],
             grain: 1,
             sizing: Sizing { default_len: 1, min_len: 1, max_len: 16, align: Alignment::Natural },
             cut: 64,

@@ -6,14 +6,37 @@ use crate::random::Random;
 
 /// Letters that mean something somewhere: separators, signs, digits, a space, letters of more than one byte.
 const LETTERS: [char; 22] = [
-    '0', '1', '9', 'a', 'f', 'F', 'z', '.', ':', '/', '-', '+', '%', ' ', '"', '\\', '{', '[', ',', '\u{0}', 'é', '\u{1f600}',
+    '0',
+    '1',
+    '9',
+    'a',
+    'f',
+    'F',
+    'z',
+    '.',
+    ':',
+    '/',
+    '-',
+    '+',
+    '%',
+    ' ',
+    '"',
+    '\\',
+    '{',
+    '[',
+    ',',
+    '\u{0}',
+    'é',
+    '\u{1f600}',
 ];
 
 /// Names without end: some fixed ones, then mutations of `seeds`.
 pub(crate) fn names<'a>(seeds: &'a [String], random: &'a mut Random) -> impl Iterator<Item = String> + 'a {
     let long = "9".repeat(255);
-    let fixed = ["", " ", "-", "/", ":", "::", "-1", "+1", "0", "4096", "1e3", "0x10", "\n", "\u{0}", "é", "1/1/1", "1-2-3"];
-    let fixed = fixed.map(str::to_owned).into_iter().chain([long, format!("{}-{}", u128::MAX, u128::MAX), "1:".repeat(100)]);
+    let fixed =
+        ["", " ", "-", "/", ":", "::", "-1", "+1", "0", "4096", "1e3", "0x10", "\n", "\u{0}", "é", "1/1/1", "1-2-3"];
+    let fixed =
+        fixed.map(str::to_owned).into_iter().chain([long, format!("{}-{}", u128::MAX, u128::MAX), "1:".repeat(100)]);
     fixed.chain(std::iter::from_fn(move || {
         let seed = random.pick(seeds).cloned().unwrap_or_default();
         Some(edited(&seed, random))
@@ -42,9 +65,26 @@ fn replaced(mut fields: Map<String, Value>, random: &mut Random) -> String {
         Some(Value::String(text)) if random.below(2) == 0 => Value::String(edited(text, random)),
         _ => {
             let values = [
-                json!(null), json!(true), json!(-1), json!(0), json!(1), json!(4095), json!(u64::MAX), json!(1.5), json!(""), json!("0"),
-                json!("0-0"), json!("::/0"), json!("0.0.0.0/0"), json!("1-4294967295"), json!([]), json!([[]]), json!([1, "1", null]), json!({}),
-                json!("9".repeat(100)), json!(["1", "1"]),
+                json!(null),
+                json!(true),
+                json!(-1),
+                json!(0),
+                json!(1),
+                json!(4095),
+                json!(u64::MAX),
+                json!(1.5),
+                json!(""),
+                json!("0"),
+                json!("0-0"),
+                json!("::/0"),
+                json!("0.0.0.0/0"),
+                json!("1-4294967295"),
+                json!([]),
+                json!([[]]),
+                json!([1, "1", null]),
+                json!({}),
+                json!("9".repeat(100)),
+                json!(["1", "1"]),
             ];
             random.pick(&values).cloned().unwrap_or_default()
         }

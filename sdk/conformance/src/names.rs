@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use nexus_plugin_contract::{Layout, PluginError, Span};
+use nexus_plugin_contract::{PluginError, Span};
 
 use crate::mutate;
 use crate::random::Random;
@@ -103,7 +103,9 @@ pub(crate) fn outside(pool: &mut OpenPool<'_, '_>) -> Finding {
 fn expect_out_of_range(function: &str, span: Span, answer: &Result<(), CallError>) -> Result<(), String> {
     match answer {
         Err(CallError::Refused(PluginError::OutOfRange)) => Ok(()),
-        Err(other) => Err(format!("{function}({span}) is outside the pool and answers `{other}`; out-of-range is right")),
+        Err(other) => {
+            Err(format!("{function}({span}) is outside the pool and answers `{other}`; out-of-range is right"))
+        }
         Ok(()) => Err(format!("{function}({span}) is outside the pool and has an answer; out-of-range is right")),
     }
 }
@@ -132,8 +134,10 @@ fn judge_spelling(pool: &mut OpenPool<'_, '_>, name: &str, parsed: Result<Span, 
     match parsed {
         Err(PluginError::InvalidName(message)) if !message.is_empty() => Ok(false),
         Err(PluginError::OutOfRange) => Ok(false),
-        Err(other) => Err(format!("parse({name:?}) answers `{other}`; invalid-name (with a reason) or out-of-range is right")),
-        Ok(span) if !admits(&pool.layout, span) => Err(format!("{name:?} is read as {span}, which is not of the pool")),
+        Err(other) => {
+            Err(format!("parse({name:?}) answers `{other}`; invalid-name (with a reason) or out-of-range is right"))
+        }
+        Ok(span) if !pool.layout.admits(span) => Err(format!("{name:?} is read as {span}, which is not of the pool")),
         Ok(span) => {
             let canonical = render(pool, &[span])?;
             let again = parse(pool, &canonical)?;
@@ -146,18 +150,24 @@ fn judge_spelling(pool: &mut OpenPool<'_, '_>, name: &str, parsed: Result<Span, 
     }
 }
 
-fn admits(layout: &Layout, span: Span) -> bool {
-    layout.admits(span)
-}
-
 pub(crate) fn render(pool: &mut OpenPool<'_, '_>, spans: &[Span]) -> Result<Vec<String>, String> {
-    let names = pool.instance.render(pool.handle, spans).map_err(|error| format!("render of {spans:?} fails: {error}"))?;
-    if names.len() == spans.len() { Ok(names) } else { Err(format!("render of {} spans has {} names", spans.len(), names.len())) }
+    let names =
+        pool.instance.render(pool.handle, spans).map_err(|error| format!("render of {spans:?} fails: {error}"))?;
+    if names.len() == spans.len() {
+        Ok(names)
+    } else {
+        Err(format!("render of {} spans has {} names", spans.len(), names.len()))
+    }
 }
 
 fn parse(pool: &mut OpenPool<'_, '_>, names: &[String]) -> Result<Vec<Result<Span, PluginError>>, String> {
-    let spans = pool.instance.parse(pool.handle, names).map_err(|broken| format!("parse of {names:?} breaks: {broken}"))?;
-    if spans.len() == names.len() { Ok(spans) } else { Err(format!("parse of {} names has {} spans", names.len(), spans.len())) }
+    let spans =
+        pool.instance.parse(pool.handle, names).map_err(|broken| format!("parse of {names:?} breaks: {broken}"))?;
+    if spans.len() == names.len() {
+        Ok(spans)
+    } else {
+        Err(format!("parse of {} names has {} spans", names.len(), spans.len()))
+    }
 }
 
 /// 1 to 255 bytes that can be printed on one line.

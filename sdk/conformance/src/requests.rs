@@ -11,12 +11,16 @@ use crate::{descriptor, layout, mutate, sample};
 
 /// No hints: the default length, anywhere.
 pub(crate) fn without_hints(pool: &mut OpenPool<'_, '_>) -> Finding {
-    let plan = pool.instance.interpret(pool.handle, &[]).map_err(|error| format!("interpret of no hints fails: {error}"))?;
+    let plan =
+        pool.instance.interpret(pool.handle, &[]).map_err(|error| format!("interpret of no hints fails: {error}"))?;
     let Plan { len, at, within, .. } = &plan;
     if *len == pool.layout.sizing.default_len && at.is_none() && within.is_empty() {
         Ok(String::new())
     } else {
-        Err(format!("without hints the plan is {plan:?}; the default length {}, anywhere, is right", pool.layout.sizing.default_len))
+        Err(format!(
+            "without hints the plan is {plan:?}; the default length {}, anywhere, is right",
+            pool.layout.sizing.default_len
+        ))
     }
 }
 
@@ -33,7 +37,8 @@ pub(crate) fn hints(pool: &mut OpenPool<'_, '_>) -> Finding {
         let examples = schema.get("examples").and_then(Value::as_array).cloned().unwrap_or_default();
         let mut values: Vec<String> = examples.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         values.extend(["", "0", "1", "-1", "99999999999999999999", "x", "::", "0.0.0.0"].map(str::to_owned));
-        let edits: Vec<String> = (0..64).map(|n| mutate::edited(values.get(n % values.len()).map_or("", |v| v), &mut random)).collect();
+        let edits: Vec<String> =
+            (0..64).map(|n| mutate::edited(values.get(n % values.len()).map_or("", |v| v), &mut random)).collect();
         for value in values.into_iter().chain(edits) {
             followed += usize::from(follow(pool, &name, value)?);
         }
@@ -46,7 +51,9 @@ fn follow(pool: &mut OpenPool<'_, '_>, name: &str, value: String) -> Result<bool
     match pool.instance.interpret(pool.handle, &hint) {
         Ok(plan) => check_plan(pool, &plan).map(|()| true).map_err(|why| format!("{hint:?} makes {plan:?}: {why}")),
         Err(CallError::Refused(PluginError::InvalidHint(problem))) if !problem.message.is_empty() => Ok(false),
-        Err(other) => Err(format!("{hint:?} is answered with `{other}`; a plan or invalid-hint (with a reason) is right")),
+        Err(other) => {
+            Err(format!("{hint:?} is answered with `{other}`; a plan or invalid-hint (with a reason) is right"))
+        }
     }
 }
 
@@ -81,7 +88,8 @@ pub(crate) fn summaries(pool: &mut OpenPool<'_, '_>) -> Finding {
     runs.dedup();
     let mut seen: Vec<(Vec<String>, Span)> = Vec::new();
     for run in runs {
-        let texts = pool.instance.summarize(pool.handle, run).map_err(|error| format!("summarize({run}) fails: {error}"))?;
+        let texts =
+            pool.instance.summarize(pool.handle, run).map_err(|error| format!("summarize({run}) fails: {error}"))?;
         if texts.is_empty() {
             return Err(format!("summarize({run}) has no text"));
         }
@@ -99,7 +107,10 @@ pub(crate) fn summaries(pool: &mut OpenPool<'_, '_>) -> Finding {
 
 /// Where a text of a summary is also a name, what it names must lie in the run.
 fn check_part(pool: &mut OpenPool<'_, '_>, run: Span, text: &str) -> Result<(), String> {
-    let parsed = pool.instance.parse(pool.handle, &[text.to_owned()]).map_err(|broken| format!("parse({text:?}) breaks: {broken}"))?;
+    let parsed = pool
+        .instance
+        .parse(pool.handle, &[text.to_owned()])
+        .map_err(|broken| format!("parse({text:?}) breaks: {broken}"))?;
     match parsed.first() {
         Some(Ok(part)) if !run.contains(*part) => Err(format!("summarize({run}) has {text:?}, which is {part}")),
         _ => Ok(()),

@@ -58,7 +58,8 @@ pub(crate) fn edges(layout: &Layout) -> Vec<Span> {
         for len in lengths(layout) {
             let count = slots(layout, span, len);
             let around_cut = layout.cut / len;
-            let numbers = [0, 1, around_cut.saturating_sub(1), around_cut, count.saturating_sub(2), count.saturating_sub(1)];
+            let numbers =
+                [0, 1, around_cut.saturating_sub(1), around_cut, count.saturating_sub(2), count.saturating_sub(1)];
             edges.extend(numbers.into_iter().filter_map(|n| slot(layout, span, len, n)));
         }
     }

@@ -1,9 +1,7 @@
 //! Pools of addresses and blocks: what the types `ipv4` and `ipv6` share.
 
 use crate::inet::{Block, Family, blocks};
-use crate::{
-    Alignment, Attribute, Hints, Layout, Plan, PluginError, Sizing, Span, SpanSet, Spec, Strategy, Stretch,
-};
+use crate::{Alignment, Attribute, Hints, Layout, Plan, PluginError, Sizing, Span, SpanSet, Spec, Strategy, Stretch};
 
 /// Shards hold this many allocations of the default length.
 const CUT_ALLOCATIONS: u128 = 256;
@@ -121,7 +119,10 @@ impl AddressSpec {
             if (span.start | span.len) & low_bits != 0 {
                 let whole = Span::between(span.start & !low_bits, span.start.saturating_add(span.len - 1) | low_bits);
                 let right = whole.map_or_else(String::new, |run| format!(", such as {}", write_run(self.family, run)));
-                spec.fault(path.clone(), format!("{text:?} is not made of whole /{max} blocks; give whole ones{right}"));
+                spec.fault(
+                    path.clone(),
+                    format!("{text:?} is not made of whole /{max} blocks; give whole ones{right}"),
+                );
             }
         }
         let fits = |span: &Span| {
@@ -129,7 +130,10 @@ impl AddressSpec {
             first.is_some_and(|first| span.contains(Span::new(first, self.max_len)))
         };
         if spec.is_sound() && !self.stock.spans().iter().any(fits) {
-            spec.fault("/ranges", format!("no aligned /{min} block fits into any of them; give a longer range or a longer prefix"));
+            spec.fault(
+                "/ranges",
+                format!("no aligned /{min} block fits into any of them; give a longer range or a longer prefix"),
+            );
         }
     }
 
@@ -138,7 +142,10 @@ impl AddressSpec {
         let excluded = SpanSet::union(self.exclusions.spans().iter().copied().chain(kept_out));
         excluded.check_size(spec, "/exclusions");
         if spec.is_sound() && excluded.rounded(self.grain).positions() >= self.stock.positions() {
-            spec.fault("/exclusions", "with the addresses kept out leave nothing to hand out; exclude less or give a larger pool");
+            spec.fault(
+                "/exclusions",
+                "with the addresses kept out leave nothing to hand out; exclude less or give a larger pool",
+            );
         }
         AddressPool { spec: self, excluded }
     }
@@ -202,7 +209,8 @@ impl AddressPool {
             let prefix = if lengths.max == family.bits() { family.bits() } else { lengths.default };
             let block = Block::around(family, address, prefix);
             if block.first() != address {
-                let message = format!("{name:?} is a single address and this pool gives blocks; the one around it is {block}");
+                let message =
+                    format!("{name:?} is a single address and this pool gives blocks; the one around it is {block}");
                 return Err(PluginError::InvalidName(message));
             }
             block

@@ -24,10 +24,15 @@ fn a_fault_in_a_block_says_what_would_be_right() {
 
 #[test]
 fn runs_are_read_in_three_forms() {
-    for (text, start, len) in [("10.0.0.1", 0x0a00_0001, 1), ("10.0.0.0/30", 0x0a00_0000, 4), ("10.0.0.1 - 10.0.0.3", 0x0a00_0001, 3)] {
+    for (text, start, len) in
+        [("10.0.0.1", 0x0a00_0001, 1), ("10.0.0.0/30", 0x0a00_0000, 4), ("10.0.0.1 - 10.0.0.3", 0x0a00_0001, 3)]
+    {
         assert_eq!(Family::V4.read_run(text), Ok(Span::new(start, len)));
     }
-    assert_eq!(Family::V4.read_run("10.0.0.9-10.0.0.1").unwrap_err(), "\"10.0.0.9-10.0.0.1\" runs backwards; write 10.0.0.1-10.0.0.9");
+    assert_eq!(
+        Family::V4.read_run("10.0.0.9-10.0.0.1").unwrap_err(),
+        "\"10.0.0.9-10.0.0.1\" runs backwards; write 10.0.0.1-10.0.0.9"
+    );
     assert!(Family::V6.read_run("::/0").is_err(), "the whole line has no length");
     assert_eq!(Family::V4.read_run("0.0.0.0/0"), Ok(Span::new(0, 1 << 32)));
 }

@@ -34,10 +34,8 @@ use view::View;
 
 pub use caller::{Caller, Role};
 pub use clock::{parse_duration_ms, parse_time_ms, rfc3339};
-pub use document::{attribute_name, parse_strategy};
 pub use error::{AppError, Fault, read_id};
 pub(crate) use fields::Reader;
-pub use fields::lease_terms;
 pub use input::{
     AllocateInput, DeleteMode, HolderQuery, ListQuery, MOST_ROWS, Pairs, PoolInput, PoolQuery, ReleaseScope,
     ReservationInput, ReservationQuery, Select, UpdateMode, WatchQuery, key_of,
@@ -45,7 +43,7 @@ pub use input::{
 pub use metrics::ApiMetrics;
 pub use output::{
     Change, Explained, Granted, Holders, Holding, Holdings, NodeSeen, Page, PastHolder, PoolCreated, PoolStats,
-    PoolUpdated, ReservationMade, Reserved, WatchEvent, Watched, address,
+    PoolUpdated, ReservationMade, Reserved, WatchEvent, Watched,
 };
 pub use pools::capacity;
 pub use refusal::faults;

@@ -113,9 +113,8 @@ mod tests {
 
     use super::*;
 
-    // SHA-256 of "secret-one" and "secret-two".
     fn hash(token: &str) -> String {
-        Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
+        format!("{:x}", Sha256::digest(token))
     }
 
     fn authority(text: &str) -> (Authority, tempfile::NamedTempFile) {

@@ -17,6 +17,7 @@ mod show;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 mod watch;
 
 use std::sync::Arc;
@@ -52,13 +53,13 @@ impl Face {
 
     /// An unknown pool whose name is in the subscriber's field: the caller has mixed them up.
     fn perhaps_swapped(&self, caller: &Caller, error: AppError, subscriber: &str) -> AppError {
-        match error {
-            AppError::PoolUnknown { pool } if self.app.names_a_pool(caller, subscriber) => match subscriber.parse() {
-                Ok(subscriber) => AppError::IdsSwapped { pool, subscriber },
-                Err(_) => AppError::PoolUnknown { pool },
-            },
-            other => other,
+        if let AppError::PoolUnknown { pool } = &error
+            && self.app.names_a_pool(caller, subscriber)
+            && let Ok(subscriber) = subscriber.parse()
+        {
+            return AppError::IdsSwapped { pool: pool.clone(), subscriber };
         }
+        error
     }
 }
 

@@ -18,22 +18,24 @@ mod pools;
 mod problem;
 mod reservations;
 mod resources;
+mod server;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
 use axum::http::Uri;
 use axum::routing::{any, delete, get, post};
 use prometheus::Registry;
 use tower::Layer as _;
-use tower::util::MapRequestLayer;
 
 use crate::app::{App, AppError};
 use crate::auth::Authority;
 
 pub use openapi::openapi;
+pub use server::{serve, serve_metrics};
 
 /// What every handler is given.
 #[derive(Clone, Debug)]
@@ -55,9 +57,8 @@ pub fn router(app: Arc<App>, authority: Arc<Authority>) -> Router {
         .fallback(any(no_such_path))
         .layer(counted)
         .with_state(rest);
-    // Before routing, so that the router sees the path as it was meant.
-    let tolerant = MapRequestLayer::new(single_slashes).layer(routes);
-    Router::new().fallback_service(tolerant)
+    // Around the router: what it is asked, and what it answers without any handler.
+    Router::new().fallback_service(axum::middleware::from_fn(observe::tolerate).layer(routes))
 }
 
 /// Prometheus text at `/metrics`, to be served on a port of its own.
@@ -99,31 +100,4 @@ fn operator_routes() -> Router<Rest> {
 
 async fn no_such_path(uri: Uri) -> problem::Refusal {
     AppError::NoSuchPath { path: uri.path().chars().take(128).collect() }.into()
-}
-
-/// Clients join base and path without looking, so `//` means `/`.
-fn single_slashes(mut request: Request) -> Request {
-    let path = request.uri().path();
-    if !path.contains("//") {
-        return request;
-    }
-    let mut single = String::with_capacity(path.len());
-    for letter in path.chars() {
-        if !(letter == '/' && single.ends_with('/')) {
-            single.push(letter);
-        }
-    }
-    if let Some(query) = request.uri().query() {
-        single.push('?');
-        single.push_str(query);
-    }
-    let mut parts = request.uri().clone().into_parts();
-    // What was a path stays one without some of its slashes; if not, the request goes on as it came.
-    if let Ok(path_and_query) = single.parse() {
-        parts.path_and_query = Some(path_and_query);
-        if let Ok(uri) = Uri::from_parts(parts) {
-            *request.uri_mut() = uri;
-        }
-    }
-    request
 }

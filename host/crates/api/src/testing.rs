@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,7 @@ pub(crate) struct Daemon {
     pub(crate) app: Arc<App>,
     pub(crate) registry: Registry,
     clock: Arc<Clock>,
+    types: Arc<Types>,
 }
 
 /// Boot time: what passed, and what the test added.
@@ -65,7 +66,8 @@ impl Daemon {
         let view = Arc::new(View::new(Box::new(move || boot.boot_ms()), WATCH_WINDOW));
         view.loaded(Seq(0));
         let (engine, inbox) = Engine::channel(1_024);
-        let types: Arc<dyn ResourceTypes> = Arc::new(Types);
+        let own_types = Arc::new(Types { broken: AtomicBool::new(false) });
+        let types: Arc<dyn ResourceTypes> = Arc::<Types>::clone(&own_types);
         let settings = KernelSettings { seed: 7, restart_grace_ms: 0, clock_tolerance_ms: 60_000 };
         let kernel = Recovery::new(settings).finish(clock.tick());
         let running = Loop {
@@ -89,7 +91,12 @@ impl Daemon {
             settings: Settings { batch_limit: 1_000, body_limit: 1 << 20 },
             stopping: CancellationToken::new(),
         });
-        Self { app: Arc::new(app), registry, clock }
+        Self { app: Arc::new(app), registry, clock, types: own_types }
+    }
+
+    /// From now on no plugin answers, or again all do.
+    pub(crate) fn break_plugins(&self, broken: bool) {
+        self.types.broken.store(broken, Ordering::SeqCst);
     }
 
     /// Lets so much time pass at once.
@@ -169,7 +176,19 @@ impl Loop {
 
 /// `ipv4` (`{"cidr": "10.0.0.0/24"}`, single addresses) and `vlan` (`{"range": "100-200"}`).
 #[derive(Debug)]
-struct Types;
+struct Types {
+    broken: AtomicBool,
+}
+
+impl Types {
+    fn answers(&self, pool: &Pool) -> Result<(), TypeError> {
+        if !self.broken.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let type_id = pool.draft.type_id.to_string();
+        Err(TypeError::Unavailable { type_id, why: "it is broken for this test".to_owned() })
+    }
+}
 
 const KNOWN: [&str; 2] = ["ipv4", "vlan"];
 
@@ -233,14 +252,16 @@ impl ResourceTypes for Types {
             attributes,
             strategy: Strategy::FirstFree,
         };
-        Ok(OpenedSpec { geometry, mapping_id: "test-1".into() })
+        Ok(OpenedSpec { geometry, mapping_id: format_compact!("{type_id}/1") })
     }
 
     fn render(&self, pool: &Pool, spans: &[Span]) -> Result<Vec<CompactString>, TypeError> {
+        self.answers(pool)?;
         Ok(spans.iter().map(|span| name(pool, *span)).collect())
     }
 
     fn parse(&self, pool: &Pool, names: &[&str]) -> Result<Vec<Result<Span, TypeError>>, TypeError> {
+        self.answers(pool)?;
         Ok(names.iter().map(|text| parse(pool, text)).collect())
     }
 
@@ -267,7 +288,7 @@ impl ResourceTypes for Types {
         let plugin = |type_id: &str, field: &str| PluginStatus {
             type_id: type_id.to_owned(),
             version: "1.0.0".to_owned(),
-            mapping_id: "test-1".to_owned(),
+            mapping_id: format!("{type_id}/1"),
             title: type_id.to_uppercase(),
             digest: "00".repeat(32),
             source: "embedded".to_owned(),

@@ -16,7 +16,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-pub use incoming::{Connection, Incoming};
+pub use incoming::{Connection, Incoming, Lifeline};
 
 /// Why the TLS files cannot be used.
 #[derive(Debug, thiserror::Error)]

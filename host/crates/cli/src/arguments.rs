@@ -13,7 +13,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use allocation::{AllocateArgs, GetArgs, ListArgs, ReleaseArgs, RenewArgs, WatchArgs, WhoArgs};
-pub(crate) use pool::{CreateArgs, FieldArgs, PoolCommand, UpdateArgs};
+pub(crate) use pool::{ApplyArgs, CreateArgs, FieldArgs, PoolCommand, UpdateArgs};
 
 use crate::exit::EXIT_CODES;
 use crate::screen::Format;
@@ -142,7 +142,13 @@ pub(crate) struct PageArgs {
 #[command(next_help_heading = "Connection and output")]
 pub(crate) struct Connection {
     /// The daemon's gRPC address
-    #[arg(long, env = "NEXUS_SERVER", value_name = "URL", default_value = "http://127.0.0.1:9001", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "NEXUS_SERVER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:9001",
+        hide_env_values = true
+    )]
     pub(crate) server: String,
     /// PEM authorities that sign the daemon's certificate [default: the system's]
     #[arg(long, env = "NEXUS_CA", value_name = "FILE", hide_env_values = true)]
@@ -166,7 +172,15 @@ pub(crate) struct Connection {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,
     /// How answers look
-    #[arg(long, short, env = "NEXUS_OUTPUT", value_name = "FORMAT", value_enum, default_value_t, hide_env_values = true)]
+    #[arg(
+        long,
+        short,
+        env = "NEXUS_OUTPUT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_env_values = true
+    )]
     pub(crate) output: Format,
 }
 

@@ -1,5 +1,6 @@
 //! How a command can end: the exit codes scripts rely on, and the failures they stand for.
 
+use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
@@ -86,6 +87,9 @@ pub(crate) enum Failure {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Refused(Box<ClientError>),
+    /// No answer came, and it was not the daemon that said so.
+    #[error("the connection broke")]
+    Broken { causes: Vec<String> },
     /// The daemon ended a watch.
     #[error("the watch ended{}", resume.as_ref().map_or_else(String::new, |token| format!("; go on with --resume {token}")))]
     WatchEnded { resume: Option<String>, source: Option<Box<ClientError>> },
@@ -108,7 +112,10 @@ impl Failure {
                 | ConnectError::Tls { .. } => Exit::Usage,
             },
             Self::Refused(error) => Exit::of_refusal(error),
-            Self::WatchEnded { source, .. } => source.as_ref().map_or(Exit::Unavailable, |error| Exit::of_refusal(error)),
+            Self::Broken { .. } => Exit::Unavailable,
+            Self::WatchEnded { source, .. } => {
+                source.as_ref().map_or(Exit::Unavailable, |error| Exit::of_refusal(error))
+            }
             Self::Partly { worst, .. } => *worst,
             // Whoever reads through `head` has what it wanted.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
@@ -125,8 +132,24 @@ impl From<ClientError> for Failure {
 
 impl From<tonic::Status> for Failure {
     fn from(status: tonic::Status) -> Self {
-        ClientError::from(status).into()
+        let causes = causes(&status);
+        let error = ClientError::from(status);
+        if error.reason.is_empty() && !causes.is_empty() { Self::Broken { causes } } else { error.into() }
     }
+}
+
+/// What lies below an error, without the repetitions that layers of a transport like.
+pub(crate) fn causes(error: &dyn Error) -> Vec<String> {
+    let mut causes: Vec<String> = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if causes.last() != Some(&text) {
+            causes.push(text);
+        }
+        next = cause.source();
+    }
+    causes
 }
 
 #[cfg(test)]

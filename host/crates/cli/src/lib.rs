@@ -3,9 +3,9 @@
 //! Online commands only. What works on this machine's files (`serve`, `store check`, `plugin check`, `plugin pack`) is
 //! added to the tree by the host crate. Nothing is decided here: every rule about pools and allocations is the daemon's,
 //! so the commands agree with REST and gRPC by construction. Each command makes its whole answer a
-//! [`document`](document::Document) or a table; the exit code says what came of it (see [`exit`]).
+//! `document` or a table; the exit code says what came of it (see `exit`).
 //!
-//! Start at [`arguments`] for what can be said, at [`commands`] for what is then asked.
+//! Start at `arguments` for what can be said, at `commands` for what is then asked.
 
 mod arguments;
 mod commands;
@@ -47,8 +47,7 @@ pub fn main(tree: &clap::Command, matches: &ArgMatches) -> ExitCode {
     runtime.block_on(run(tree, matches))
 }
 
-/// As [`main`], on the caller's runtime.
-pub async fn run(tree: &clap::Command, matches: &ArgMatches) -> ExitCode {
+async fn run(tree: &clap::Command, matches: &ArgMatches) -> ExitCode {
     let online = match Cli::from_arg_matches(matches) {
         Ok(cli) => cli.command,
         Err(error) => error.exit(),

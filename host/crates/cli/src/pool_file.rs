@@ -70,8 +70,12 @@ impl Reading {
         for (name, node) in fields {
             match (name.as_str(), node.value) {
                 ("pools", Value::List(nodes)) => nodes.into_iter().for_each(|node| self.pool(node)),
-                ("pools", Value::Scalar(_) | Value::Fields(_)) => self.fault(node.line, "pools must be a list of pools"),
-                (other, _) => self.fault(node.line, format!("{other} stands beside pools, where nothing else may stand")),
+                ("pools", Value::Scalar(_) | Value::Fields(_)) => {
+                    self.fault(node.line, "pools must be a list of pools");
+                }
+                (other, _) => {
+                    self.fault(node.line, format!("{other} stands beside pools, where nothing else may stand"));
+                }
             }
         }
     }
@@ -122,8 +126,7 @@ mod tests {
     #[test]
     fn a_pool_goes_out_as_it_was_written() {
         let pools = read("id: a\nspec: {range: 100-4000, exclusions: [7, 9-12], use_all: true}\nnote: null\n").unwrap();
-        let expected =
-            r#"{"id":"a","spec":{"range":"100-4000","exclusions":[7,"9-12"],"use_all":true},"note":null}"#;
+        let expected = r#"{"id":"a","spec":{"range":"100-4000","exclusions":[7,"9-12"],"use_all":true},"note":null}"#;
         assert_eq!(pools[0].document.to_json(), expected);
     }
 

@@ -3,14 +3,13 @@
 //! Colours only on a terminal and only if `NO_COLOR` is unset (no-color.org). Lists are written as they arrive, a page at
 //! a time, so that a million rows need no memory.
 
-use std::error::Error;
 use std::io::{self, IsTerminal as _, Write};
 
 use clap::ValueEnum;
 use clap::builder::styling::{AnsiColor, Style};
 
 use crate::document::Document;
-use crate::exit::Failure;
+use crate::exit::{Failure, causes};
 use crate::table::{Cell, Columns, Tone};
 
 /// How answers look.
@@ -137,37 +136,25 @@ pub(crate) fn particulars(failure: &Failure) -> Vec<String> {
         Failure::Unreadable { source, .. } => vec![source.to_string()],
         Failure::WatchEnded { source, .. } => source.iter().map(ToString::to_string).collect(),
         Failure::Connect(error) => causes(error),
+        Failure::Broken { causes } => {
+            let perhaps = "the daemon may want https://, or a client certificate (--cert, --cert-key)".to_owned();
+            causes.iter().cloned().chain(std::iter::once(perhaps)).collect()
+        }
         Failure::Output(error) => vec![error.to_string()],
         Failure::Usage(_) | Failure::Partly { .. } => Vec::new(),
     }
 }
 
-fn causes(error: &dyn Error) -> Vec<String> {
-    let mut causes: Vec<String> = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        // The transport's layers like to repeat each other.
-        if causes.last() != Some(&text) {
-            causes.push(text);
-        }
-        next = cause.source();
-    }
-    causes
-}
-
 /// Field, value and remedy; who stands in the way; and whether to try again.
 pub(crate) fn refusal(error: &api::grpc::client::ClientError) -> Vec<String> {
     let named = |name: &str| error.metadata.get(name).map(String::as_str).filter(|text| !text.is_empty());
-    let mut lines = Vec::new();
-    if let (Some(field), Some(value)) = (named("field"), named("value")) {
-        lines.push(format!("{field} is {value:?}"));
-    }
-    for violation in &error.violations {
-        lines.push(format!("{}: {}", violation.field, violation.remedy));
-    }
-    if let (true, Some(remedy)) = (error.violations.is_empty(), named("remedy")) {
-        lines.push(named("field").map_or_else(|| remedy.to_owned(), |field| format!("{field}: {remedy}")));
+    let told = |field: &str, remedy: &str| match named("value").filter(|_| named("field") == Some(field)) {
+        Some(value) => format!("{field} is {value:?}: {remedy}"),
+        None => format!("{field}: {remedy}"),
+    };
+    let mut lines: Vec<_> = error.violations.iter().map(|one| told(&one.field, &one.remedy)).collect();
+    if let (true, Some(field)) = (lines.is_empty(), named("field")) {
+        lines.push(told(field, named("remedy").unwrap_or_default()));
     }
     for (resource, holder) in &error.in_the_way {
         lines.push(format!("{resource} is in the way: {holder}"));

@@ -17,9 +17,9 @@ pub(crate) enum Patience {
 /// Connects as the options say.
 pub(crate) async fn connect(connection: &Connection, patience: Patience) -> Result<Client, Failure> {
     let token = match &connection.token_file {
-        Some(path) => Some(
-            std::fs::read_to_string(path).map_err(|source| Failure::Unreadable { path: path.clone(), source })?,
-        ),
+        Some(path) => {
+            Some(std::fs::read_to_string(path).map_err(|source| Failure::Unreadable { path: path.clone(), source })?)
+        }
         None => connection.token.clone(),
     };
     let settings = ClientSettings {

@@ -83,7 +83,8 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let mut columns = Columns::new(&["POOL", "TYPE", "NOTE"]);
-        let rows = [vec!["isp-east".into(), "ipv4".into(), Cell::default()], vec!["ü".into(), "vlan".into(), "x".into()]];
+        let rows =
+            [vec!["isp-east".into(), "ipv4".into(), Cell::default()], vec!["ü".into(), "vlan".into(), "x".into()]];
         columns.fit(&rows);
         let plain = |cell: &Cell| cell.text.clone();
         assert_eq!(columns.heading(), "POOL      TYPE  NOTE");

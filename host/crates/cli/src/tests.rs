@@ -1,3 +1,5 @@
+mod deploy;
+
 use std::fmt::Write as _;
 use std::path::Path;
 

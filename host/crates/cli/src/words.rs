@@ -47,6 +47,11 @@ pub(crate) fn time(at: Option<&Timestamp>) -> String {
     rfc3339(ms).replace(".000Z", "Z")
 }
 
+/// The same to the second, for columns.
+pub(crate) fn second(at: Option<&Timestamp>) -> String {
+    time(at.map(|at| Timestamp { seconds: at.seconds, nanos: 0 }).as_ref())
+}
+
 /// `1h30m`, `250ms`; reads back as the same. Empty if there is none.
 pub(crate) fn duration(length: Option<&Duration>) -> String {
     let Some(length) = length else { return String::new() };
@@ -59,9 +64,9 @@ pub(crate) fn duration(length: Option<&Duration>) -> String {
         (seconds % 60, "s"),
         (millis, "ms"),
     ];
-    let text: String =
+    let told: Vec<_> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
-    if text.is_empty() { "0s".to_owned() } else { text }
+    if told.is_empty() { "0s".to_owned() } else { told.concat() }
 }
 
 /// A number of grains as decimal text, however large.

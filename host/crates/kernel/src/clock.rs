@@ -79,6 +79,11 @@ impl Clock {
         }
     }
 
+    /// No lease of an earlier life had ended: nobody needs grace.
+    pub(crate) const fn forgo_grace(&mut self) {
+        self.grace = None;
+    }
+
     /// Looks at both clocks. `next` is the next operation to be written.
     pub(crate) fn observe(&mut self, now: Tick, next: Seq) -> Sight {
         self.boot_ms = self.boot_ms.max(now.boot_ms.min(LATEST));

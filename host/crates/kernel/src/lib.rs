@@ -4,6 +4,85 @@
 //! machine. It reads no clock, touches no disk or socket, calls no plugin, and draws only from a generator whose seed was
 //! handed in. It sees spans and ids, never the text of a resource.
 //!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use kernel::{
+//!     Alignment, AllocateRequest, Command, Effects, Geometry, Input, KernelSettings, LeaseTerms, Plan, PoolDraft,
+//!     PoolTerms, RealmRef, Recovery, Reply, RequestId, Series, Sizing, Span, Strategy, TenantId, Tick, Ttl,
+//! };
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // An empty log makes an empty kernel.
+//! let settings = KernelSettings { seed: 1, restart_grace_ms: 300_000, clock_tolerance_ms: 60_000 };
+//! let now = Tick { boot_ms: 5_000, wall_ms: 1_800_000_000_000 };
+//! let mut kernel = Recovery::new(settings).finish(now);
+//!
+//! // A pool of the addresses 10.0.0.0 to 10.0.0.255, as a plugin would read it from a spec.
+//! let geometry = Geometry {
+//!     spans: vec![Series::one(Span::new(0x0a00_0000, 256).ok_or("not empty")?)],
+//!     excluded: Vec::new(),
+//!     grain: 1,
+//!     sizing: Sizing { default_len: 1, min_len: 1, max_len: 1, align: Alignment::Natural },
+//!     cut: 256,
+//!     attributes: Vec::new(),
+//!     strategy: Strategy::FirstFree,
+//! };
+//! let draft = PoolDraft {
+//!     tenant: TenantId::default(),
+//!     id: "homes".parse()?,
+//!     type_id: "ipv4".parse()?,
+//!     realm: RealmRef { name: "default".parse()?, shared: false },
+//!     spec: "{}".into(),
+//!     geometry: Arc::new(geometry),
+//!     mapping_id: "ipv4-1".into(),
+//!     terms: PoolTerms {
+//!         strategy: Strategy::FirstFree,
+//!         lease: LeaseTerms::None,
+//!         hold_down_ms: 60_000,
+//!         strict: false,
+//!         realm_by: Vec::new(),
+//!         metadata: "".into(),
+//!     },
+//!     sharding_factor: None,
+//!     extra: "".into(),
+//! };
+//! let mut effects = Effects::default();
+//! let create = Command::CreatePool(Box::new(draft));
+//! kernel.step(now, Input::Request { id: RequestId(1), command: create }, &mut effects);
+//! let created = effects.persist(Ok::<_, std::io::Error>)?;
+//! let [(_, Ok(Reply::PoolCreated(pool)))] = created.replies.as_slice() else { return Err("no pool".into()) };
+//!
+//! // A subscriber asks for any address.
+//! let request = AllocateRequest {
+//!     pool: pool.uid,
+//!     subscriber: "00:11:22:33:44:55".parse()?,
+//!     key: None,
+//!     realm_value: None,
+//!     plan: Plan::anywhere(1),
+//!     explicit: false,
+//!     ttl: Ttl::Default,
+//!     node: None,
+//!     metadata: "".into(),
+//! };
+//! let mut effects = Effects::default();
+//! let allocate = Command::Allocate(Box::new(request));
+//! kernel.step(now, Input::Request { id: RequestId(2), command: allocate }, &mut effects);
+//! kernel.seal(&mut effects);
+//!
+//! // Only what is written can be answered.
+//! let answered = effects.persist(|operations| {
+//!     assert_eq!(operations.len(), 1);
+//!     Ok::<_, std::io::Error>(())
+//! })?;
+//! let [(_, Ok(Reply::Allocated { allocation, created: true }))] = answered.replies.as_slice() else {
+//!     return Err("nothing allocated".into());
+//! };
+//! assert_eq!(allocation.span.start(), 0x0a00_0000);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! What it promises is in `PROTOCOL.md`; the invariants are checked after every step by the simulator (feature `sim`).
 
 mod allocation;

@@ -6,8 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hashbrown::HashTable;
-
 use crate::allocation::Resting;
 use crate::hash;
 use crate::id::{Key, Seq, SubscriberId};
@@ -31,7 +29,9 @@ pub(crate) struct Rests {
     /// Length, then who rests longest.
     by_length: BTreeSet<(u128, Seq, u128)>,
     by_end: BTreeSet<(u64, Seq, u128)>,
-    by_subscriber: HashTable<Arc<Resting>>,
+    /// By the subscriber's place, the last released last. Ordered, not hashed: a table that grows would stop everybody when
+    /// a million leases end at once.
+    by_subscriber: BTreeSet<(u64, Seq, u128)>,
     positions: u128,
 }
 
@@ -40,9 +40,7 @@ impl Rests {
         let (span, seq) = (record.span, record.seq);
         self.by_length.insert((span.len(), seq, span.start()));
         self.by_end.insert((ends_ms, seq, span.start()));
-        self.by_subscriber.insert_unique(place(&record.subscriber, record.key.as_ref()), Arc::clone(&record), |rest| {
-            place(&rest.subscriber, rest.key.as_ref())
-        });
+        self.by_subscriber.insert((place(&record.subscriber, record.key.as_ref()), seq, span.start()));
         self.by_start.insert(span.start(), Rest { record, ends_ms });
         self.positions += span.len();
     }
@@ -53,10 +51,7 @@ impl Rests {
         let (len, seq) = (record.span.len(), record.seq);
         self.by_length.remove(&(len, seq, start));
         self.by_end.remove(&(ends_ms, seq, start));
-        let place = place(&record.subscriber, record.key.as_ref());
-        if let Ok(entry) = self.by_subscriber.find_entry(place, |rest| Arc::ptr_eq(rest, &record)) {
-            entry.remove();
-        }
+        self.by_subscriber.remove(&(place(&record.subscriber, record.key.as_ref()), seq, start));
         self.positions -= len;
         Some(record)
     }
@@ -90,10 +85,10 @@ impl Rests {
         if self.by_start.is_empty() {
             return None;
         }
-        self.by_subscriber
-            .iter_hash(place(subscriber, key))
-            .filter(|rest| rest.subscriber == *subscriber && rest.key.as_ref() == key && fits(rest.span))
-            .max_by_key(|rest| rest.seq)
+        let place = place(subscriber, key);
+        let placed = self.by_subscriber.range((place, Seq(0), 0)..=(place, Seq(u64::MAX), u128::MAX));
+        let rests = placed.rev().filter_map(|(_, _, start)| self.at(*start));
+        rests.into_iter().find(|rest| rest.subscriber == *subscriber && rest.key.as_ref() == key && fits(rest.span))
     }
 
     /// Whoever of this length rests longest. Narrowed: one of those that rest longest if it is inside, else any inside.

@@ -91,7 +91,7 @@ impl Stock {
         let mut claimable = Space::new(Arc::clone(&self.layout), false);
         for span in held.chain(self.reservations.iter().map(|reservation| reservation.span)) {
             // A reserved span that is held comes twice; the second time it is taken already.
-            let _ = claimable.take(span).is_ok();
+            let _first_time = claimable.take(span).is_ok();
         }
         self.claimable = Some(claimable);
     }

@@ -69,7 +69,7 @@ impl Records {
             }
         }
         paths.sort();
-        Ok(paths.iter().map(|path| self.read_record(path)).collect())
+        Ok(paths.iter().map(|path| Self::read_record(path)).collect())
     }
 
     /// The component a record names, if it is still whole.
@@ -115,7 +115,7 @@ impl Records {
         self.write(&path, &text)
     }
 
-    fn read_record(&self, path: &Path) -> Result<Record, PluginHostError> {
+    fn read_record(path: &Path) -> Result<Record, PluginHostError> {
         let wrong = |detail: String| PluginHostError::Record { path: path.to_owned(), detail };
         let text = fs::read(path).map_err(io("read", path))?;
         let found: Written = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
@@ -125,7 +125,9 @@ impl Records {
         let source = match (found.embedded, found.file) {
             (Some(name), None) => Source::Embedded(name),
             (None, Some(path)) => Source::File(path),
-            (Some(_), Some(_)) | (None, None) => return Err(wrong("exactly one of embedded and file is needed".into())),
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(wrong("exactly one of embedded and file is needed".into()));
+            }
         };
         let digest = found.digest.parse().map_err(|error: crate::digest::InvalidDigest| wrong(error.to_string()))?;
         let modified = UNIX_EPOCH.checked_add(Duration::from_millis(found.modified_ms)).unwrap_or(UNIX_EPOCH);

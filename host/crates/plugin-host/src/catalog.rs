@@ -64,11 +64,14 @@ impl Catalog {
     }
 
     /// Lets a plugin serve its type from now on. What served before has no instances any more, once its calls ended.
-    pub(crate) fn install(&self, plugin: Arc<Plugin>, retired: bool) {
+    pub(crate) fn install(&self, plugin: &Arc<Plugin>, retired: bool) {
+        plugin.begin_service();
         let type_id = plugin.descriptor.type_id.clone();
         let previous = self.serving(&type_id).map(|serving| serving.plugin);
         self.refused.lock().remove(&plugin.origin.source);
-        self.change(&type_id, |_| Some(Serving { plugin: Arc::clone(&plugin), previous: previous.clone(), file_gone: false, retired }));
+        self.change(&type_id, |_| {
+            Some(Serving { plugin: Arc::clone(plugin), previous: previous.clone(), file_gone: false, retired })
+        });
         if let Some(previous) = previous {
             previous.cool();
         }
@@ -83,9 +86,8 @@ impl Catalog {
     pub(crate) fn set_file_gone(&self, source: &Source, gone: bool) -> Option<String> {
         self.refused.lock().retain(|refused, _| !gone || refused != source);
         let types = self.types.load();
-        let (type_id, _) = types
-            .iter()
-            .find(|(_, serving)| serving.plugin.origin.source == *source && serving.file_gone != gone)?;
+        let (type_id, _) =
+            types.iter().find(|(_, serving)| serving.plugin.origin.source == *source && serving.file_gone != gone)?;
         self.change(type_id, |serving| serving.map(|serving| Serving { file_gone: gone, ..serving.clone() }));
         Some(type_id.clone())
     }

@@ -1,6 +1,7 @@
 //! One component checked on its own, with no daemon: what `nexus plugin check` runs.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use nexus_plugin_conformance::Profile;
 
@@ -24,20 +25,38 @@ pub struct CheckedFile {
     pub report: String,
     /// True if it may serve.
     pub passed: bool,
+    /// Bytes of native code made of it; 0 if it does not compile.
+    pub native_bytes: usize,
+    /// How long compiling took, with the checks before it.
+    pub compile_time: Duration,
+    /// How long one instance took to make.
+    pub instantiate_time: Duration,
 }
 
 /// Runs the whole conformance kit on a component's bytes, with fuel counted: seconds, not milliseconds.
 pub fn check_file(limits: Limits, bytes: &[u8]) -> Result<CheckedFile, PluginHostError> {
     let engine = Arc::new(PluginEngine::new(limits, Metering::Fuel)?);
-    let examined = Component::new(&engine, Metering::Fuel, "check", &bytes.into())
-        .and_then(|component| intake::describe(&component).map(|descriptor| (component, descriptor)));
-    let digest = Digest::of(bytes);
-    Ok(match examined {
-        Ok((component, descriptor)) => {
-            let report = subject::conform(&component, bytes.len(), Profile::Full);
-            let (passed, report) = (report.passed(), report.to_string());
-            CheckedFile { digest, descriptor: Ok(descriptor), report, passed }
+    let started = Instant::now();
+    let compiled = Component::new(&engine, Metering::Fuel, "check", &bytes.into());
+    let mut checked = CheckedFile {
+        digest: Digest::of(bytes),
+        descriptor: compiled.as_ref().map_err(Clone::clone).and_then(intake::describe),
+        report: String::new(),
+        passed: false,
+        native_bytes: 0,
+        compile_time: started.elapsed(),
+        instantiate_time: Duration::ZERO,
+    };
+    if let Ok(component) = compiled {
+        checked.native_bytes = component.native_bytes();
+        let started = Instant::now();
+        if component.instantiate().is_ok() {
+            checked.instantiate_time = started.elapsed();
         }
-        Err(refusal) => CheckedFile { digest, descriptor: Err(refusal), report: String::new(), passed: false },
-    })
+        if checked.descriptor.is_ok() {
+            let report = subject::conform(&component, bytes.len(), Profile::Full);
+            (checked.passed, checked.report) = (report.passed(), report.to_string());
+        }
+    }
+    Ok(checked)
 }

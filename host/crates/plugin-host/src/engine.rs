@@ -4,11 +4,12 @@
 //! grows by one each millisecond, so every call ends by its deadline.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine, OptLevel};
 
@@ -29,15 +30,15 @@ pub(crate) struct PluginEngine {
     engine: Engine,
     limits: Limits,
     ticker: Ticker,
-    /// True while a compilation that ran past its time is still going.
-    straggler: Arc<AtomicBool>,
+    late: Arc<LateCompilations>,
 }
 
 impl PluginEngine {
     pub(crate) fn new(limits: Limits, metering: Metering) -> Result<Self, PluginHostError> {
-        let engine = Engine::new(&config(&limits, metering)).map_err(|error| PluginHostError::Engine(error.to_string()))?;
+        let engine =
+            Engine::new(&config(&limits, metering)).map_err(|error| PluginHostError::Engine(error.to_string()))?;
         let ticker = Ticker::start(engine.clone(), limits.cold_ticks().max(limits.hot_ticks()))?;
-        Ok(Self { engine, limits, ticker, straggler: Arc::default() })
+        Ok(Self { engine, limits, ticker, late: Arc::default() })
     }
 
     pub(crate) fn wasm(&self) -> &Engine {
@@ -55,39 +56,70 @@ impl PluginEngine {
 
     /// Native code of a component that passed `preflight`, made at low priority on a thread of its own.
     pub(crate) fn compile(&self, bytes: &Arc<[u8]>) -> Result<Component, Refusal> {
-        if self.straggler.load(Ordering::Acquire) {
-            return Err(Refusal::CompilerBusy);
-        }
         let limits = self.limits.values();
-        let (engine, input, straggler) = (self.engine.clone(), Arc::clone(bytes), Arc::clone(&self.straggler));
+        self.late.wait_until_none(limits.compile_time)?;
+        let (engine, input) = (self.engine.clone(), Arc::clone(bytes));
         let (sender, receiver) = sync_channel(1);
-        straggler.store(true, Ordering::Release);
-        // Not joined when it is late: Cranelift cannot be interrupted, and nothing waits for a hostile file. At most
-        // one such thread exists, and it only computes.
-        let spawned = thread::Builder::new().name("plugin-compile".into()).spawn(move || {
-            yield_to_others();
-            let compiled = Component::new(&engine, &input).map_err(|error| Refusal::Compile(format!("{error:#}")));
-            straggler.store(false, Ordering::Release);
-            // The receiver is gone if this came too late; then the result is of no use.
-            let _ = sender.send(compiled);
-        });
-        if let Err(error) = spawned {
-            self.straggler.store(false, Ordering::Release);
-            return Err(Refusal::Compile(format!("no thread for it: {error}")));
-        }
+        let (late, stage) = (Arc::clone(&self.late), Arc::new(AtomicU8::new(RUNNING)));
+        let mine = Arc::clone(&stage);
+        // Not joined when it is late: Cranelift cannot be interrupted, and nothing waits for a hostile file. No other
+        // compilation begins while one is late, and it only computes.
+        thread::Builder::new()
+            .name("plugin-compile".into())
+            .spawn(move || {
+                yield_to_others();
+                let compiled = Component::new(&engine, &input).map_err(|error| Refusal::Compile(format!("{error:#}")));
+                // The receiver is gone if this came too late; then the result is of no use.
+                let _ = sender.send(compiled);
+                if stage.swap(FINISHED, Ordering::AcqRel) == LATE {
+                    late.end();
+                }
+            })
+            .map_err(|error| Refusal::Compile(format!("no thread for it: {error}")))?;
         let component = match receiver.recv_timeout(limits.compile_time) {
             Ok(compiled) => compiled?,
-            Err(RecvTimeoutError::Timeout) => return Err(Refusal::CompileTime { limit: limits.compile_time }),
-            Err(RecvTimeoutError::Disconnected) => {
-                self.straggler.store(false, Ordering::Release);
-                return Err(Refusal::Compile("the compiler gave up".into()));
+            Err(RecvTimeoutError::Timeout) => {
+                self.late.begin();
+                if mine.compare_exchange(RUNNING, LATE, Ordering::AcqRel, Ordering::Acquire).is_err() {
+                    self.late.end();
+                }
+                return Err(Refusal::CompileTime { limit: limits.compile_time });
             }
+            Err(RecvTimeoutError::Disconnected) => return Err(Refusal::Compile("the compiler gave up".into())),
         };
         let found = component.text().len();
         if found > limits.code_bytes {
             return Err(Refusal::NativeCode { found, limit: limits.code_bytes });
         }
         Ok(component)
+    }
+}
+
+const RUNNING: u8 = 0;
+const FINISHED: u8 = 1;
+/// Nobody waits for it any more.
+const LATE: u8 = 2;
+
+/// Compilations that ran past their time and are still going.
+#[derive(Debug, Default)]
+struct LateCompilations {
+    count: Mutex<usize>,
+    fewer: Condvar,
+}
+
+impl LateCompilations {
+    fn begin(&self) {
+        *self.count.lock() += 1;
+    }
+
+    fn end(&self) {
+        *self.count.lock() -= 1;
+        self.fewer.notify_all();
+    }
+
+    fn wait_until_none(&self, most: Duration) -> Result<(), Refusal> {
+        let waited = self.fewer.wait_while_for(&mut self.count.lock(), |count| *count > 0, most);
+        if waited.timed_out() { Err(Refusal::CompilerBusy) } else { Ok(()) }
     }
 }
 

@@ -37,7 +37,7 @@ struct State {
     failures: VecDeque<Instant>,
     rests: u32,
     resting: Option<(Instant, Fault)>,
-    suspended: Option<Arc<str>>,
+    suspended: Option<(FailureReason, Arc<str>)>,
 }
 
 impl Health {
@@ -47,8 +47,8 @@ impl Health {
             return Ok(());
         }
         let state = self.state.lock();
-        if let Some(why) = &state.suspended {
-            return Err(NotNow { reason: FailureReason::Trap, why: format!("suspended: {why}") });
+        if let Some((reason, why)) = &state.suspended {
+            return Err(NotNow { reason: *reason, why: format!("suspended: {why}") });
         }
         match &state.resting {
             Some((until, fault)) if now < *until => {
@@ -71,7 +71,7 @@ impl Health {
             return None;
         }
         let why: Arc<str> = format!("{} failures in ten minutes, the last {fault}", state.failures.len()).into();
-        state.suspended = Some(Arc::clone(&why));
+        state.suspended = Some((fault.reason, Arc::clone(&why)));
         Some(why)
     }
 
@@ -103,7 +103,7 @@ impl Health {
 
     /// Why it is suspended, if it is.
     pub(crate) fn suspended(&self) -> Option<Arc<str>> {
-        self.state.lock().suspended.clone()
+        self.state.lock().suspended.as_ref().map(|(_, why)| Arc::clone(why))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use compact_str::CompactString;
@@ -80,7 +80,8 @@ impl PluginHost {
     /// Takes into service what served before, then what is embedded and newer, then what lies in the directory; goes on
     /// watching it. A refused component is no error: [`list`](Self::list) shows it.
     pub fn start(settings: Settings) -> Result<Self, PluginHostError> {
-        let Settings { limits, state_dir, embedded, plugins_dir, settle, rescan, lanes, live, metrics, events } = settings;
+        let Settings { limits, state_dir, embedded, plugins_dir, settle, rescan, lanes, live, metrics, events } =
+            settings;
         let events: Listener = events;
         let intake = Arc::new(Intake {
             engine: Arc::new(PluginEngine::new(limits, Metering::Off)?),

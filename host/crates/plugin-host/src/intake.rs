@@ -3,8 +3,10 @@
 //!
 //! One file at a time: loads, retirement and resumption hold one lock that no call of a plugin takes.
 
+use std::cmp::Ordering;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -57,7 +59,7 @@ impl std::fmt::Debug for Intake {
 
 /// A refused file with what is known of it.
 struct Refused {
-    descriptor: Option<Descriptor>,
+    descriptor: Option<Box<Descriptor>>,
     why: Refusal,
 }
 
@@ -68,15 +70,24 @@ impl From<Refusal> for Refused {
 }
 
 impl Intake {
-    /// Takes what served before the restart back into service. It passed its checks then.
+    /// Takes what served before the restart back into service, on as many threads as there are lanes: it passed its
+    /// checks then, and compiling is what the daemon's start waits for.
     pub(crate) fn restore(&self) -> Result<(), PluginHostError> {
         let _changes = self.changes.lock();
-        for record in self.records.all()? {
-            if let Err(error) = record.and_then(|record| self.restore_one(&record)) {
-                // An embedded or dropped plugin takes its place, or the type is unknown until an operator drops one.
-                tracing::error!(%error, source = ?std::error::Error::source(&error), "recorded plugin is not usable");
+        let records = Mutex::new(self.records.all()?.into_iter());
+        let next = || records.lock().next();
+        thread::scope(|scope| {
+            for _ in 0..self.lanes {
+                scope.spawn(|| {
+                    while let Some(record) = next() {
+                        if let Err(error) = record.and_then(|record| self.restore_one(&record)) {
+                            // What is embedded or dropped takes its place, or the type is unknown until it is dropped.
+                            tracing::error!(error = with_source(&error), "recorded plugin is not usable");
+                        }
+                    }
+                });
             }
-        }
+        });
         Ok(())
     }
 
@@ -87,7 +98,7 @@ impl Intake {
             PluginHostError::Recorded { name, source: refused.why }
         })?;
         let plugin = self.plugin(component, descriptor, record.origin.clone());
-        self.catalog.install(plugin, record.retired);
+        self.catalog.install(&plugin, record.retired);
         Ok(())
     }
 
@@ -148,14 +159,14 @@ impl Intake {
         }
         let label = origin.source.to_string();
         let (component, descriptor) = self.examine(&label, &bytes.into())?;
-        let known = |why: Refusal| Refused { descriptor: Some(descriptor.clone()), why };
+        let known = |why: Refusal| Refused { descriptor: Some(Box::new(descriptor.clone())), why };
         self.outranks(&descriptor, origin).map_err(known)?;
         subject::smoke(&component, bytes.len()).map_err(known)?;
         let plugin = self.plugin(component, descriptor.clone(), origin.clone());
         let changed = live::check(&plugin, &*self.live).map_err(known)?;
         let record = Record { type_id: descriptor.type_id.clone(), origin: origin.clone(), retired: false };
         self.records.keep(&record, bytes).map_err(|error| known(Refusal::NotKept(with_source(&error))))?;
-        self.catalog.install(plugin, false);
+        self.catalog.install(&plugin, false);
         let Descriptor { type_id, version, .. } = descriptor;
         let Origin { digest, source, .. } = origin.clone();
         tracing::info!(plugin = type_id, %version, %digest, %source, changed = changed.len(), "plugin serves");
@@ -181,12 +192,14 @@ impl Intake {
         let Some(serving) = self.catalog.serving(&found.type_id) else { return Ok(()) };
         let Origin { source, modified, .. } = &serving.plugin.origin;
         let served = &serving.plugin.descriptor.version;
-        let newer = match (found.version.cmp_precedence(served), &origin.source, source) {
-            (std::cmp::Ordering::Greater, _, _) => true,
-            (std::cmp::Ordering::Less, _, _) => false,
-            (_, Source::Embedded(_), Source::Embedded(_)) | (_, Source::File(_), Source::Embedded(_)) => true,
-            (_, Source::Embedded(_), Source::File(_)) => false,
-            (_, Source::File(path), Source::File(before)) => path == before || origin.modified > *modified,
+        let newer = match found.version.cmp_precedence(served) {
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal => match (&origin.source, source) {
+                (Source::Embedded(_) | Source::File(_), Source::Embedded(_)) => true,
+                (Source::Embedded(_), Source::File(_)) => false,
+                (Source::File(path), Source::File(before)) => path == before || origin.modified > *modified,
+            },
         };
         if serving.retired && matches!(origin.source, Source::Embedded(_)) {
             return Err(Refusal::Retired(found.type_id.clone()));
@@ -207,7 +220,12 @@ impl Intake {
             tracing::warn!(plugin, %source, %why, "plugin file is refused");
             self.metrics.failures(plugin, FailureReason::Refused).inc();
         }
-        let file = RefusedFile { descriptor, digest, why: why.clone(), since: SystemTime::now() };
+        let file = RefusedFile {
+            descriptor: descriptor.map(|known| *known),
+            digest,
+            why: why.clone(),
+            since: SystemTime::now(),
+        };
         self.catalog.refuse(source.clone(), file);
         (self.events)(PluginEvent::Refused { source, why });
     }

@@ -2,6 +2,8 @@
 //!
 //! The rules are those `wit/` states. What does not keep them is a [`Fault`] of the guest, never an error of its caller.
 
+use std::collections::{BTreeSet, HashMap};
+
 use compact_str::CompactString;
 use kernel::{Alignment, Geometry, Plan, Series, Sizing, Span, Strategy};
 use nexus_plugin_contract as contract;
@@ -30,10 +32,10 @@ pub(crate) fn error(said: contract::PluginError) -> Result<PluginError, Fault> {
             return Err(Fault::answer("invalid-spec without a problem"));
         }
         contract::PluginError::InvalidSpec(problems) => {
-            PluginError::InvalidSpec(problems.into_iter().take(MOST_PROBLEMS).map(problem).collect())
+            PluginError::InvalidSpec(problems.iter().take(MOST_PROBLEMS).map(problem).collect())
         }
         contract::PluginError::InvalidName(text) => PluginError::InvalidName(printable(&text, MESSAGE_BYTES)),
-        contract::PluginError::InvalidHint(found) => PluginError::InvalidHint(problem(found)),
+        contract::PluginError::InvalidHint(found) => PluginError::InvalidHint(problem(&found)),
         contract::PluginError::OutOfRange => PluginError::OutOfRange,
         contract::PluginError::Internal(text) => {
             return Err(Fault { reason: FailureReason::Internal, detail: printable(&text, MESSAGE_BYTES) });
@@ -41,7 +43,7 @@ pub(crate) fn error(said: contract::PluginError) -> Result<PluginError, Fault> {
     })
 }
 
-fn problem(found: contract::Problem) -> Problem {
+fn problem(found: &contract::Problem) -> Problem {
     Problem { path: printable(&found.path, MESSAGE_BYTES), message: printable(&found.message, MESSAGE_BYTES) }
 }
 
@@ -70,105 +72,52 @@ pub(crate) fn span_of(layout: &contract::Layout, found: contract::Span) -> Resul
     span(found)
 }
 
-/// A pool as the kernel takes it.
+/// A pool as the kernel takes it. The rules are the conformance kit's; here is what keeps checking them cheap, and the
+/// kernel's line, which ends one position earlier than the interface's.
 pub(crate) fn geometry(layout: &contract::Layout, limits: &Limits) -> Result<Geometry, Fault> {
-    let sizing = sizing(layout)?;
-    let spans = list("spans", &layout.spans, layout)?;
-    if spans.is_empty() {
-        return Err(Fault::answer("the layout has no spans: an empty pool must not open"));
+    let attributes = attributes(&layout.attributes, limits)?;
+    interleaves_little("spans", &layout.spans)?;
+    interleaves_little("excluded", &layout.excluded)?;
+    if let Some(fault) = nexus_plugin_conformance::layout_faults(layout).first() {
+        return Err(Fault::answer(printable(&format!("layout: {fault}"), MESSAGE_BYTES)));
     }
-    let hull = contract::Series::from(contract::Span::new(0, 1));
-    let start = layout.spans.first().unwrap_or(&hull).start;
-    let end = spans.iter().map(|series| series.cover().end()).max().unwrap_or(0);
-    let excluded = list("excluded", &layout.excluded, layout)?;
-    for series in &excluded {
-        let cover = series.cover();
-        if cover.start() < start || cover.end() > end {
-            return Err(Fault::answer(format!("excluded {cover:?} is not inside the pool")));
-        }
-    }
-    if layout.cut == 0 || layout.cut % layout.grain != 0 {
-        return Err(Fault::answer(format!("cut {} is not a positive multiple of grain {}", layout.cut, layout.grain)));
-    }
-    Ok(Geometry {
-        spans,
-        excluded,
-        grain: layout.grain,
-        sizing,
-        cut: layout.cut,
-        attributes: attributes(&layout.attributes, limits)?,
-        strategy: strategy(layout.strategy),
-    })
-}
-
-fn sizing(layout: &contract::Layout) -> Result<Sizing, Fault> {
     let contract::Sizing { default_len, min_len, max_len, align } = layout.sizing;
-    let grain = layout.grain;
-    if grain == 0 {
-        return Err(Fault::answer("grain is 0"));
-    }
-    if !(min_len <= default_len && default_len <= max_len) {
-        return Err(Fault::answer(format!("lengths {min_len}, {default_len}, {max_len} are not in order")));
-    }
-    for len in [min_len, default_len, max_len] {
-        if !layout.sizing.allows(len, grain) || len % grain != 0 {
-            return Err(Fault::answer(format!("length {len} does not fit grain {grain} and the alignment")));
-        }
-    }
     let align = match align {
         contract::Alignment::Origin => Alignment::Origin,
         contract::Alignment::Natural => Alignment::Natural,
     };
-    Ok(Sizing { default_len, min_len, max_len, align })
+    Ok(Geometry {
+        spans: layout.spans.iter().map(series).collect::<Result<_, _>>()?,
+        excluded: layout.excluded.iter().map(series).collect::<Result<_, _>>()?,
+        grain: layout.grain,
+        sizing: Sizing { default_len, min_len, max_len, align },
+        cut: layout.cut,
+        attributes,
+        strategy: strategy(layout.strategy),
+    })
 }
 
-/// Series that are well formed, sorted and disjoint.
-fn list(name: &str, found: &[contract::Series], layout: &contract::Layout) -> Result<Vec<Series>, Fault> {
-    if found.len() > contract::Layout::MAX_SERIES {
-        return Err(Fault::answer(format!("{name} has {} entries, allowed are 4,096", found.len())));
-    }
-    let mut out = Vec::with_capacity(found.len());
-    let mut open: Vec<(u128, &contract::Series)> = Vec::new();
-    let mut before = 0;
-    for series in found {
-        let wrong = |what: &str| Fault::answer(format!("{name} at {}: {what}", series.start));
-        let first = span(contract::Span::new(series.start, series.len))?;
-        let made = Series::new(first, series.stride, series.count).ok_or_else(|| wrong("not a series of the line"))?;
-        if name == "spans" {
-            whole_grains(made, layout).map_err(wrong)?;
-        }
-        if series.start < before {
-            return Err(wrong("not sorted by start"));
-        }
-        before = series.start;
-        open.retain(|(end, _)| *end > series.start);
-        if open.len() >= MOST_INTERLEAVED {
-            return Err(wrong("more than 64 series meet here"));
-        }
-        for (_, other) in &open {
-            match other.intersects(series) {
-                Some(false) => {}
-                Some(true) => return Err(wrong("intersects another entry")),
-                None => return Err(wrong("interleaves with a series of another stride")),
-            }
-        }
-        open.push((made.cover().end(), series));
-        out.push(made);
-    }
-    Ok(out)
+fn series(found: &contract::Series) -> Result<Series, Fault> {
+    let first = span(contract::Span::new(found.start, found.len))?;
+    Series::new(first, found.stride, found.count)
+        .ok_or_else(|| Fault::answer(format!("the series at {} leaves the line", found.start)))
 }
 
-/// Capacity is counted in grains: a span that is not a whole number of them would have a part nobody can ask for.
-fn whole_grains(series: Series, layout: &contract::Layout) -> Result<(), &'static str> {
-    let grain = layout.grain;
-    if series.first().len() % grain != 0 {
-        return Err("its length is not a multiple of the grain");
+/// Series whose hulls meet are compared pair by pair, so their number at any place is bounded.
+fn interleaves_little(name: &str, list: &[contract::Series]) -> Result<(), Fault> {
+    if list.len() > contract::Layout::MAX_SERIES {
+        return Err(Fault::answer(format!("{name} has {} entries, allowed are 4,096", list.len())));
     }
-    let placed = series.first().start() % grain == 0 && series.stride() % grain == 0;
-    match layout.sizing.align {
-        contract::Alignment::Natural if !placed => Err("its start is not a multiple of the grain"),
-        contract::Alignment::Natural | contract::Alignment::Origin => Ok(()),
+    let mut open: Vec<u128> = Vec::new();
+    for series in list {
+        open.retain(|last| *last >= series.start);
+        open.extend(series.hull().and_then(contract::Span::last));
+        if open.len() > MOST_INTERLEAVED {
+            let most = MOST_INTERLEAVED;
+            return Err(Fault::answer(format!("{name}: more than {most} series meet at {}", series.start)));
+        }
     }
+    Ok(())
 }
 
 /// Facts for a client, bounded and without control characters.
@@ -211,31 +160,29 @@ pub(crate) fn name(found: &str, values: &LimitValues) -> Result<(), Fault> {
     text("answer's name", found, values.name_bytes)
 }
 
-/// Names of these spans: as many, each well formed, and no two spans with one name.
-pub(crate) fn names(spans: &[Span], found: &[String], values: &LimitValues) -> Result<Vec<CompactString>, Fault> {
-    count(spans.len(), found.len())?;
-    let mut by_name = std::collections::HashMap::with_capacity(if found.len() > 1 { found.len() } else { 0 });
-    let mut out = Vec::with_capacity(found.len());
-    for (span, raw) in spans.iter().zip(found) {
-        name(raw, values)?;
-        if found.len() > 1
-            && let Some(other) = by_name.insert(raw.as_str(), *span)
-            && other != *span
-        {
-            return Err(Fault::answer(format!("{other:?} and {span:?} have one name, {raw:?}")));
+/// Names of spans: as many, each well formed. That no two spans have one is [`namesakes`]' work, over a whole batch.
+pub(crate) fn names(asked: usize, found: &[String], values: &LimitValues) -> Result<Vec<CompactString>, Fault> {
+    count(asked, found.len())?;
+    found.iter().map(|raw| name(raw, values).map(|()| CompactString::from(raw.as_str()))).collect()
+}
+
+/// The places of names that different spans share.
+pub(crate) fn namesakes<E>(spans: &[Span], names: &[Result<CompactString, E>]) -> BTreeSet<usize> {
+    let mut firsts = HashMap::with_capacity(names.len());
+    let mut shared = BTreeSet::new();
+    for (at, (span, name)) in spans.iter().zip(names).enumerate() {
+        let Ok(name) = name else { continue };
+        let (first, other) = *firsts.entry(name.as_str()).or_insert((at, *span));
+        if other != *span {
+            shared.extend([first, at]);
         }
-        out.push(CompactString::from(raw.as_str()));
     }
-    Ok(out)
+    shared
 }
 
 /// One answer for each question.
 pub(crate) fn count(asked: usize, answered: usize) -> Result<(), Fault> {
-    if asked == answered {
-        Ok(())
-    } else {
-        Err(Fault::answer(format!("{answered} answers to {asked} questions")))
-    }
+    if asked == answered { Ok(()) } else { Err(Fault::answer(format!("{answered} answers to {asked} questions"))) }
 }
 
 /// Short texts for a run.
@@ -249,7 +196,7 @@ pub(crate) fn summary(found: &[String], values: &LimitValues) -> Result<Vec<Comp
 /// What a request asks of the free space.
 pub(crate) fn plan(layout: &contract::Layout, found: &contract::Plan) -> Result<Plan, Fault> {
     let at = found.at.map(|at| span_of(layout, at)).transpose()?;
-    if at.is_none() && !(layout.sizing.allows(found.len, layout.grain) && found.len % layout.grain == 0) {
+    if at.is_none() && !(layout.sizing.allows(found.len, layout.grain) && found.len.is_multiple_of(layout.grain)) {
         return Err(Fault::answer(format!("a plan of length {}, which the pool does not allow", found.len)));
     }
     if found.within.len() > contract::Plan::MAX_WITHIN {
@@ -271,5 +218,93 @@ fn strategy(found: contract::Strategy) -> Strategy {
         contract::Strategy::Hash => Strategy::Hash,
         contract::Strategy::OldestFree => Strategy::OldestFree,
         contract::Strategy::Exact => Strategy::Exact,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout() -> contract::Layout {
+        contract::Layout {
+            spans: vec![contract::Span::new(100, 50).into()],
+            excluded: Vec::new(),
+            grain: 1,
+            sizing: contract::Sizing::fixed(1),
+            cut: 16,
+            attributes: Vec::new(),
+            strategy: contract::Strategy::FirstFree,
+        }
+    }
+
+    fn fault(layout: &contract::Layout) -> String {
+        geometry(layout, &Limits::small()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_sound_layout_is_taken() {
+        let found = geometry(&layout(), &Limits::small()).unwrap();
+        assert_eq!(found.spans, [Series::one(Span::new(100, 50).unwrap())]);
+    }
+
+    #[test]
+    fn numbers_that_overflow_are_faults() {
+        for wrong in [
+            contract::Series { start: u128::MAX, len: 2, stride: 2, count: 1 },
+            contract::Series { start: 0, len: 1, stride: u128::MAX, count: u64::MAX },
+            contract::Series { start: 0, len: u128::MAX, stride: u128::MAX, count: 3 },
+            contract::Series { start: 0, len: 0, stride: 0, count: 0 },
+        ] {
+            assert!(fault(&contract::Layout { spans: vec![wrong], ..layout() }).starts_with("answer: layout"));
+        }
+    }
+
+    #[test]
+    fn a_layout_that_is_slow_to_check_is_refused_before_it_is_checked() {
+        let interleaved = |n: u128| contract::Series { start: n, len: 1, stride: 10_000, count: 1_000 };
+        let spans = (0..4_096).map(interleaved).collect();
+        assert!(fault(&contract::Layout { spans, ..layout() }).contains("more than 64 series meet"));
+        let attributes = vec![contract::Attribute::new("k", "v"); 60_000];
+        assert!(fault(&contract::Layout { attributes, ..layout() }).contains("60000 attributes"));
+    }
+
+    #[test]
+    fn a_plan_must_fit_the_pool() {
+        let plan_of = |len| plan(&layout(), &contract::Plan::of(len));
+        assert_eq!(plan_of(1), Ok(Plan::anywhere(1)));
+        plan_of(0).unwrap_err();
+        plan_of(2).unwrap_err();
+        let at = contract::Plan { at: Some(contract::Span::new(99, 1)), ..contract::Plan::of(1) };
+        plan(&layout(), &at).unwrap_err();
+        let within = vec![contract::Span::new(100, 1); 65];
+        plan(&layout(), &contract::Plan { within, ..contract::Plan::of(1) }).unwrap_err();
+    }
+
+    #[test]
+    fn names_must_be_as_many_and_printable() {
+        let limits = Limits::small();
+        let names = |found: &[&str]| {
+            let found: Vec<String> = found.iter().map(|&name| name.to_owned()).collect();
+            names(2, &found, limits.values())
+        };
+        assert_eq!(names(&["a", "b"]).unwrap(), ["a", "b"]);
+        for wrong in [&["a"][..], &["a", ""], &["a", "b\n"], &["a", &"x".repeat(256)]] {
+            names(wrong).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn one_name_for_two_spans_spoils_both_and_no_third() {
+        let spans = [1, 2, 1, 3].map(|start| Span::new(start, 1).unwrap());
+        let shared = |names: [&str; 4]| namesakes::<()>(&spans, &names.map(|name| Ok(name.into())));
+        assert!(shared(["a", "b", "a", "c"]).is_empty());
+        assert_eq!(shared(["a", "b", "a", "b"]), BTreeSet::from([1, 3]));
+    }
+
+    #[test]
+    fn an_error_without_a_reason_is_a_fault() {
+        error(contract::PluginError::InvalidSpec(Vec::new())).unwrap_err();
+        error(contract::PluginError::Internal("lost".into())).unwrap_err();
+        assert_eq!(error(contract::PluginError::OutOfRange), Ok(PluginError::OutOfRange));
     }
 }

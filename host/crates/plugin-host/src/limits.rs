@@ -33,7 +33,7 @@ pub struct LimitValues {
     pub name_bytes: usize,
     /// Most spans or names in one guest call; longer lists are cut into several.
     pub spans_per_call: usize,
-    /// Most hints of a request, and most attributes of an answer.
+    /// Most hints of a request.
     pub hints: usize,
     /// Longest key or value of a hint or attribute, bytes.
     pub hint_bytes: usize,

@@ -5,7 +5,7 @@
 //! a call takes the first free lane.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
 use compact_str::CompactString;
@@ -60,6 +60,8 @@ pub(crate) struct Plugin {
     calls: AtomicU64,
     failures: AtomicU64,
     events: Listener,
+    /// False while it is still being checked: then its failures are the check's business.
+    in_service: AtomicBool,
 }
 
 impl std::fmt::Debug for Plugin {
@@ -90,11 +92,14 @@ impl Plugin {
             calls: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             events,
+            in_service: AtomicBool::new(false),
         }
     }
 
-    pub(crate) fn component(&self) -> &Component {
-        &self.component
+    /// From now on it serves, with a clean record.
+    pub(crate) fn begin_service(&self) {
+        self.health.resume();
+        self.in_service.store(true, Ordering::Release);
     }
 
     pub(crate) fn health(&self) -> &Health {
@@ -132,14 +137,31 @@ impl Plugin {
 
     /// Canonical names, each on its own: one span that breaks the guest does not spoil its neighbours.
     pub(crate) fn render(&self, spec: &Arc<str>, spans: &[Span]) -> Vec<Result<CompactString, PluginError>> {
-        self.batch(Function::Render, spans, |component, lane, spans| {
+        let mut names = self.batch(Function::Render, spans, |component, lane, spans| {
             in_pool(component, lane, spec, |guest, pool| {
                 let found = judge::answer(guest.render(pool.handle, spans.iter().copied().map(judge::span_out)))?;
                 let Ok(found) = found else { return Ok(found.map(|_| Vec::new())) };
-                let names = judge::names(spans, &found, component.engine().limits().values())?;
+                let names = judge::names(spans.len(), &found, component.engine().limits().values())?;
                 Ok(Ok(names.into_iter().map(Ok).collect()))
             })
-        })
+        });
+        self.tell_apart(spans, &mut names);
+        names
+    }
+
+    /// Takes back names that different spans share: nobody could say later which of them is meant.
+    fn tell_apart(&self, spans: &[Span], names: &mut [Result<CompactString, PluginError>]) {
+        let shared = if names.len() > 1 { judge::namesakes(spans, names) } else { return };
+        let Some(first) = shared.first().and_then(|at| spans.get(*at)) else { return };
+        let fault = Fault::answer(format!("{} spans share names, the first {first:?}", shared.len()));
+        self.count_fault(&fault);
+        self.note_failure(Function::Render, &fault);
+        let error = self.unavailable(fault.reason, fault.detail);
+        for at in shared {
+            if let Some(name) = names.get_mut(at) {
+                *name = Err(error.clone());
+            }
+        }
     }
 
     /// Spans of names, each on its own.
@@ -161,9 +183,11 @@ impl Plugin {
         let too_long = |name: &str| format!("a name of {} bytes, the longest has {most}", name.len());
         names
             .iter()
-            .map(|name| match name.len() <= most {
-                true => found.next().unwrap_or_else(|| Err(PluginError::OutOfRange)),
-                false => Err(PluginError::InvalidName(too_long(name))),
+            .map(|name| {
+                if name.len() > most {
+                    return Err(PluginError::InvalidName(too_long(name)));
+                }
+                found.next().expect("a batch has an answer for each item")
             })
             .collect()
     }
@@ -178,7 +202,9 @@ impl Plugin {
         self.call(Function::Interpret, |component, lane| {
             in_pool(component, lane, spec, |guest, pool| {
                 let found = judge::answer(guest.interpret(pool.handle, &hints))?;
-                found.map(|plan| judge::plan(&pool.layout, &plan)).map_or_else(|error| Ok(Err(error)), |plan| plan.map(Ok))
+                found
+                    .map(|plan| judge::plan(&pool.layout, &plan))
+                    .map_or_else(|error| Ok(Err(error)), |plan| plan.map(Ok))
             })
         })
     }
@@ -329,11 +355,7 @@ impl Plugin {
     }
 
     /// One try on one lane. After a fault the lane's instance is gone.
-    fn attempt<T>(
-        &self,
-        function: Function,
-        body: &mut impl FnMut(&Component, &mut Lane) -> Judged<T>,
-    ) -> Judged<T> {
+    fn attempt<T>(&self, function: Function, body: &mut impl FnMut(&Component, &mut Lane) -> Judged<T>) -> Judged<T> {
         let mut lane = self.lane();
         let started = Instant::now();
         let answer = body(&self.component, &mut lane);
@@ -346,10 +368,14 @@ impl Plugin {
         }
         self.calls.fetch_add(1, Ordering::Relaxed);
         if let Err(fault) = &answer {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-            self.metrics.failures(&self.descriptor.type_id, fault.reason).inc();
+            self.count_fault(fault);
         }
         answer
+    }
+
+    fn count_fault(&self, fault: &Fault) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.metrics.failures(&self.descriptor.type_id, fault.reason).inc();
     }
 
     /// The lane of this thread's seat if it is free, else the next free one, else that of the seat when it is free again:
@@ -379,8 +405,9 @@ impl Plugin {
     /// A call failed for the first time; the second try is part of the same failure.
     fn note_failure(&self, function: Function, fault: &Fault) {
         let plugin = &self.descriptor.type_id;
-        tracing::warn!(plugin, %function, %fault, "plugin call failed, trying once more");
-        if let Some(why) = self.health.failed(Instant::now(), fault) {
+        tracing::warn!(plugin, %function, %fault, "plugin call failed");
+        let suspended = self.health.failed(Instant::now(), fault);
+        if let Some(why) = suspended.filter(|_| self.in_service.load(Ordering::Acquire)) {
             tracing::error!(plugin, %why, "plugin is suspended");
             (self.events)(PluginEvent::Suspended { type_id: plugin.clone(), why: why.to_string() });
         }
@@ -394,7 +421,7 @@ fn in_pool<T>(
     spec: &Arc<str>,
     body: impl FnOnce(&mut crate::v1::Guest, &crate::lane::OpenPool) -> Judged<T>,
 ) -> Judged<T> {
-    match judge::answer(lane.pool(component, spec).map_err(Into::into))? {
+    match judge::answer(lane.pool(component, spec))? {
         Ok((guest, pool)) => body(guest, &pool),
         Err(error) => Ok(Err(error)),
     }

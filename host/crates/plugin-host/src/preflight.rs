@@ -55,6 +55,7 @@ fn begins_as_a_component(bytes: &[u8]) -> Result<(), Refusal> {
 }
 
 /// The outermost component's imports and exports, by name.
+#[allow(clippy::wildcard_enum_match_arm, reason = "a foreign enum of which two sections matter")]
 fn outline(bytes: &[u8]) -> Result<Outline, Refusal> {
     let mut outline = Outline::default();
     let mut depth = 0_usize;

@@ -21,7 +21,9 @@ pub(crate) fn smoke(component: &Component, file_bytes: usize) -> Result<(), Refu
         return Ok(());
     }
     let shown = report.failures().take(MOST_SHOWN);
-    Err(Refusal::Conformance(shown.map(|(name, why)| crate::printable::printable(&format!("{name}: {why}"), 512)).collect()))
+    Err(Refusal::Conformance(
+        shown.map(|(name, why)| crate::printable::printable(&format!("{name}: {why}"), 512)).collect(),
+    ))
 }
 
 /// Runs the kit on a component.

@@ -39,7 +39,7 @@ fn group_commit(dir: &Path, size: u64) -> Result<(), Box<dyn std::error::Error>>
     let compactor = store.compactor();
     let worker = std::thread::spawn({
         let compactor = compactor.clone();
-        move || compactor.run(|outcome| drop(outcome))
+        move || compactor.run(drop)
     });
     let mut groups = 0_u32;
     let mut seq = 1;
@@ -101,8 +101,10 @@ fn report(what: &str, dir: &Path, store: Store) -> Result<(), StoreError> {
     let began = Instant::now();
     let (store, _) = Store::open(dir, StoreSettings::default(), sample::START_MS)?;
     let opened = began.elapsed();
+    let began = Instant::now();
     let mut ops = Vec::new();
     let found = store.recover(&mut |op| ops.push(op))?;
-    println!("start with {what}: open {opened:.0?}, recover {:.0?}, {} operations", began.elapsed() - opened, found.ops);
+    let recovered = began.elapsed();
+    println!("start with {what}: open {opened:.0?}, recover {recovered:.0?}, {} operations", found.ops);
     Ok(())
 }

@@ -116,7 +116,7 @@ impl Compactor {
             }
         };
         let log_bytes = files.iter().map(|log| log.durable_bytes()).sum();
-        self.switch(merged.manifest.clone(), upto)?;
+        self.switch(&merged.manifest, upto)?;
         Ok(Some(CycleReport {
             covered: merged.manifest.covered,
             checkpoint_ops: merged.manifest.base.map_or(0, |(_, sum)| sum.ops),
@@ -128,7 +128,7 @@ impl Compactor {
     }
 
     /// Goes over to the new tables and removes what they replace.
-    fn switch(&self, manifest: Manifest, upto: Ordinal) -> Result<(), StoreError> {
+    fn switch(&self, manifest: &Manifest, upto: Ordinal) -> Result<(), StoreError> {
         let shared = &*self.shared;
         let gone: Vec<Arc<LogFile>> = {
             let mut state = shared.state.lock();
@@ -137,8 +137,8 @@ impl Compactor {
             state.files = kept;
             gone
         };
-        shared.close_unnamed(&manifest);
-        Shared::remove_unnamed(&*shared.medium, &manifest)?;
+        shared.close_unnamed(manifest);
+        Shared::remove_unnamed(&*shared.medium, manifest)?;
         for log in gone {
             let name = log.ordinal.file_name();
             shared.medium.remove(&name).map_err(|error| StoreError::io("remove", &name, error))?;

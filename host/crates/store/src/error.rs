@@ -54,10 +54,9 @@ impl StoreError {
     /// Sorts an I/O error: a full disk can be waited out, everything else ends the process.
     pub(crate) fn io(action: &'static str, what: impl fmt::Display, source: io::Error) -> Self {
         let what = what.to_string();
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded if action != "sync" => Self::Full { what, source },
-            _ => Self::Failed { action, what, source },
-        }
+        let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        // After a failed sync nobody knows what is on the disk, whatever the reason.
+        if full && action != "sync" { Self::Full { what, source } } else { Self::Failed { action, what, source } }
     }
 
     pub(crate) fn path(action: &'static str, path: &Path, source: io::Error) -> Self {

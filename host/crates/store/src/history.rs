@@ -138,7 +138,7 @@ impl Reader {
             };
             let first = key(query.span.start().saturating_sub(reach), 0, 0);
             let last = key(query.span.end() - 1, u64::MAX, u64::MAX);
-            for row in table.rows_from(&first.to_bytes()) {
+            for row in table.rows_from(first) {
                 let row = row?.map_err(damaged)?;
                 if row.key() > last {
                     break;

@@ -146,7 +146,9 @@ impl fmt::Display for RowKey {
         match self {
             Self::Pool(uid) => write!(f, "pool {uid}"),
             Self::Realm(uid) => write!(f, "realms from {uid}"),
-            Self::Reserved(key) => write!(f, "reservations of pool {} realm {} from {:?}", key.pool, key.realm, key.span),
+            Self::Reserved(key) => {
+                write!(f, "reservations of pool {} realm {} from {:?}", key.pool, key.realm, key.span)
+            }
             Self::Marks => f.write_str("marks"),
             Self::Span(key) => write!(f, "spans of pool {} realm {} from {:?}", key.pool, key.realm, key.span),
             Self::History(key) => {

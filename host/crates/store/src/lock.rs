@@ -14,7 +14,7 @@ pub(crate) const FILE: &str = "lock";
 /// Held until dropped, or until the process ends in whatever way.
 #[derive(Debug)]
 pub(crate) struct DirLock {
-    _file: File,
+    file: File,
 }
 
 impl DirLock {
@@ -41,6 +41,13 @@ impl DirLock {
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| writeln!(file, "{}", std::process::id()));
         drop(noted);
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that is just being started may hold a copy of the descriptor for a moment.
+        flock(&self.file, FlockOperation::Unlock).unwrap_or_default();
     }
 }

@@ -15,6 +15,7 @@ mod frame;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -79,7 +80,7 @@ impl LogFile {
         salt: u64,
         bytes: u64,
     ) -> Result<Self, StoreError> {
-        const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+        static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
         let header = FileHeader { ordinal, salt };
         let file = medium.create(name).map_err(|error| StoreError::io("create", name, error))?;
         let write = |bytes: &[u8], at| file.write_at(bytes, at).map_err(|error| StoreError::io("write", name, error));
@@ -90,7 +91,8 @@ impl LogFile {
             write(ZEROS.get(..len).unwrap_or(&ZEROS), at)?;
             at += len as u64;
         }
-        file.sync().map_err(|error| StoreError::io("sync", name, error))?;
+        // Nothing is in it yet, so here a full disk is only that.
+        file.sync().map_err(|error| StoreError::io("fill", name, error))?;
         medium.sync_dir().map_err(|error| StoreError::io("sync", "the data directory", error))?;
         Ok(Self { ordinal, file, header, durable: AtomicU64::new(FILE_HEADER_BYTES) })
     }

@@ -64,7 +64,7 @@ pub fn pool(seq: u64, uid: u32, shards: u32) -> Op {
             realm_by: vec!["olt_id".into()],
             metadata: "{}".into(),
         },
-        sharding_factor: (uid % 3 != 0).then_some(shards),
+        sharding_factor: (!uid.is_multiple_of(3)).then_some(shards),
         extra: "{}".into(),
     };
     let shard = |id: u32| {
@@ -79,7 +79,7 @@ pub fn pool(seq: u64, uid: u32, shards: u32) -> Op {
 
 /// A realm.
 pub fn realm(seq: u64, uid: u32) -> Op {
-    let tenant = (uid % 2 == 0).then(kernel::TenantId::default);
+    let tenant = uid.is_multiple_of(2).then(kernel::TenantId::default);
     let name = text(&format!("default/olt-{uid}"));
     op(seq, Fact::Realm(Arc::new(RealmRecord { uid: RealmUid(uid), tenant, name, seq: Seq(seq) })))
 }
@@ -90,12 +90,12 @@ pub fn key(pool: u32, number: u32) -> SpanKey {
 }
 
 fn mac(number: u64) -> String {
-    let [_, _, a, b, c, d, e, f] = number.to_be_bytes();
-    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+    let octets: Vec<String> = number.to_be_bytes().iter().skip(2).map(|octet| format!("{octet:02x}")).collect();
+    octets.join(":")
 }
 
 fn node(number: u64) -> Option<Arc<NodeId>> {
-    (number % 5 != 0).then(|| Arc::new(text(&format!("olt-{}", number % 10))))
+    (!number.is_multiple_of(5)).then(|| Arc::new(text(&format!("olt-{}", number % 10))))
 }
 
 /// An address handed out, with its name.
@@ -113,11 +113,11 @@ pub fn held(seq: u64, pool: u32, number: u32) -> Op {
         epoch: Epoch(1),
         created_ms,
         renewed_ms: created_ms,
-        expires_ms: if seq % 3 == 0 { None } else { NonZeroU64::new(created_ms + 3_600_000) },
+        expires_ms: if seq.is_multiple_of(3) { None } else { NonZeroU64::new(created_ms + 3_600_000) },
         seq: Seq(seq),
         node: node(seq),
         extra: extra.map(Box::new),
-        kind: if seq % 3 == 0 { AllocationKind::Permanent } else { AllocationKind::Session },
+        kind: if seq.is_multiple_of(3) { AllocationKind::Permanent } else { AllocationKind::Session },
     });
     let bits = u32::try_from(span.start()).expect("samples are IPv4 addresses");
     allocation.set_name(Ipv4Addr::from(bits).to_compact_string());
@@ -133,14 +133,14 @@ pub fn resting(seq: u64, pool: u32, number: u32, lasted_ms: u64) -> Op {
         pool,
         realm,
         subscriber: text(&mac(seq)),
-        key: (seq % 7 == 0).then(|| text("pd-1")),
+        key: seq.is_multiple_of(7).then(|| text("pd-1")),
         node: node(seq),
         created_ms: ended_ms - lasted_ms,
         ended_ms,
         until_ms: ended_ms + 60_000,
-        cause: if seq % 2 == 0 { EndCause::Released } else { EndCause::Expired },
+        cause: if seq.is_multiple_of(2) { EndCause::Released } else { EndCause::Expired },
         seq: Seq(seq),
-        name: (seq % 3 == 0).then(|| "100.64.0.1".into()),
+        name: seq.is_multiple_of(3).then(|| "100.64.0.1".into()),
     };
     op(seq, Fact::Resting(Arc::new(rest)))
 }

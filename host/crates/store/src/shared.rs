@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     waiting: AtomicUsize,
     /// Tables of the history stay open once they were asked: sled allows one opener at a time.
     open_tables: Mutex<BTreeMap<TableId, Arc<Table>>>,
+    /// Also a table that was given up keeps its number: the next one under the same name could meet what is left of it.
+    next_table: AtomicU64,
     _lock: DirLock,
 }
 
@@ -65,8 +67,10 @@ impl Shared {
         identity: Identity,
         state: State,
         lock: DirLock,
+        next_table: TableId,
     ) -> Self {
         Self {
+            next_table: AtomicU64::new(next_table.0),
             dir,
             settings,
             medium,
@@ -78,6 +82,16 @@ impl Shared {
             open_tables: Mutex::new(BTreeMap::new()),
             _lock: lock,
         }
+    }
+
+    /// A number no table ever had.
+    pub(crate) fn take_table_id(&self) -> TableId {
+        TableId(self.next_table.fetch_add(1, Ordering::AcqRel))
+    }
+
+    /// The number the next table will have.
+    pub(crate) fn next_table_id(&self) -> TableId {
+        TableId(self.next_table.load(Ordering::Acquire))
     }
 
     /// For a cycle: waits for its turn.
@@ -119,12 +133,16 @@ impl Shared {
 
     /// Removes the directories of tables that are not named: left by a cycle that was cut short, or replaced.
     pub(crate) fn remove_unnamed(medium: &dyn Medium, manifest: &Manifest) -> Result<(), StoreError> {
-        let names = medium.list().map_err(|error| StoreError::io("list", "the data directory", error))?;
-        for name in names {
-            if TableId::of(&name).is_some_and(|id| !manifest.names(id)) {
-                medium.remove(&name).map_err(|error| StoreError::io("remove", &name, error))?;
-            }
+        for id in Self::tables(medium)?.into_iter().filter(|id| !manifest.names(*id)) {
+            let name = id.dir_name();
+            medium.remove(&name).map_err(|error| StoreError::io("remove", &name, error))?;
         }
         Ok(())
+    }
+
+    /// The tables whose directories are there, named or not.
+    pub(crate) fn tables(medium: &dyn Medium) -> Result<Vec<TableId>, StoreError> {
+        let names = medium.list().map_err(|error| StoreError::io("list", "the data directory", error))?;
+        Ok(names.iter().filter_map(|name| TableId::of(name)).collect())
     }
 }

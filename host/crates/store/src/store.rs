@@ -13,7 +13,7 @@ use crate::history::Reader;
 use crate::identity::{Identity, random};
 use crate::lock::DirLock;
 use crate::log::{LogFile, LogWriter, Tidy, Written, scan};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, TableId};
 use crate::medium::{Medium, OsMedium};
 use crate::recover::{self, Recovered};
 use crate::shared::{Shared, State};
@@ -28,7 +28,7 @@ pub struct StoreSettings {
     /// A checkpoint is due when full log files hold this much, or as much as the checkpoint itself if that is more (at
     /// most four times this): so writing checkpoints costs no more than writing the log.
     pub checkpoint_after_bytes: u64,
-    /// How much of a table sled keeps in memory, bytes.
+    /// How much memory sled may take for a table that is read or written, bytes.
     pub cache_bytes: u64,
     /// How long the history is kept, milliseconds.
     pub history_retention_ms: u64,
@@ -79,6 +79,8 @@ impl Store {
             manifest.history_from_ms = identity.created_ms;
         }
         let scan = scan(&*medium, manifest.first_log, manifest.covered, Tidy::Yes)?;
+        let last_table = Shared::tables(&*medium)?.into_iter().max();
+        let next_table = TableId(last_table.map_or(0, |id| id.0 + 1).max(manifest.next_table));
         if scan.damage.is_empty() {
             Shared::remove_unnamed(&*medium, &manifest)?;
         }
@@ -92,7 +94,7 @@ impl Store {
             torn_bytes: scan.torn_bytes,
             stopping: false,
         };
-        let shared = Shared::new(dir.to_owned(), settings, medium, identity.clone(), state, lock);
+        let shared = Shared::new(dir.to_owned(), settings, medium, identity.clone(), state, lock, next_table);
         let store = Self { shared: Arc::new(shared), log: LogWriter::new(scan.next_seq), must_reopen: false };
         Ok((store, identity))
     }
@@ -133,12 +135,11 @@ impl Store {
             }
             (spare, ordinal)
         };
-        let file = match spare {
-            Some(file) => file,
-            None => {
-                let bytes = self.shared.settings.log_file_bytes;
-                LogFile::create(&*self.shared.medium, ordinal, u64::from_le_bytes(random()?), bytes)?
-            }
+        let file = if let Some(spare) = spare {
+            spare
+        } else {
+            let bytes = self.shared.settings.log_file_bytes;
+            LogFile::create(&*self.shared.medium, ordinal, u64::from_le_bytes(random()?), bytes)?
         };
         let file = Arc::new(file);
         let mut state = self.shared.state.lock();

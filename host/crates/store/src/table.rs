@@ -1,27 +1,33 @@
-//! Tables: sled databases that are written once, from the first key to the last, and then only read.
+//! Tables: operations in the order of their keys, written once from the first to the last, and then only read.
+//!
+//! A table is a directory of sled databases, its *volumes*, each with a stretch of the keys. There are several because
+//! sled keeps most of what it ever read or wrote of a database in memory, whatever its cache is told; only one volume is
+//! open at a time, so this bounds it. The file `index` says with which key each begins.
 //!
 //! Why never in place: sled moves pages as it writes and reuses the segments they were in before the copies are on the
 //! disk (it never calls `fsync` itself). A power cut during a cycle can so take rows that were synced long before and
 //! that the cycle did not touch; seen, see `FORMAT.md`. A table that is complete and synced before anything refers to
 //! it, and never changed after, has no such moment.
 //!
-//! This module is the only one that knows sled.
+//! This module is the only one that knows sled, and `volume` the only part of it.
 
+mod index;
 mod row;
-mod writer;
 #[cfg(test)]
 mod tests;
+mod volume;
+mod writer;
 
 use std::fmt;
-use std::fs::{self, File};
-use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Weak};
 
 use kernel::Op;
+use parking_lot::Mutex;
 
 use row::Assembler;
 pub(crate) use row::Row;
+use volume::{Parts, Volume, VolumeError};
 pub(crate) use writer::TableWriter;
 
 use crate::error::{Damage, StoreError};
@@ -32,77 +38,36 @@ use crate::record::{Block, Interner};
 /// Longer values go to files of their own that nobody syncs, so none is longer.
 pub(crate) const MAX_VALUE_BYTES: usize = 8 << 10;
 
-/// How long a database that was just closed may keep its lock: sled lets go on a thread of its own.
-const LOCK_PATIENCE: Duration = Duration::from_secs(20);
-
-/// A table that can be read.
+/// A table that can be read, by several at once.
 #[derive(Debug)]
 pub(crate) struct Table {
-    db: sled::Db,
     pub(crate) id: TableId,
-}
-
-fn config(path: &Path, cache_bytes: u64) -> sled::Config {
-    // `flush_every_ms(None)`: no thread of sled's own writes behind our back.
-    sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None).use_compression(false)
-}
-
-fn sled_error(action: &'static str, id: TableId, error: sled::Error) -> StoreError {
-    match error {
-        sled::Error::Io(error) => StoreError::io(action, id.dir_name(), error),
-        other @ (sled::Error::CollectionNotFound(_)
-        | sled::Error::Unsupported(_)
-        | sled::Error::ReportableBug(_)
-        | sled::Error::Corruption { .. }) => StoreError::corrupt(id.dir_name(), other),
-    }
-}
-
-/// sled reports some damage by a panic; a damaged table must be an error like any other.
-fn open_database(dir: &Path, id: TableId, cache_bytes: u64) -> Result<sled::Db, StoreError> {
-    let path = dir.join(id.dir_name());
-    let patience = Instant::now() + LOCK_PATIENCE;
-    loop {
-        let opened = std::panic::catch_unwind(|| config(&path, cache_bytes).open());
-        let error = match opened {
-            Ok(Ok(db)) => return Ok(db),
-            Ok(Err(error)) => error,
-            Err(_) => return Err(StoreError::corrupt(id.dir_name(), "sled cannot open it")),
-        };
-        let locked = matches!(&error, sled::Error::Io(error) if error.kind() == std::io::ErrorKind::WouldBlock
-            || error.to_string().contains("could not acquire lock"));
-        if !locked || Instant::now() > patience {
-            return Err(sled_error("open", id, error));
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    dir: PathBuf,
+    cache_bytes: u64,
+    /// The first key of each volume.
+    firsts: Vec<RowKey>,
+    /// Volumes that somebody reads now: sled allows one opener at a time, so readers share it.
+    open: Mutex<Vec<Weak<Volume>>>,
 }
 
 impl Table {
     /// Opens a table that the manifest names.
     pub(crate) fn open(dir: &Path, id: TableId, cache_bytes: u64) -> Result<Self, StoreError> {
-        let path = dir.join(id.dir_name());
-        // sled would make an empty database where there is none.
-        if !path.join("db").exists() {
-            return Err(StoreError::corrupt(id.dir_name(), "it is missing"));
-        }
-        Ok(Self { db: open_database(dir, id, cache_bytes)?, id })
+        let dir = dir.join(id.dir_name());
+        let firsts = index::read(&dir, id)?;
+        let open = Mutex::new(firsts.iter().map(|_| Weak::new()).collect());
+        Ok(Self { id, dir, cache_bytes, firsts, open })
     }
 
     /// The rows from the last one that begins at or before `from`, in order.
-    pub(crate) fn rows_from(&self, from: &[u8]) -> Rows<'_> {
-        // Parts of a row share its key, so the row's last part sorts directly before a larger key.
-        let mut least = from.to_vec();
-        least.extend([u8::MAX; 2]);
-        let begins = match self.db.range(..=least).next_back() {
-            Some(Ok((key, _))) => row::without_part(&key).to_vec(),
-            Some(Err(_)) | None => Vec::new(),
-        };
-        Rows { table: self, raw: self.db.range((Bound::Included(begins), Bound::Unbounded)), assembler: Assembler::default(), ended: false }
+    pub(crate) fn rows_from(&self, from: RowKey) -> Rows<'_> {
+        let after = self.firsts.partition_point(|first| *first <= from);
+        Rows::new(self, after.saturating_sub(1), Some(from))
     }
 
     /// All rows, in order.
     pub(crate) fn rows(&self) -> Rows<'_> {
-        Rows { table: self, raw: self.db.iter(), assembler: Assembler::default(), ended: false }
+        Rows::new(self, 0, None)
     }
 
     /// What is in it, to compare with what was written; and what cannot be read.
@@ -126,19 +91,84 @@ impl Table {
             why: format!("it holds {} rows, {} were written", found.rows, written.rows),
         })
     }
+
+    fn volume(&self, number: usize) -> Result<Arc<Volume>, VolumeError> {
+        let mut open = self.open.lock();
+        if let Some(shared) = open.get(number).and_then(Weak::upgrade) {
+            return Ok(shared);
+        }
+        let volume = Arc::new(Volume::open(&volume::path(&self.dir, number), self.cache_bytes)?);
+        if let Some(slot) = open.get_mut(number) {
+            *slot = Arc::downgrade(&volume);
+        }
+        Ok(volume)
+    }
+
+    /// What is lost when a volume cannot be read from `from` on: up to where the next begins.
+    fn rest_of_volume(&self, number: usize, from: Option<RowKey>, why: String) -> Damage {
+        let from = from.or_else(|| self.firsts.get(number).copied()).and_then(RowKey::pool);
+        let until = self.firsts.get(number + 1).copied().and_then(RowKey::pool);
+        let pool = if from == until { from } else { None };
+        Damage { key: format!("{}/{number:04}", self.id.dir_name()), pool, why }
+    }
 }
 
-/// Iterates rows. The outer error ends it; a damaged row is reported in its place and the rest goes on.
+/// Iterates rows. The outer error ends it; a damaged row or volume is reported in its place and the rest goes on.
 pub(crate) struct Rows<'a> {
     table: &'a Table,
-    raw: sled::Iter,
+    next_volume: usize,
+    /// Where to begin in the first volume, if not at its beginning.
+    from: Option<RowKey>,
+    last_key: Option<RowKey>,
+    current: Option<(Parts, Arc<Volume>)>,
     assembler: Assembler,
-    ended: bool,
+}
+
+impl<'a> Rows<'a> {
+    fn new(table: &'a Table, next_volume: usize, from: Option<RowKey>) -> Self {
+        Self { table, next_volume, from, last_key: None, current: None, assembler: Assembler::default() }
+    }
+
+    /// Takes the next part, of the next volume if need be. False: there are no more.
+    fn advance(&mut self) -> Result<bool, VolumeError> {
+        if let Some((parts, _)) = &mut self.current {
+            if let Some((key, value)) = parts.next()? {
+                self.assembler.feed(self.table.id, &key, &value);
+                return Ok(true);
+            }
+            self.current = None;
+            self.assembler.end(self.table.id);
+            return Ok(true);
+        }
+        if self.next_volume >= self.table.firsts.len() {
+            return Ok(false);
+        }
+        self.last_key = None;
+        self.next_volume += 1;
+        let volume = self.table.volume(self.next_volume - 1)?;
+        let parts = match self.from.take() {
+            Some(from) => volume.parts_from(&from.to_bytes())?,
+            None => volume.parts(),
+        };
+        self.current = Some((parts, volume));
+        Ok(true)
+    }
+
+    /// A volume cannot be read further.
+    fn give_up(&mut self, error: VolumeError) -> Result<Damage, StoreError> {
+        let number = self.next_volume.saturating_sub(1);
+        self.current = None;
+        self.from = None;
+        match error {
+            VolumeError::Io(error) => Err(StoreError::path("read", &volume::path(&self.table.dir, number), error)),
+            VolumeError::Damaged(why) => Ok(self.table.rest_of_volume(number, self.last_key, why)),
+        }
+    }
 }
 
 impl fmt::Debug for Rows<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rows").field("table", &self.table.id).field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("Rows").field("table", &self.table.id).field("at", &self.last_key).finish_non_exhaustive()
     }
 }
 
@@ -146,24 +176,17 @@ impl Iterator for Rows<'_> {
     type Item = Result<Result<Row, Damage>, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let id = self.table.id;
         loop {
             if let Some(outcome) = self.assembler.ready() {
+                if let Ok(row) = &outcome {
+                    self.last_key = Some(row.key());
+                }
                 return Some(Ok(outcome));
             }
-            if self.ended {
-                return None;
-            }
-            match self.raw.next() {
-                Some(Ok((key, value))) => self.assembler.feed(id, &key, &value),
-                Some(Err(error)) => {
-                    self.ended = true;
-                    return Some(Err(sled_error("read", id, error)));
-                }
-                None => {
-                    self.ended = true;
-                    self.assembler.end(id);
-                }
+            match self.advance() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => return Some(self.give_up(error).map(Err)),
             }
         }
     }
@@ -180,14 +203,4 @@ impl Row {
     pub(crate) fn key(&self) -> RowKey {
         self.key
     }
-}
-
-/// Syncs everything sled made, which it does not do itself, and the directories the files are named in.
-fn sync_tree(path: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        let path: PathBuf = entry.path();
-        if entry.file_type()?.is_dir() { sync_tree(&path)? } else { File::open(&path)?.sync_all()? }
-    }
-    File::open(path)?.sync_all()
 }

@@ -1,4 +1,5 @@
 //! What every store keeps to, on a disk in order and on one that fails: one suite for both.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::path::Path;
 
@@ -163,7 +164,10 @@ fn a_second_daemon_is_refused_with_the_first_ones_process() {
     let dir = TempDir::new().unwrap();
     let first = Store::open(dir.path(), settings(), 0).unwrap();
     let error = Store::open(dir.path(), settings(), 0).unwrap_err();
-    assert!(matches!(&error, StoreError::Locked { holder, .. } if *holder == std::process::id().to_string()), "{error}");
+    assert!(
+        matches!(&error, StoreError::Locked { holder, .. } if *holder == std::process::id().to_string()),
+        "{error}"
+    );
     assert!(matches!(check(dir.path()), Err(StoreError::Locked { .. })));
     drop(first);
     Store::open(dir.path(), settings(), 0).unwrap();
@@ -221,5 +225,5 @@ fn a_check_counts_what_there_is_and_names_what_is_damaged() {
     std::fs::remove_dir_all(dir.path().join("table-000000000000")).unwrap();
     let damage = check(dir.path()).unwrap().damage;
     assert_eq!((damage.len(), damage[0].pool), (1, None));
-    assert_eq!(damage[0].to_string(), "table-000000000000: it is missing");
+    assert_eq!(damage[0].to_string(), "table-000000000000/index: it is missing");
 }

@@ -1,4 +1,5 @@
 //! A real file system without space: a small one in memory, filled to the last byte.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::fs::{self, File};
 use std::io::Write as _;

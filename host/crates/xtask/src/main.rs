@@ -28,7 +28,11 @@ struct Chore {
 }
 
 const CHORES: &[Chore] = &[
-    Chore { name: "serve", about: "build all, then run the daemon on ./data (further arguments are its own)", run: serve::run },
+    Chore {
+        name: "serve",
+        about: "build all, then run the daemon on ./data (further arguments are its own)",
+        run: serve::run,
+    },
     Chore { name: "test", about: "every test: plugin builds, simulator, real daemons", run: test::run },
     Chore { name: "lint", about: "format, clippy, documents, licences, borders between crates", run: lint::run },
     Chore { name: "build", about: "plugins, then target/release/nexus", run: build::run },
@@ -37,7 +41,11 @@ const CHORES: &[Chore] = &[
     Chore { name: "bench", about: "the figures of docs/BENCHMARKS.md beside their baselines", run: bench::run },
     Chore { name: "sim", about: "the kernel's simulator: --seeds N --from S", run: sim::run },
     Chore { name: "openapi", about: "write docs/openapi.json as the daemon serves it", run: goldens::openapi },
-    Chore { name: "install", about: "what building, testing and linting need and this machine lacks", run: install::run },
+    Chore {
+        name: "install",
+        about: "what building, testing and linting need and this machine lacks",
+        run: install::run,
+    },
 ];
 
 /// The exit code for a command line that names no chore.
@@ -63,6 +71,6 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> String {
-    let chores: String = CHORES.iter().map(|Chore { name, about, .. }| format!("  {name:<10}{about}\n")).collect();
-    format!("cargo xtask <chore>\n\n{chores}")
+    let chores: Vec<String> = CHORES.iter().map(|Chore { name, about, .. }| format!("  {name:<10}{about}")).collect();
+    format!("cargo xtask <chore>\n\n{}\n", chores.join("\n"))
 }

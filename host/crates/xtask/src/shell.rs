@@ -1,6 +1,7 @@
 //! Running a command: it is shown before it runs, and an error carries the whole command line.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -55,10 +56,19 @@ impl Shell {
         Ok(())
     }
 
+    /// Shows the command and becomes it, so that signals reach it and its exit code is ours. Returns only if it cannot
+    /// be started.
+    pub(crate) fn exec(mut self) -> Result<()> {
+        let line = self.line();
+        eprintln!("+ {line}");
+        Err(self.command.exec()).with_context(|| format!("could not start `{line}`"))
+    }
+
     /// What the command writes to its standard output; nothing is shown.
     pub(crate) fn read(mut self) -> Result<String> {
         let line = self.line();
-        let output = self.command.stderr(Stdio::inherit()).output().with_context(|| format!("could not start `{line}`"))?;
+        let output =
+            self.command.stderr(Stdio::inherit()).output().with_context(|| format!("could not start `{line}`"))?;
         if !output.status.success() {
             bail!("`{line}` failed ({})", output.status);
         }

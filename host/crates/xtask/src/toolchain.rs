@@ -53,7 +53,9 @@ pub(crate) fn ensure() -> Result<WasmToolchain> {
         return Ok(found);
     }
     install_system_compiler()?;
-    find().with_context(|| format!("{} are installed, and still nothing builds for {TARGET}", SYSTEM_PACKAGES.join(" and ")))
+    find().with_context(|| {
+        format!("{} are installed, and still nothing builds for {TARGET}", SYSTEM_PACKAGES.join(" and "))
+    })
 }
 
 fn find() -> Option<WasmToolchain> {

@@ -3,7 +3,9 @@
 //! The two functions given to [`IntegerLine::spelled`] are all there is to other names: one reads every legal
 //! spelling, one writes the canonical one.
 
-use nexus_plugin_sdk::{Attribute, Descriptor, IntegerLine, IntegerPool, Layout, Plan, PluginError, ResourceType, Span};
+use nexus_plugin_sdk::{
+    Attribute, Descriptor, IntegerLine, IntegerPool, Layout, Plan, PluginError, ResourceType, Span,
+};
 
 /// Half of the line: each number is an address of 48 bits.
 const ADDRESSES: IntegerLine = IntegerLine::decimal("EUI-48", 0, (1 << 48) - 1).spelled(read, write).cut_every(256);

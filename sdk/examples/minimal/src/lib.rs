@@ -2,7 +2,9 @@
 //!
 //! [`IntegerPool`] does the work; what is written out is the line, its words, and one attribute of each allocation.
 
-use nexus_plugin_sdk::{Attribute, Descriptor, IntegerLine, IntegerPool, Layout, Plan, PluginError, ResourceType, Span};
+use nexus_plugin_sdk::{
+    Attribute, Descriptor, IntegerLine, IntegerPool, Layout, Plan, PluginError, ResourceType, Span,
+};
 
 const CIRCUITS: IntegerLine = IntegerLine::decimal("circuit number", 1, 99_999);
 
@@ -11,7 +13,12 @@ pub struct Circuit(IntegerPool);
 
 impl ResourceType for Circuit {
     fn describe() -> Descriptor {
-        CIRCUITS.descriptor("circuit", env!("CARGO_PKG_VERSION"), "Circuits", &[r#"{"range":"1000-1999","exclusions":[1500]}"#])
+        CIRCUITS.descriptor(
+            "circuit",
+            env!("CARGO_PKG_VERSION"),
+            "Circuits",
+            &[r#"{"range":"1000-1999","exclusions":[1500]}"#],
+        )
     }
 
     fn open(spec: &str) -> Result<Self, PluginError> {

@@ -6,8 +6,8 @@
 
 use nexus_plugin_sdk::schema::{self, Object};
 use nexus_plugin_sdk::{
-    Attribute, Descriptor, Hints, IntegerLine, Item, Layout, Plan, PluginError, ResourceType, Series, Sizing, Span, SpanSet,
-    Spec, Strategy, Stretch,
+    Attribute, Descriptor, Hints, IntegerLine, Item, Layout, Plan, PluginError, ResourceType, Series, Sizing, Span,
+    SpanSet, Spec, Strategy, Stretch,
 };
 
 const IDS: IntegerLine = IntegerLine::decimal("VLAN id", 1, 4094);
@@ -35,7 +35,10 @@ impl ResourceType for QinQ {
             title: "Pairs of S-VLAN and C-VLAN".to_owned(),
             spec_schema: spec.json(),
             hint_schema: hints.json(),
-            examples: vec![r#"{"s_vlans":"100-199","c_vlans":["10-99","1000-1999"]}"#.to_owned(), r#"{"s_vlans":100}"#.to_owned()],
+            examples: vec![
+                r#"{"s_vlans":"100-199","c_vlans":["10-99","1000-1999"]}"#.to_owned(),
+                r#"{"s_vlans":100}"#.to_owned(),
+            ],
             labels: Vec::new(),
         }
     }
@@ -43,9 +46,9 @@ impl ResourceType for QinQ {
     fn open(spec: &str) -> Result<Self, PluginError> {
         let mut spec = Spec::read(spec)?;
         let outer = spec.texts("s_vlans").unwrap_or_default();
-        let inner = spec.texts("c_vlans").unwrap_or_else(|| {
-            vec![Item { path: "/c_vlans".to_owned(), text: "1-4094".to_owned() }]
-        });
+        let inner = spec
+            .texts("c_vlans")
+            .unwrap_or_else(|| vec![Item { path: "/c_vlans".to_owned(), text: "1-4094".to_owned() }]);
         for (path, items) in [("/s_vlans", &outer), ("/c_vlans", &inner)] {
             if items.is_empty() && spec.is_sound() {
                 spec.fault(path, "names no VLAN id; give ids or ranges, as in 100-199");
@@ -93,7 +96,9 @@ impl ResourceType for QinQ {
         let Some(text) = Hints::read(hints, &["s_vlan"])?.get("s_vlan") else { return Ok(Plan::of(1)) };
         let s_vlan = IDS.number(text).map_err(|message| Hints::refuse("s_vlan", message))?;
         match self.c_vlans.hull().filter(|_| self.s_vlans.contains(Span::unit(s_vlan))) {
-            Some(inner) => Ok(Plan { within: vec![Span::new(s_vlan * STRIDE + inner.start, inner.len)], ..Plan::of(1) }),
+            Some(inner) => {
+                Ok(Plan { within: vec![Span::new(s_vlan * STRIDE + inner.start, inner.len)], ..Plan::of(1) })
+            }
             None => Err(Hints::refuse("s_vlan", format!("{s_vlan} is not one of the pool's S-VLANs"))),
         }
     }
@@ -121,7 +126,11 @@ impl QinQ {
             stride: STRIDE,
             count: u64::try_from(outer.len).unwrap_or(u64::MAX), // there are 4,094 ids
         };
-        let all = self.s_vlans.spans().iter().flat_map(|outer| self.c_vlans.spans().iter().map(move |inner| series(outer, inner)));
+        let all = self
+            .s_vlans
+            .spans()
+            .iter()
+            .flat_map(|outer| self.c_vlans.spans().iter().map(move |inner| series(outer, inner)));
         all.collect()
     }
 

@@ -84,8 +84,7 @@ impl App {
             }
             ExplainedOutcome::WouldFail(error) => {
                 let failure = self.refused(&pool, CommandError::clone(error));
-                let resource =
-                    if let AppError::Refused { resource, .. } = &failure { resource.clone() } else { None };
+                let resource = if let AppError::Refused { resource, .. } = &failure { resource.clone() } else { None };
                 (resource, Some(failure))
             }
         };
@@ -124,7 +123,15 @@ impl App {
         if input.hints.is_empty() {
             return Ok(Plan::anywhere(sizing.default_len));
         }
-        self.types.interpret(pool, &input.hints).map_err(|error| of_type_error(pool, "", error))
+        self.types.interpret(pool, &input.hints).map_err(|error| {
+            let mut refused = of_type_error(pool, "", error);
+            if let AppError::HintInvalid { fault, .. } = &mut refused {
+                let given =
+                    input.hints.iter().find(|(name, _)| fault.field.strip_prefix("hints.") == Some(name.as_str()));
+                fault.value = given.map_or_else(String::new, |(_, value)| value.to_string());
+            }
+            refused
+        })
     }
 
     fn granted(&self, pool: &Arc<Pool>, outcome: Outcome) -> Result<Granted, AppError> {

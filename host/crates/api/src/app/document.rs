@@ -31,8 +31,18 @@ const HOST_FIELDS: [&str; 14] = [
 ];
 
 /// Fields that answers carry and that follow from others: accepted, so that an answer can be sent back.
-const ANSWER_FIELDS: [&str; 9] =
-    ["tenant", "uid", "capacity", "capacity_exact", "shards", "created_at", "updated_at", "mapping_id", "attributes"];
+const ANSWER_FIELDS: [&str; 10] = [
+    "tenant",
+    "capacity",
+    "capacity_exact",
+    "created_at",
+    "updated_at",
+    "mapping_id",
+    "attributes",
+    "applied",
+    "added_grains",
+    "removed_grains",
+];
 
 /// Fields that with a `spec` may only repeat what follows from it.
 const DERIVED_FIELDS: [&str; 4] = ["cidr", "prefix", "gateway", "dns"];
@@ -249,13 +259,13 @@ fn known_beside_spec(name: &str) -> bool {
 }
 
 /// True for what may name an attribute of a request in `realm_by`.
-pub fn attribute_name(name: &str) -> bool {
+fn attribute_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     (1..=64).contains(&name.len()) && name.bytes().all(plain)
 }
 
 /// A strategy by its name; underscores are fine. The error says what would be right.
-pub fn parse_strategy(raw: &str) -> Result<Strategy, String> {
+fn parse_strategy(raw: &str) -> Result<Strategy, String> {
     raw.replace('_', "-").parse().map_err(|_| {
         let known = Strategy::ALL.map(Strategy::as_str);
         format!("must be one of {}{}", known.join(", "), suggestion(raw, known))
@@ -277,7 +287,7 @@ pub(crate) fn unknown_fields(schema: &str, spec: &str, older_form: bool) -> Opti
         .map(|(name, value)| {
             let known = known.keys().map(String::as_str).chain(hosts.iter().copied());
             let remedy = format!("is not a field of such a pool{}", suggestion(name, known));
-            let field = if older_form { name.clone() } else { format!("/spec/{name}") };
+            let field = if older_form { name.clone() } else { format!("spec.{name}") };
             Fault::new(field, plain(value), remedy)
         })
         .collect();

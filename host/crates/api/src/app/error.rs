@@ -7,7 +7,6 @@ use kernel::{CommandError, InvalidId, PoolId, SubscriberId};
 
 use super::caller::Role;
 use crate::engine::EngineError;
-use crate::ports::Problem;
 
 /// What is wrong with one field of a request, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +34,16 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// A fault at a JSON pointer into a field: `/exclusions/0` of `spec` is `spec.exclusions.0`. An empty `field` is the
+    /// document itself.
+    pub(crate) fn at_pointer(field: &str, pointer: &str, value: impl fmt::Display, remedy: impl Into<String>) -> Self {
+        let below = pointer.trim_start_matches('/').replace('/', ".");
+        let dot = if field.is_empty() || below.is_empty() { "" } else { "." };
+        Self::new(format!("{field}{dot}{below}"), value, remedy)
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { field, value, remedy } = self;
@@ -58,8 +67,8 @@ pub enum AppError {
     #[error("the body has more than {limit} bytes")]
     TooLarge { limit: usize },
     /// The plugin does not accept the pool's spec.
-    #[error("the spec of pool {pool} is not usable: {}", problems.iter().map(|p| format!("{}: {}", p.path, p.message)).collect::<Vec<_>>().join("; "))]
-    InvalidSpec { pool: PoolId, problems: Vec<Problem> },
+    #[error("the spec of pool {pool} is not usable: {}", joined(faults))]
+    InvalidSpec { pool: PoolId, faults: Vec<Fault> },
     #[error("resource type {type_id:?} is unknown; known are {}", known.join(", "))]
     TypeUnknown { type_id: String, known: Vec<String> },
     /// The resource's text is not one of the pool's type.
@@ -68,8 +77,8 @@ pub enum AppError {
     /// The resource's text is fine, but the pool does not hold it.
     #[error("resource {resource:?} is not in pool {pool}")]
     ResourceOutside { pool: PoolId, resource: String },
-    #[error("hint {} is not usable in pool {pool}: {}", problem.path, problem.message)]
-    HintInvalid { pool: PoolId, problem: Problem },
+    #[error("a hint is not usable in pool {pool}: {fault}")]
+    HintInvalid { pool: PoolId, fault: Fault },
     /// Retryable; the allocation (if one was made) stands.
     #[error("the plugin for {type_id} is unavailable: {why}")]
     PluginUnavailable { type_id: String, why: String },

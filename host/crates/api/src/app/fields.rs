@@ -209,7 +209,7 @@ impl Reader {
 }
 
 /// Lease terms with what they leave out: a minute at least, a week at most, unless the default itself lies beyond.
-pub fn lease_terms(default_ms: u64, min_ms: Option<u64>, max_ms: Option<u64>) -> Result<LeaseTerms, Fault> {
+fn lease_terms(default_ms: u64, min_ms: Option<u64>, max_ms: Option<u64>) -> Result<LeaseTerms, Fault> {
     const MIN_MS: u64 = 60_000;
     const MAX_MS: u64 = 7 * 86_400_000;
     let min_ms = min_ms.unwrap_or(default_ms.min(MIN_MS));

@@ -1,18 +1,19 @@
 //! Who holds a resource, or held it.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use kernel::{Pool, PoolId, RealmName, RealmUid, Span, TypeId};
+use kernel::{Pool, PoolId, RealmName, RealmUid, Series, Span, TypeId};
+use view::AllocationFilter;
 
 use super::App;
 use super::caller::{Caller, Role};
 use super::clock::rfc3339;
 use super::error::AppError;
-use super::input::HolderQuery;
-use super::names::of_type_error;
+use super::input::{HolderQuery, MOST_ROWS};
 use super::output::{Holders, Holding, PastHolder};
-use crate::ports::{HistoryAnswer, TypeError};
+use crate::ports::HistoryAnswer;
 
 /// Most past holders of one answer.
 const MOST_PAST: usize = 1_000;
@@ -32,18 +33,9 @@ impl App {
         if current.is_empty() && past.is_empty() {
             return Err(AppError::NoHolder { resource: query.resource.clone(), at: query.at_ms.map(rfc3339) });
         }
-        let resource = match places.first() {
-            Some((pool, span)) => self.render_one(pool, *span).unwrap_or_else(|_| query.resource.as_str().into()),
-            None => query.resource.as_str().into(),
-        };
+        let shown = current.first().map(Holding::resource).or(past.first().map(|past| past.resource.as_str()));
+        let resource = shown.unwrap_or(&query.resource).into();
         Ok(Holders { resource, current, past, history_from_ms })
-    }
-
-    /// Who holds it now, in any realm.
-    pub fn holder_now(&self, caller: &Caller, resource: &str) -> Result<Holding, AppError> {
-        caller.needs(Role::Read)?;
-        let found = self.current_holders(caller, None, resource, None, None)?;
-        found.into_iter().next().ok_or_else(|| AppError::NoHolder { resource: resource.to_owned(), at: None })
     }
 
     pub(crate) fn current_holders(
@@ -71,24 +63,52 @@ impl App {
             None => self.view.pools(Some(&caller.tenant)),
         };
         if let Some(type_id) = type_id {
-            self.known_type(type_id)?;
             pools.retain(|pool| pool.draft.type_id == *type_id);
+            if pools.is_empty() {
+                self.known_type(type_id)?;
+            }
         }
         let mut places = Vec::new();
         let mut why_not = None;
         for pool in pools {
-            let parsed = self.types.parse(&pool, &[resource]).and_then(|found| {
-                found.into_iter().next().unwrap_or_else(|| Err(TypeError::InvalidName("it gave no answer".to_owned())))
-            });
-            match parsed {
+            match self.place(&pool, resource) {
                 Ok(span) => places.push((pool, span)),
-                Err(TypeError::OutOfRange) => {}
-                Err(error) => why_not = Some(of_type_error(&pool, resource, error)),
+                Err(AppError::ResourceOutside { .. }) => {}
+                Err(error) => why_not = Some(error),
             }
         }
         match why_not {
+            Some(error @ AppError::PluginUnavailable { .. }) if places.is_empty() => Err(error),
             Some(error) if places.is_empty() && (type_id.is_some() || pool.is_some()) => Err(error),
             Some(_) | None => Ok(places),
+        }
+    }
+
+    /// Where on the pool's line the text is. Addresses need no plugin, and if a plugin does not answer, the names that
+    /// are kept with the allocations do.
+    fn place(&self, pool: &Pool, resource: &str) -> Result<Span, AppError> {
+        if let Some(span) = address_place(pool, resource) {
+            let outside = || AppError::ResourceOutside { pool: pool.draft.id.clone(), resource: resource.to_owned() };
+            return if holds(pool, span) { Ok(span) } else { Err(outside()) };
+        }
+        match self.parse_one(pool, resource) {
+            Err(unavailable @ AppError::PluginUnavailable { .. }) => {
+                self.place_by_name(pool, resource).ok_or(unavailable)
+            }
+            parsed => parsed,
+        }
+    }
+
+    /// Looks through the pool's allocations: slow, but a look-up does not depend on a plugin.
+    fn place_by_name(&self, pool: &Pool, resource: &str) -> Option<Span> {
+        let filter = AllocationFilter { pool: Some(pool.uid), ..AllocationFilter::default() };
+        let mut after = None;
+        loop {
+            let page = self.view.list(&filter, after, MOST_ROWS);
+            if let Some(held) = page.rows.iter().find(|held| held.name() == Some(resource)) {
+                return Some(held.span);
+            }
+            after = Some(page.next?);
         }
     }
 
@@ -165,4 +185,25 @@ impl App {
         past.truncate(limit);
         (past, from_ms)
     }
+}
+
+/// The place of a single address, where the pool's names are known to be the addresses of its line: the host knows these
+/// two mappings, so that "who holds this address" needs no plugin and finds delegated prefixes by any address in them.
+fn address_place(pool: &Pool, resource: &str) -> Option<Span> {
+    let position = match pool.draft.mapping_id.as_str() {
+        "ipv4/1" => u128::from(resource.parse::<Ipv4Addr>().ok()?.to_bits()),
+        "ipv6/1" => resource.parse::<Ipv6Addr>().ok()?.to_bits(),
+        _ => return None,
+    };
+    Span::new(position, 1)
+}
+
+/// True if the position belongs to one of the pool's spans.
+fn holds(pool: &Pool, place: Span) -> bool {
+    let inside = |series: &Series| {
+        let offset = place.start().checked_sub(series.first().start())?;
+        let member = u64::try_from(offset.checked_div(series.stride())?).ok()?;
+        Some(series.get(member)?.contains(place))
+    };
+    pool.draft.geometry.spans.iter().any(|series| inside(series) == Some(true))
 }

@@ -89,13 +89,11 @@ impl App {
             expires_before_ms: query.expiring_within_ms.map(|within| self.now_ms().saturating_add(within)),
         };
         if let Some(name) = &query.realm {
-            let found = match &pool {
-                Some(pool) => self.realm_of_pool(pool, name),
-                None => {
-                    let own = self.view.realm_named(Some(&caller.tenant), name);
-                    own.or_else(|| self.view.realm_named(None, name))
-                }
-            };
+            let named = |tenant| self.view.realm_named(tenant, name);
+            let found = pool.as_ref().map_or_else(
+                || named(Some(&caller.tenant)).or_else(|| named(None)),
+                |pool| self.realm_of_pool(pool, name),
+            );
             let Some(realm) = found else { return Ok(None) };
             filter.realm = Some(realm);
         }

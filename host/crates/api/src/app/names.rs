@@ -4,7 +4,7 @@ use compact_str::CompactString;
 use kernel::{Allocation, CommandError, Pool, Span};
 
 use super::App;
-use super::error::AppError;
+use super::error::{AppError, Fault};
 use crate::ports::TypeError;
 
 /// What a plugin's refusal means for a request about this pool; `resource` is the text it was asked about.
@@ -14,9 +14,14 @@ pub(crate) fn of_type_error(pool: &Pool, resource: &str, error: TypeError) -> Ap
         TypeError::Unknown { type_id, .. } => {
             AppError::PluginUnavailable { type_id, why: "no plugin serves the type now".to_owned() }
         }
-        TypeError::InvalidSpec(problems) => AppError::InvalidSpec { pool, problems },
+        TypeError::InvalidSpec(problems) => {
+            let faults = problems.iter().map(|found| Fault::at_pointer("spec", &found.path, "", found.message.clone()));
+            AppError::InvalidSpec { pool, faults: faults.collect() }
+        }
         TypeError::InvalidName(why) => AppError::ResourceInvalid { pool, resource: resource.to_owned(), why },
-        TypeError::InvalidHint(problem) => AppError::HintInvalid { pool, problem },
+        TypeError::InvalidHint(found) => {
+            AppError::HintInvalid { pool, fault: Fault::at_pointer("hints", &found.path, "", found.message) }
+        }
         TypeError::OutOfRange => AppError::ResourceOutside { pool, resource: resource.to_owned() },
         TypeError::Unavailable { type_id, why } => AppError::PluginUnavailable { type_id, why },
     }

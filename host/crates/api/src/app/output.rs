@@ -1,6 +1,5 @@
 //! What the application layer answers. Records are shared, not copied; every allocation in here has its name.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -25,12 +24,7 @@ impl Holding {
         self.allocation.name().unwrap_or_default()
     }
 
-    /// The bare address and its prefix length, of types `ipv4` and `ipv6`.
-    pub fn address(&self) -> Option<(IpAddr, u8)> {
-        address(self.pool.draft.type_id.as_str(), self.resource())
-    }
-
-    /// The address as it is written in the name: no parsing, no allocating. Empty for other types than `ipv4`, `ipv6`.
+    /// The bare address, as it is written in the name. Empty for other types than `ipv4` and `ipv6`.
     pub fn ip(&self) -> &str {
         match self.pool.draft.type_id.as_str() {
             "ipv4" | "ipv6" => self.resource().split('/').next().unwrap_or_default(),
@@ -65,18 +59,6 @@ impl Holding {
             AllocationKind::Permanent => "permanent",
         }
     }
-}
-
-/// The bare address and prefix length in the name of an `ipv4` or `ipv6` resource.
-pub fn address(type_id: &str, name: &str) -> Option<(IpAddr, u8)> {
-    let whole = match type_id {
-        "ipv4" => 32,
-        "ipv6" => 128,
-        _ => return None,
-    };
-    let (bare, prefix) = name.split_once('/').map_or((name, None), |(bare, prefix)| (bare, Some(prefix)));
-    let prefix = prefix.map_or(Some(whole), |prefix| prefix.parse().ok())?;
-    Some((bare.parse().ok()?, prefix))
 }
 
 /// The answer to an allocate.

@@ -7,17 +7,18 @@ use kernel::{
     Command, LeaseTerms, Occupancy, Pool, PoolDraft, PoolId, PoolTerms, RealmName, RealmRef, Reply, Revision, Span,
     TenantId, TypeId,
 };
+use serde_json::Value;
 
 use super::App;
 use super::allocate::unexpected;
 use super::caller::{Caller, Role};
 use super::document::unknown_fields;
 use super::error::{AppError, Fault};
-use super::fields::canonical_object;
+use super::fields::{canonical_object, plain};
 use super::input::{DeleteMode, PoolInput, PoolQuery, UpdateMode};
 use super::lookups::page_limit;
 use super::output::{Page, PoolCreated, PoolStats, PoolUpdated};
-use crate::ports::{OpenedSpec, TypeError};
+use crate::ports::{OpenedSpec, Problem, TypeError};
 
 /// How long a released resource rests unless the pool says otherwise.
 const HOLD_DOWN_MS: u64 = 60_000;
@@ -216,12 +217,23 @@ fn of_open_error(input: &PoolInput, error: TypeError) -> AppError {
     let pool = input.id.clone();
     match error {
         TypeError::Unknown { type_id, known } => AppError::TypeUnknown { type_id, known },
-        TypeError::InvalidSpec(problems) => AppError::InvalidSpec { pool, problems },
+        TypeError::InvalidSpec(problems) => AppError::InvalidSpec { pool, faults: spec_faults(input, problems) },
         TypeError::InvalidName(why) => AppError::invalid("spec", "", why),
-        TypeError::InvalidHint(problem) => AppError::InvalidSpec { pool, problems: vec![problem] },
+        TypeError::InvalidHint(problem) => AppError::InvalidSpec { pool, faults: spec_faults(input, vec![problem]) },
         TypeError::OutOfRange => AppError::invalid("spec", "", "must lie on the type's line"),
         TypeError::Unavailable { type_id, why } => AppError::PluginUnavailable { type_id, why },
     }
+}
+
+/// A plugin's problems with a spec, each with the value it is about, where the caller wrote it.
+fn spec_faults(input: &PoolInput, problems: Vec<Problem>) -> Vec<Fault> {
+    let spec: Value = serde_json::from_str(&input.spec).unwrap_or_default();
+    let field = if input.older_form { "" } else { "spec" };
+    let fault = |Problem { path, message }| {
+        let value = spec.pointer(&path).filter(|_| !path.is_empty()).map_or_else(String::new, plain);
+        Fault::at_pointer(field, &path, value, message)
+    };
+    problems.into_iter().map(fault).collect()
 }
 
 fn default_realm() -> RealmName {

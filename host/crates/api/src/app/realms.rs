@@ -61,13 +61,3 @@ impl App {
         })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn node_names_are_found_in_the_node() {
-        assert!(NODE_NAMES.contains(&"olt_id"));
-    }
-}

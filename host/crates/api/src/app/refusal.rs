@@ -64,12 +64,9 @@ fn exhausted(pool: &str, occupancy: &Occupancy) -> String {
 /// The fields an error is about, each with what would be right. Never empty for what the caller can mend.
 pub fn faults(error: &AppError) -> Vec<Fault> {
     match error {
-        AppError::Invalid(faults) => faults.clone(),
+        AppError::Invalid(faults) | AppError::InvalidSpec { faults, .. } => faults.clone(),
         AppError::Malformed(why) => vec![Fault::new("body", why, "must be one JSON object")],
         AppError::TooLarge { limit } => vec![Fault::new("body", "", format!("must have at most {limit} bytes"))],
-        AppError::InvalidSpec { problems, .. } => {
-            problems.iter().map(|problem| Fault::new(problem.path.clone(), "", problem.message.clone())).collect()
-        }
         AppError::TypeUnknown { type_id, known } => {
             vec![Fault::new("type", type_id, format!("must be one of {}", known.join(", ")))]
         }
@@ -77,9 +74,7 @@ pub fn faults(error: &AppError) -> Vec<Fault> {
         AppError::ResourceOutside { pool, resource } => {
             vec![Fault::new("resource", resource, format!("must lie in pool {pool}"))]
         }
-        AppError::HintInvalid { problem, .. } => {
-            vec![Fault::new(format!("hints{}", problem.path), "", problem.message.clone())]
-        }
+        AppError::HintInvalid { fault, .. } => vec![fault.clone()],
         AppError::PoolUnknown { pool } => {
             vec![Fault::new("pool_id", pool, "must name a pool; list them to see the names")]
         }

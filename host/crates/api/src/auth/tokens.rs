@@ -67,12 +67,11 @@ fn parse(text: &str) -> Result<Vec<Token>, Vec<TokenFault>> {
         }
     };
     let wanted = || fault(top.span.start.line(), "must be a list of tokens, at the top or under `tokens`".to_owned());
-    let list = match &top.data {
-        YamlData::Mapping(pairs) => match pairs.iter().next() {
-            Some((key, list)) if pairs.len() == 1 && text_of(key) == Some("tokens") => list,
-            _ => return Err(wanted()),
-        },
-        _ => top,
+    let list = if let YamlData::Mapping(pairs) = &top.data {
+        let under = pairs.iter().find(|(key, _)| text_of(key) == Some("tokens"));
+        under.filter(|_| pairs.len() == 1).map(|(_, list)| list).ok_or_else(wanted)?
+    } else {
+        top
     };
     let YamlData::Sequence(entries) = &list.data else { return Err(wanted()) };
     if entries.is_empty() {
@@ -93,9 +92,13 @@ fn parse(text: &str) -> Result<Vec<Token>, Vec<TokenFault>> {
 
 fn text_of<'a>(node: &'a MarkedYaml<'_>) -> Option<&'a str> {
     match &node.data {
-        YamlData::Value(Scalar::String(text)) => Some(text.as_ref()),
-        YamlData::Representation(text, ..) => Some(text.as_ref()),
-        _ => None,
+        YamlData::Value(Scalar::String(text)) | YamlData::Representation(text, ..) => Some(text.as_ref()),
+        YamlData::Value(_)
+        | YamlData::Sequence(_)
+        | YamlData::Mapping(_)
+        | YamlData::Tagged(..)
+        | YamlData::Alias(_)
+        | YamlData::BadValue => None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! `AllocationService`, and what it shares with `Nexus`.
 
+use std::net::IpAddr;
+
 use kernel::{Choice, ExplainedOutcome, SubscriberId};
 use nexus_proto::v1;
 use nexus_proto::v1::allocation_service_server::AllocationService;
@@ -8,7 +10,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::refusal::refuse_item;
 use super::show::{Detail, occupancy, timestamp};
 use super::{Face, answer, read};
-use crate::app::{AppError, Caller, Explained, Granted, HolderQuery, Holding, ListQuery, ReleaseScope, read_id};
+use crate::app::{AppError, Caller, Explained, Granted, HolderQuery, ListQuery, ReleaseScope, read_id};
 
 /// One request of many: its answer and how much of it the caller wants, or why it was refused.
 pub(super) type ItemOutcome = Result<(Granted, Detail), AppError>;
@@ -80,7 +82,7 @@ impl Face {
         let select = read::select(pool_id, key, duid, *iaid)?;
         let held = self.app.holdings(caller, &subscriber, &select);
         let held = held.map_err(|error| self.perhaps_swapped(caller, error, subscriber_id))?;
-        let mut shown = self.held(&held.shown, false, Detail::Full);
+        let mut shown = self.held(&held.shown, Detail::Full);
         if held.all.len() > 1 {
             shown.allocations = self.allocations(&held.all);
         }
@@ -93,15 +95,17 @@ impl Face {
         request: v1::LookupByIpRequest,
     ) -> Result<v1::AllocateResponse, AppError> {
         let v1::LookupByIpRequest { ip, realm } = request;
-        if ip.is_empty() {
-            return Err(AppError::missing("ip", "must be an address"));
-        }
+        let type_id = match ip.split('/').next().unwrap_or_default().parse() {
+            Ok(IpAddr::V4(_)) => "ipv4",
+            Ok(IpAddr::V6(_)) => "ipv6",
+            Err(_) => return Err(AppError::invalid("ip", ip, "must be an IPv4 or IPv6 address")),
+        };
+        let type_id = Some(read_id("type", type_id)?);
         let realm = read::optional_id("realm", &realm)?;
-        let query = HolderQuery { type_id: None, resource: ip.clone(), pool: None, realm, at_ms: None, past: 0 };
+        let query = HolderQuery { type_id, resource: ip.clone(), pool: None, realm, at_ms: None, past: 0 };
         let holders = self.app.holders(caller, &query).await?;
-        let held = holders.current.iter().find(|held| !held.ip().is_empty());
-        let held: &Holding = held.ok_or(AppError::NoHolder { resource: ip, at: None })?;
-        Ok(self.held(held, false, Detail::Full))
+        let held = holders.current.first().ok_or(AppError::NoHolder { resource: ip, at: None })?;
+        Ok(self.held(held, Detail::Full))
     }
 
     fn list_page(

@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -19,6 +20,7 @@ use prost_types::FileDescriptorSet;
 use tonic::Code;
 use tower::{Layer, Service};
 
+use super::unreadable;
 use crate::app::App;
 
 /// The `method` label of every gRPC call.
@@ -27,20 +29,44 @@ const OTHER: &str = "other";
 
 /// Counts what goes through it.
 #[derive(Clone)]
-pub(super) struct Counting {
+pub(super) struct Counting(Arc<Shared>);
+
+struct Shared {
     app: Arc<App>,
-    paths: Arc<HashSet<String>>,
+    paths: HashSet<String>,
+    under_way: AtomicUsize,
 }
 
 impl fmt::Debug for Counting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Counting").field("paths", &self.paths.len()).finish_non_exhaustive()
+        f.debug_struct("Counting").field("paths", &self.0.paths.len()).finish_non_exhaustive()
     }
 }
 
 impl Counting {
     pub(super) fn new(app: Arc<App>) -> Self {
-        Self { app, paths: Arc::new(paths()) }
+        Self(Arc::new(Shared { app, paths: paths(), under_way: AtomicUsize::new(0) }))
+    }
+
+    /// Calls whose answer has not begun.
+    pub(super) fn under_way(&self) -> usize {
+        self.0.under_way.load(Ordering::Relaxed)
+    }
+}
+
+/// A call that is counted as under way as long as this lives.
+struct UnderWay(Arc<Shared>);
+
+impl UnderWay {
+    fn new(Counting(shared): &Counting) -> Self {
+        shared.under_way.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -89,7 +115,8 @@ where
         let begun = Instant::now();
         // The path lives in the request's shared buffer: this copies no text.
         let path = request.uri().path_and_query().cloned();
-        Call { answer: self.inner.call(request), counting: self.counting.clone(), path, begun }
+        let under_way = UnderWay::new(&self.counting);
+        Call { answer: self.inner.call(request), under_way, path, begun }
     }
 }
 
@@ -98,7 +125,7 @@ pin_project! {
     pub(super) struct Call<F> {
         #[pin]
         answer: F,
-        counting: Counting,
+        under_way: UnderWay,
         path: Option<http::uri::PathAndQuery>,
         begun: Instant,
     }
@@ -112,11 +139,17 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let call = self.project();
-        let answer = ready!(call.answer.poll(context));
-        let code = answer.as_ref().map_or(Code::Unknown, code_of);
+        let mut answer = ready!(call.answer.poll(context));
+        let code = answer.as_mut().map_or(Code::Unknown, |answer| {
+            if code_of(answer) != Code::Ok {
+                unreadable::mend(answer);
+            }
+            code_of(answer)
+        });
         let asked = call.path.as_ref().map_or(OTHER, |path| path.path());
-        let path = call.counting.paths.get(asked).map_or(OTHER, String::as_str);
-        call.counting.app.metrics().request(METHOD, path, word(code), call.begun.elapsed());
+        let Shared { app, paths, .. } = &*call.under_way.0;
+        let path = paths.get(asked).map_or(OTHER, String::as_str);
+        app.metrics().request(METHOD, path, word(code), call.begun.elapsed());
         Poll::Ready(answer)
     }
 }

@@ -75,10 +75,10 @@ impl Face {
             Some(Pool::Document(document)) => read::pool_document(&document, None),
             None => Err(no_pool()),
         }?;
-        if request.dry_run { self.would_apply(caller, input).await } else { self.do_apply(caller, input).await }
+        if request.dry_run { self.would_apply(caller, input).await } else { self.apply_now(caller, input).await }
     }
 
-    async fn do_apply(&self, caller: &Caller, input: PoolInput) -> Result<v1::ApplyPoolResponse, AppError> {
+    async fn apply_now(&self, caller: &Caller, input: PoolInput) -> Result<v1::ApplyPoolResponse, AppError> {
         match self.app.create_pool(caller, input.clone()).await {
             Ok(made) => {
                 let outcome = if made.created { v1::ApplyOutcome::Created } else { v1::ApplyOutcome::Unchanged };

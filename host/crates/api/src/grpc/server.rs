@@ -24,7 +24,7 @@ use crate::auth::Authority;
 use crate::tls::Incoming;
 
 /// Largest request; a batch of 10,000 with long ids fits.
-const MOST_MESSAGE_BYTES: usize = 4 << 20;
+pub(super) const MOST_MESSAGE_BYTES: usize = 4 << 20;
 
 /// Calls of one connection that may wait at once; more wait at the client.
 const MOST_STREAMS: u32 = 1_024;
@@ -40,6 +40,9 @@ const MOST_HEADER_BYTES: u32 = 16 << 10;
 /// A peer that vanished without a word is noticed within both together.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
 const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long peers have to read their last answers and to say good bye.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How often readiness is looked at for the health service.
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
@@ -70,6 +73,8 @@ pub async fn serve(
     incoming: Incoming,
     drain: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    // Connections have tasks of their own; they end with this future, however it ends.
+    let _lifeline = incoming.lifeline();
     let face = Face { app: Arc::clone(&app), authority };
     let (mut reporter, health) = tonic_health::server::health_reporter();
     tell(&reporter, readiness(&app)).await;
@@ -80,6 +85,7 @@ pub async fn serve(
         // The streams of both faces end by this token, whichever heard of the end first.
         stopping.cancel();
     };
+    let counting = Counting::new(Arc::clone(&app));
     let serving = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -87,13 +93,25 @@ pub async fn serve(
         .http2_max_header_list_size(MOST_HEADER_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))
-        .layer(Counting::new(Arc::clone(&app)))
+        .layer(counting.clone())
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, drain);
     tokio::select! {
         ended = serving => ended.map_err(ServeError::Transport),
         never = follow_readiness(&app, &mut reporter) => match never {},
+        () = farewell(&app, &counting) => Ok(()),
     }
+}
+
+/// Resolves when the drain has nobody left to wait for. HTTP/2 ends politely, in a round trip that a silent peer never
+/// completes: it must not hold up the end.
+async fn farewell(app: &App, counting: &Counting) {
+    app.stopping().cancelled().await;
+    let mut clock = tokio::time::interval(HEALTH_EVERY);
+    while counting.under_way() > 0 {
+        clock.tick().await;
+    }
+    tokio::time::sleep(FAREWELL).await;
 }
 
 fn routes(face: Face) -> Result<Routes, ServeError> {

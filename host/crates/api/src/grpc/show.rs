@@ -81,8 +81,8 @@ impl Face {
         held.iter().map(|held| self.allocation(held, Detail::Full)).collect()
     }
 
-    /// The published answer: address, prefix length and lease's end at the top.
-    pub(super) fn held(&self, held: &Holding, created: bool, detail: Detail) -> v1::AllocateResponse {
+    /// The published answer to a look-up: address, prefix length and lease's end at the top.
+    pub(super) fn held(&self, held: &Holding, detail: Detail) -> v1::AllocateResponse {
         let ip = match held.ip() {
             "" => held.resource(),
             ip => ip,
@@ -92,7 +92,7 @@ impl Face {
             ip: ip.to_owned(),
             prefix_length: held.prefix().map_or(0, u32::from),
             expires_at: i64::try_from(end_ms / 1_000).unwrap_or(i64::MAX),
-            created,
+            created: false,
             allocation: Some(self.allocation(held, detail)),
             allocations: Vec::new(),
         }
@@ -100,7 +100,7 @@ impl Face {
 
     /// The answer to an allocate.
     pub(super) fn granted(&self, granted: &Granted, detail: Detail) -> v1::AllocateResponse {
-        self.held(&granted.holding, granted.created, detail)
+        v1::AllocateResponse { created: granted.created, ..self.held(&granted.holding, detail) }
     }
 }
 

@@ -9,8 +9,8 @@ use nexus_proto::v1;
 use nexus_proto::v1::allocate_stream_response::Outcome;
 use tonic::{Status, Streaming};
 
-use super::Face;
 use super::refusal::{refuse, refuse_item};
+use super::{Face, unreadable};
 use crate::app::{AppError, Caller};
 use crate::engine::EngineError;
 
@@ -57,7 +57,7 @@ async fn answer_chunk(face: Face, caller: Caller, arrived: Vec<Arrived>) -> Vec<
                 // A missing request reads as an empty one, whose fault then names the first field it lacks.
                 requests.push(request.unwrap_or_default());
             }
-            Err(status) => broken = Some(status),
+            Err(status) => broken = Some(unreadable::meant(&status).unwrap_or(status)),
         }
     }
     let outcomes = face.allocate_all(&caller, requests.into_iter()).await;

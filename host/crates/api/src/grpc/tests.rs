@@ -83,6 +83,7 @@ async fn allocate(client: &Client, request: v1::AllocateRequest) -> Result<v1::A
     answered(client.nexus().allocate(request).await)
 }
 
+#[allow(clippy::result_large_err, reason = "only tests carry it about")]
 fn answered<T>(outcome: Result<tonic::Response<T>, tonic::Status>) -> Result<T, ClientError> {
     outcome.map(tonic::Response::into_inner).map_err(ClientError::from)
 }

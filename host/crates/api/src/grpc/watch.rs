@@ -66,7 +66,7 @@ impl Told {
             let watch = self.watch.as_mut()?;
             match watch.next().await {
                 Some(Watched::Events(events)) => {
-                    self.waiting.extend(events.into_iter().map(|event| Ok(self.face.event(event))));
+                    self.waiting.extend(events.iter().map(|event| Ok(self.face.event(event))));
                 }
                 Some(Watched::Gap { after: _, resumed }) => {
                     let gap = message(resumed, self.face.app.now_ms(), Event::Gap(v1::WatchGap {}));
@@ -82,7 +82,7 @@ impl Told {
 }
 
 impl Face {
-    fn event(&self, event: WatchEvent) -> v1::WatchAllocationsResponse {
+    fn event(&self, event: &WatchEvent) -> v1::WatchAllocationsResponse {
         let told = match &event.change {
             Change::Allocated(held) => Event::Allocated(self.allocation(held, Detail::Full)),
             Change::Renewed(held) => Event::Renewed(self.allocation(held, Detail::Full)),

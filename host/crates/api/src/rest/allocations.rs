@@ -18,7 +18,7 @@ use super::problem::{Refusal, problem};
 use crate::app::{App, AppError, Granted, Holding, Pairs, Select, read_id};
 
 /// Allocate a resource, or get the one that is held already.
-#[utoipa::path(post, path = "/api/v1/allocations", tag = "allocations", request_body = AllocateBody,
+#[utoipa::path(post, path = "/api/v1/allocations", operation_id = "allocate", tag = "allocations", request_body = AllocateBody,
     params(("attributes" = Option<String>, Query, description = "`all`: with the facts of this one resource, such as RADIUS attributes")),
     responses(
         (status = 201, description = "Allocated; on disk", body = AllocationBody),
@@ -39,7 +39,7 @@ pub(super) async fn allocate(
 }
 
 /// The same as `POST /api/v1/allocations`.
-#[utoipa::path(post, path = "/api/v1/allocate", tag = "allocations", request_body = AllocateBody,
+#[utoipa::path(post, path = "/api/v1/allocate", operation_id = "allocate_alias", tag = "allocations", request_body = AllocateBody,
     responses(
         (status = 201, description = "Allocated; on disk", body = AllocationBody),
         (status = 200, description = "Held already", body = AllocationBody),
@@ -49,7 +49,7 @@ pub(super) async fn allocate(
 pub(super) fn allocate_alias() {}
 
 /// Allocate many, each by itself.
-#[utoipa::path(post, path = "/api/v1/allocations:batch", tag = "allocations", request_body = BatchBody,
+#[utoipa::path(post, path = "/api/v1/allocations:batch", operation_id = "allocate_batch", tag = "allocations", request_body = BatchBody,
     responses((status = 200, description = "Each request's own result, in order", body = BatchAnswer), Problems))]
 pub(super) async fn batch(By(caller): By, State(rest): State<Rest>, body: Body) -> Result<Response, Refusal> {
     let BatchBody { requests, atomic } = body.json()?;
@@ -88,7 +88,7 @@ fn batch_result<'a>(app: &App, result: &'a Result<Granted, AppError>) -> BatchRe
 }
 
 /// Where an allocate request would go, or why it would fail. Changes nothing.
-#[utoipa::path(post, path = "/api/v1/explain", tag = "allocations", request_body = AllocateBody,
+#[utoipa::path(post, path = "/api/v1/explain", operation_id = "explain", tag = "allocations", request_body = AllocateBody,
     responses((status = 200, description = "What would happen", body = ExplainBody), Problems, Unknown))]
 pub(super) async fn explain(By(caller): By, State(rest): State<Rest>, body: Body) -> Result<Response, Refusal> {
     let input = body.json::<AllocateBody>()?.read()?;
@@ -99,7 +99,7 @@ pub(super) async fn explain(By(caller): By, State(rest): State<Rest>, body: Body
 
 /// A subscriber's allocation, and all it has. Without `pool_id`: the newest ipv4, else the newest ipv6, else the newest.
 /// The subscriber `expiring` with `within` is the list of leases that end soon.
-#[utoipa::path(get, path = "/api/v1/allocations/{subscriber}", tag = "allocations",
+#[utoipa::path(get, path = "/api/v1/allocations/{subscriber}", operation_id = "get_allocation", tag = "allocations",
     params(
         ("subscriber" = String, Path, description = "Percent-encoded"),
         ("pool_id" = Option<String>, Query, description = "Only in this pool"),
@@ -130,7 +130,7 @@ pub(super) async fn get_or_expiring(
 }
 
 /// Leases that end soon.
-#[utoipa::path(get, path = "/api/v1/allocations/expiring", tag = "allocations",
+#[utoipa::path(get, path = "/api/v1/allocations/expiring", operation_id = "list_expiring", tag = "allocations",
     params(
         ("within" = String, Query, description = "`5m` or integer seconds; without it `expiring` is a subscriber"),
         ("pool_id" = Option<String>, Query, description = "Only in this pool"),

@@ -13,14 +13,14 @@ use super::problem::Refusal;
 use crate::app::AppError;
 
 /// The daemon runs.
-#[utoipa::path(get, path = "/health", tag = "health",
+#[utoipa::path(get, path = "/health", operation_id = "health", tag = "health",
     responses((status = 200, description = "It runs", body = String, content_type = "text/plain", example = "ok")))]
 pub(super) async fn health() -> &'static str {
     "ok"
 }
 
 /// The daemon can serve.
-#[utoipa::path(get, path = "/ready", tag = "health",
+#[utoipa::path(get, path = "/ready", operation_id = "readiness", tag = "health",
     responses(
         (status = 200, description = "It can serve", body = ReadyBody, example = json!({"ready": true, "reasons": []})),
         (status = 503, description = "It cannot serve now", body = ReadyBody,

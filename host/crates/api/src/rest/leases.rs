@@ -16,7 +16,7 @@ use super::problem::Refusal;
 use crate::app::{AppError, ReleaseScope, read_id};
 
 /// Release exactly what a look-up with the same parameters shows.
-#[utoipa::path(delete, path = "/api/v1/allocations/{subscriber}", tag = "allocations",
+#[utoipa::path(delete, path = "/api/v1/allocations/{subscriber}", operation_id = "release", tag = "allocations",
     params(
         ("subscriber" = String, Path, description = "Percent-encoded"),
         ("pool_id" = Option<String>, Query, description = "The one in this pool"),
@@ -37,14 +37,14 @@ pub(super) async fn release(
 }
 
 /// The same as `DELETE /api/v1/allocations/{subscriber}`.
-#[utoipa::path(delete, path = "/api/v1/allocate/{subscriber}", tag = "allocations",
+#[utoipa::path(delete, path = "/api/v1/allocate/{subscriber}", operation_id = "release_alias", tag = "allocations",
     params(("subscriber" = String, Path, description = "Percent-encoded")),
     responses((status = 204, description = "Released; on disk"), Problems, Unknown))]
 #[allow(dead_code, reason = "the path is served by `release`; this only describes it")]
 pub(super) fn release_alias() {}
 
 /// Renew the subscriber's leases.
-#[utoipa::path(post, path = "/api/v1/allocations/{subscriber}/renew", tag = "allocations",
+#[utoipa::path(post, path = "/api/v1/allocations/{subscriber}/renew", operation_id = "renew", tag = "allocations",
     request_body(content = Option<RenewBody>, description = "`{}` or nothing: the pool's default lease"),
     params(
         ("subscriber" = String, Path, description = "Percent-encoded"),

@@ -16,7 +16,7 @@ use super::problem::Refusal;
 use crate::app::{App, AppError, Caller, Holding, ListQuery, Page, rfc3339};
 
 /// List allocations, in an order that stays the same while others come and go.
-#[utoipa::path(get, path = "/api/v1/allocations", tag = "allocations",
+#[utoipa::path(get, path = "/api/v1/allocations", operation_id = "list_allocations", tag = "allocations",
     params(
         ("pool_id" = Option<String>, Query, description = "Only in this pool"),
         ("subscriber_id" = Option<String>, Query, description = "Only of this subscriber"),

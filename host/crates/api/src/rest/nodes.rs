@@ -21,7 +21,7 @@ use crate::app::{ListQuery, read_id, rfc3339};
 const BELIEVABLE_MS: u64 = 30_000;
 
 /// List nodes.
-#[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes",
+#[utoipa::path(get, path = "/api/v1/nodes", operation_id = "list_nodes", tag = "nodes",
     responses((status = 200, description = "This host first, then OLT-BNGs with allocations, by id", body = NodesBody), Problems))]
 pub(super) async fn list(By(caller): By, State(rest): State<Rest>) -> Result<Response, Refusal> {
     let seen = rest.app.nodes(&caller)?;
@@ -36,7 +36,7 @@ pub(super) async fn list(By(caller): By, State(rest): State<Rest>) -> Result<Res
 }
 
 /// List a node's allocations.
-#[utoipa::path(get, path = "/api/v1/nodes/{id}/allocations", tag = "nodes",
+#[utoipa::path(get, path = "/api/v1/nodes/{id}/allocations", operation_id = "list_node_allocations", tag = "nodes",
     params(
         ("id" = String, Path, description = "Percent-encoded"),
         ("pool_id" = Option<String>, Query, description = "Only in this pool"),

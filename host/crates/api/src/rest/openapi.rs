@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::dto::problem::ProblemBody;
@@ -17,20 +17,20 @@ use super::{allocations, dto, health, leases, lists, nodes, plugins, pools, rese
 pub(super) enum Problems {
     /// A field of the request is not usable: `errors` names each with its value and what would be right.
     #[response(status = 400, content_type = "application/problem+json")]
-    Bad(#[to_schema] ProblemBody),
+    Bad(ProblemBody),
     /// The caller is not known.
     #[response(status = 401, content_type = "application/problem+json")]
-    Unauthenticated(#[to_schema] ProblemBody),
+    Unauthenticated(ProblemBody),
     /// The caller's role or tenant does not allow it.
     #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(#[to_schema] ProblemBody),
+    Forbidden(ProblemBody),
     /// The body is longer than 1 MiB.
     #[response(status = 413, content_type = "application/problem+json")]
-    TooLarge(#[to_schema] ProblemBody),
+    TooLarge(ProblemBody),
     /// It cannot be served now: the pool is exhausted, its plugin is unavailable, the disk is full, the daemon is busy or
     /// stopping. `reason` says which; the same request may succeed later.
     #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(#[to_schema] ProblemBody),
+    Unavailable(ProblemBody),
 }
 
 /// What calls about something named may answer.
@@ -39,7 +39,7 @@ pub(super) enum Problems {
 pub(super) enum Unknown {
     /// There is no such pool, allocation, reservation or plugin.
     #[response(status = 404, content_type = "application/problem+json")]
-    Unknown(#[to_schema] ProblemBody),
+    Unknown(ProblemBody),
 }
 
 /// What calls that change something may answer.
@@ -48,7 +48,7 @@ pub(super) enum Unknown {
 pub(super) enum Conflicts {
     /// What is there stands in the way: the resource is held or reserved, the pool differs, overlaps or is in use.
     #[response(status = 409, content_type = "application/problem+json")]
-    Conflict(#[to_schema] ProblemBody),
+    Conflict(ProblemBody),
 }
 
 #[derive(OpenApi)]
@@ -72,7 +72,7 @@ pub(super) enum Conflicts {
     ),
     components(schemas(dto::event::GapBody)),
     modifiers(&Tokens),
-    security((), ("token" = [])),
+    security((), ("token" = []), ("tenant" = []), ("token" = [], "tenant" = [])),
     tags(
         (name = "allocations", description = "Who gets what"),
         (name = "pools", description = "What there is to hand out"),
@@ -94,6 +94,11 @@ impl Modify for Tokens {
         let http = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         if let Some(components) = &mut document.components {
             components.add_security_scheme("token", SecurityScheme::Http(http));
+            let tenant = ApiKeyValue::with_description(
+                "X-Nexus-Tenant",
+                "Whose pools are meant, where the token (if any) does not say so; `default` unless given",
+            );
+            components.add_security_scheme("tenant", SecurityScheme::ApiKey(ApiKey::Header(tenant)));
         }
     }
 }

@@ -14,7 +14,7 @@ use super::problem::Refusal;
 use crate::app::read_id;
 
 /// List plugins, serving or refused, with the schemas of their specs and hints.
-#[utoipa::path(get, path = "/api/v1/plugins", tag = "plugins",
+#[utoipa::path(get, path = "/api/v1/plugins", operation_id = "list_plugins", tag = "plugins",
     responses((status = 200, description = "All plugins", body = PluginsBody), Problems))]
 pub(super) async fn list(By(caller): By, State(rest): State<Rest>) -> Result<Response, Refusal> {
     let plugins = rest.app.plugins(&caller)?;
@@ -23,7 +23,7 @@ pub(super) async fn list(By(caller): By, State(rest): State<Rest>) -> Result<Res
 }
 
 /// Take a type out of service; refused while pools use it.
-#[utoipa::path(post, path = "/api/v1/plugins/{type}/retire", tag = "plugins",
+#[utoipa::path(post, path = "/api/v1/plugins/{type}/retire", operation_id = "retire_plugin", tag = "plugins",
     params(("type" = String, Path, description = "The resource type")),
     responses((status = 204, description = "Retired"), Problems, Unknown, Conflicts))]
 pub(super) async fn retire(

@@ -17,7 +17,7 @@ use super::problem::Refusal;
 use crate::app::{AppError, DeleteMode, PoolCreated, PoolInput, PoolQuery, UpdateMode, read_id};
 
 /// List pools, by id.
-#[utoipa::path(get, path = "/api/v1/pools", tag = "pools",
+#[utoipa::path(get, path = "/api/v1/pools", operation_id = "list_pools", tag = "pools",
     params(
         ("type" = Option<String>, Query, description = "Only of this resource type"),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
@@ -36,7 +36,7 @@ pub(super) async fn list(By(caller): By, State(rest): State<Rest>, params: Param
 }
 
 /// Make a pool, in the form with `spec` or in the older one. The same again is a success.
-#[utoipa::path(post, path = "/api/v1/pools", tag = "pools", request_body = PoolBody,
+#[utoipa::path(post, path = "/api/v1/pools", operation_id = "create_pool", tag = "pools", request_body = PoolBody,
     responses(
         (status = 201, description = "Made", body = PoolAnswer),
         (status = 200, description = "It was there, the same", body = PoolAnswer),
@@ -54,7 +54,7 @@ pub(super) async fn create(By(caller): By, State(rest): State<Rest>, body: Body)
 }
 
 /// A pool.
-#[utoipa::path(get, path = "/api/v1/pools/{id}", tag = "pools",
+#[utoipa::path(get, path = "/api/v1/pools/{id}", operation_id = "get_pool", tag = "pools",
     params(("id" = String, Path, description = "The pool's id")),
     responses((status = 200, description = "The pool", body = PoolAnswer), Problems, Unknown))]
 pub(super) async fn get(
@@ -67,7 +67,7 @@ pub(super) async fn get(
 }
 
 /// Replace a pool's description. Spans may be added at once; removing held ones is refused with their holders.
-#[utoipa::path(put, path = "/api/v1/pools/{id}", tag = "pools", request_body = PoolBody,
+#[utoipa::path(put, path = "/api/v1/pools/{id}", operation_id = "update_pool", tag = "pools", request_body = PoolBody,
     params(
         ("id" = String, Path, description = "The pool's id"),
         ("dry_run" = Option<bool>, Query, description = "Say what would happen, change nothing"),
@@ -103,7 +103,7 @@ fn if_match(headers: &HeaderMap) -> Result<Option<Revision>, AppError> {
 
 /// Delete a pool. Refused while in use unless forced; then its allocations are released, each as its own event. One that
 /// is not there is no error.
-#[utoipa::path(delete, path = "/api/v1/pools/{id}", tag = "pools",
+#[utoipa::path(delete, path = "/api/v1/pools/{id}", operation_id = "delete_pool", tag = "pools",
     params(
         ("id" = String, Path, description = "The pool's id"),
         ("force" = Option<bool>, Query, description = "Release its allocations"),
@@ -124,7 +124,7 @@ pub(super) async fn delete(
 }
 
 /// How full a pool is.
-#[utoipa::path(get, path = "/api/v1/pools/{id}/stats", tag = "pools",
+#[utoipa::path(get, path = "/api/v1/pools/{id}/stats", operation_id = "pool_stats", tag = "pools",
     params(("id" = String, Path, description = "The pool's id")),
     responses((status = 200, description = "In grains, over all realms and each", body = StatsBody), Problems, Unknown))]
 pub(super) async fn stats(

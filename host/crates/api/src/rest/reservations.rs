@@ -14,7 +14,7 @@ use super::problem::Refusal;
 use crate::app::{AppError, Caller, ReservationInput, ReservationQuery, read_id};
 
 /// List reservations.
-#[utoipa::path(get, path = "/api/v1/reservations", tag = "reservations",
+#[utoipa::path(get, path = "/api/v1/reservations", operation_id = "list_reservations", tag = "reservations",
     params(
         ("pool_id" = Option<String>, Query, description = "Only in this pool"),
         ("subscriber_id" = Option<String>, Query, description = "Only of this subscriber"),
@@ -28,7 +28,7 @@ pub(super) async fn list(By(caller): By, State(rest): State<Rest>, params: Param
 }
 
 /// List a pool's reservations.
-#[utoipa::path(get, path = "/api/v1/pools/{id}/reservations", tag = "reservations",
+#[utoipa::path(get, path = "/api/v1/pools/{id}/reservations", operation_id = "list_pool_reservations", tag = "reservations",
     params(
         ("id" = String, Path, description = "The pool's id"),
         ("subscriber_id" = Option<String>, Query, description = "Only of this subscriber"),
@@ -59,7 +59,7 @@ fn show(caller: &Caller, rest: &Rest, params: &Params, pool: Option<PoolId>) -> 
 }
 
 /// Keep a resource for a subscriber. The same again is a success; held or kept for another is a conflict.
-#[utoipa::path(post, path = "/api/v1/pools/{id}/reservations", tag = "reservations", request_body = ReserveBody,
+#[utoipa::path(post, path = "/api/v1/pools/{id}/reservations", operation_id = "add_reservation", tag = "reservations", request_body = ReserveBody,
     params(("id" = String, Path, description = "The pool's id")),
     responses(
         (status = 201, description = "Kept", body = ReservationBody),
@@ -79,7 +79,7 @@ pub(super) async fn add(
 }
 
 /// Keep a resource no longer. Parameters with the names of the pool's `realm_by` say in which realm.
-#[utoipa::path(delete, path = "/api/v1/pools/{id}/reservations/{resource}", tag = "reservations",
+#[utoipa::path(delete, path = "/api/v1/pools/{id}/reservations/{resource}", operation_id = "remove_reservation", tag = "reservations",
     params(
         ("id" = String, Path, description = "The pool's id"),
         ("resource" = String, Path, description = "The resource's text; a `/` may stand as it is"),

@@ -15,7 +15,7 @@ use super::problem::Refusal;
 use crate::app::{AppError, HolderQuery, read_id};
 
 /// Who holds a resource now, or held it at a moment.
-#[utoipa::path(get, path = "/api/v1/resources/{type}/{resource}", tag = "resources",
+#[utoipa::path(get, path = "/api/v1/resources/{type}/{resource}", operation_id = "get_holders", tag = "resources",
     params(
         ("type" = String, Path, description = "The resource type: ipv4, ipv6, vlan, ..."),
         ("resource" = String, Path, description = "Its text, in any spelling; a `/` may stand as it is"),

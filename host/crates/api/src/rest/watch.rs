@@ -27,7 +27,7 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// Watch what happens, as server-sent events: `start` (its id is where the watch begins), then each change under its own
 /// name with an Event as data, and `gap` when events were missed.
-#[utoipa::path(get, path = "/api/v1/watch", tag = "watch",
+#[utoipa::path(get, path = "/api/v1/watch", operation_id = "watch", tag = "watch",
     params(
         ("pool_id" = Option<String>, Query, description = "Only of this pool"),
         ("subscriber_id" = Option<String>, Query, description = "Only of this subscriber"),

@@ -13,7 +13,9 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use super::ServerConfig;
@@ -23,6 +25,9 @@ const MOST_HANDSHAKES: usize = 256;
 
 /// A peer that has not shaken hands by then is dropped.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A peer that has connected and said nothing by then is dropped; what comes later is the server's to watch.
+const FIRST_WORD_DEADLINE: Duration = Duration::from_mins(1);
 
 /// How long to wait when the process has no file descriptors left: nothing frees one sooner than a connection's end.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
@@ -35,19 +40,35 @@ pub struct Incoming {
     tls: Option<Arc<ServerConfig>>,
     handshakes: FuturesUnordered<Handshake>,
     /// Set while accepting would fail again.
-    pause: Option<Pin<Box<tokio::time::Sleep>>>,
+    pause: Option<Pin<Box<Sleep>>>,
+    life: CancellationToken,
+}
+
+/// Ends every connection of its listener when it is dropped. A server holds it as long as it may serve: whatever tasks it
+/// started for connections end with it, even if it is dropped in the middle of a drain.
+#[derive(Debug)]
+pub struct Lifeline {
+    _ends: DropGuard,
 }
 
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").field("listener", &self.listener).field("tls", &self.tls.is_some()).finish()
+        f.debug_struct("Incoming")
+            .field("listener", &self.listener)
+            .field("tls", &self.tls.is_some())
+            .finish_non_exhaustive()
     }
 }
 
 impl Incoming {
     /// Takes a bound listener; with `tls`, connections shake hands first.
     pub fn new(listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> Self {
-        Self { listener, tls, handshakes: FuturesUnordered::new(), pause: None }
+        Self { listener, tls, handshakes: FuturesUnordered::new(), pause: None, life: CancellationToken::new() }
+    }
+
+    /// What its connections live by, those that are still to come included.
+    pub fn lifeline(&self) -> Lifeline {
+        Lifeline { _ends: self.life.clone().drop_guard() }
     }
 
     /// Where it listens.
@@ -88,11 +109,12 @@ impl Incoming {
     fn begin(&mut self, stream: TcpStream, peer: SocketAddr) -> Option<Connection> {
         // Answers are small and wanted at once. It fails only if the peer is gone already, and then the next read says so.
         let _gone = stream.set_nodelay(true);
-        let Some(tls) = &self.tls else { return Some(Connection(Transport::Plain(stream))) };
+        let life = Box::pin(self.life.clone().cancelled_owned());
+        let Some(tls) = &self.tls else { return Some(Connection::new(Transport::Plain(stream), life)) };
         let handshake = tls.0.accept(stream);
         self.handshakes.push(Box::pin(async move {
             match tokio::time::timeout(HANDSHAKE_DEADLINE, handshake).await {
-                Ok(Ok(stream)) => Some((Connection(Transport::Tls(Box::new(stream))), peer)),
+                Ok(Ok(stream)) => Some((Connection::new(Transport::Tls(Box::new(stream)), life), peer)),
                 Ok(Err(error)) => {
                     tracing::debug!(%peer, %error, "the TLS handshake failed");
                     None
@@ -138,7 +160,30 @@ impl axum::serve::Listener for Incoming {
 
 /// One accepted connection.
 #[derive(Debug)]
-pub struct Connection(Transport);
+pub struct Connection {
+    transport: Transport,
+    /// Resolves when the listener's [`Lifeline`] is gone.
+    life: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Until the first byte: when that must be there.
+    first_word: Option<Pin<Box<Sleep>>>,
+}
+
+impl Connection {
+    fn new(transport: Transport, life: Pin<Box<WaitForCancellationFutureOwned>>) -> Self {
+        Self { transport, life, first_word: Some(Box::pin(tokio::time::sleep(FIRST_WORD_DEADLINE))) }
+    }
+
+    /// Why nothing will be read any more, although the peer has not ended it.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::ErrorKind> {
+        if self.life.as_mut().poll(context).is_ready() {
+            return Poll::Ready(io::ErrorKind::ConnectionAborted);
+        }
+        match &mut self.first_word {
+            Some(deadline) => deadline.as_mut().poll(context).map(|()| io::ErrorKind::TimedOut),
+            None => Poll::Pending,
+        }
+    }
+}
 
 #[derive(Debug)]
 enum Transport {
@@ -150,7 +195,7 @@ impl Connected for Connection {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        match &self.0 {
+        match &self.transport {
             Transport::Plain(stream) => stream.connect_info(),
             Transport::Tls(stream) => stream.get_ref().0.connect_info(),
         }
@@ -163,16 +208,22 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.0 {
+        let read = match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Transport::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
+        if read.is_ready() {
+            self.first_word = None;
+            return read;
         }
+        // A server always has a read pending on a connection, so this is where the end is heard of.
+        self.poll_end(context).map(|kind| Err(kind.into()))
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.0 {
+        match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Transport::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
         }
@@ -183,28 +234,28 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.0 {
+        match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.0 {
+        match &self.transport {
             Transport::Plain(stream) => stream.is_write_vectored(),
             Transport::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
+        match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_flush(context),
             Transport::Tls(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
+        match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Transport::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }

@@ -1,16 +1,16 @@
 //! `allocate`, `renew`, `release`, `get`, `who` and `explain`.
 
-use api::grpc::client::Client;
 use nexus_proto::v1::{
-    AllocateRequest, AllocateResponse, Allocation, ExplainOutcome, ExplainRequest, LookupByResourceRequest, LookupRequest,
-    ReleaseRequest, RenewRequest,
+    AllocateRequest, AllocateResponse, Allocation, ExplainOutcome, ExplainRequest, LookupByResourceRequest,
+    LookupRequest, ReleaseRequest, RenewRequest,
 };
 use prost_types::Duration;
 
-use crate::arguments::{AllocateArgs, GetArgs, ReleaseArgs, RenewArgs, WhoArgs};
+use crate::arguments::{AllocateArgs, Connection, GetArgs, ReleaseArgs, RenewArgs, WhoArgs};
 use crate::document::{Document, Fields};
 use crate::exit::Failure;
 use crate::screen::{Format, Row, Screen, complain};
+use crate::session::{Patience, connect};
 use crate::shape::{
     ALLOCATION_COLUMNS, HOLDER_COLUMNS, allocation_document, allocation_lines, allocation_row, explain_document,
     explain_lines, holder_row, past_row,
@@ -34,7 +34,8 @@ fn request(args: AllocateArgs) -> AllocateRequest {
 }
 
 /// `nexus allocate`.
-pub(super) async fn allocate(client: &Client, args: AllocateArgs, screen: &mut Screen) -> Result<(), Failure> {
+pub(super) async fn allocate(connection: &Connection, args: AllocateArgs, screen: &mut Screen) -> Result<(), Failure> {
+    let client = connect(connection, Patience::Timeout).await?;
     let answer = client.allocations().allocate(request(args)).await?.into_inner();
     let created = answer.created;
     let allocation = answer.allocation.unwrap_or_default();
@@ -47,7 +48,8 @@ pub(super) async fn allocate(client: &Client, args: AllocateArgs, screen: &mut S
 }
 
 /// `nexus renew`.
-pub(super) async fn renew(client: &Client, args: RenewArgs, screen: &mut Screen) -> Result<(), Failure> {
+pub(super) async fn renew(connection: &Connection, args: RenewArgs, screen: &mut Screen) -> Result<(), Failure> {
+    let client = connect(connection, Patience::Timeout).await?;
     let RenewArgs { subscriber, pool, key, ttl } = args;
     let request = RenewRequest { subscriber_id: subscriber, pool_id: pool, key, ttl, ..RenewRequest::default() };
     let answer = client.nexus().renew(request).await?.into_inner();
@@ -55,10 +57,10 @@ pub(super) async fn renew(client: &Client, args: RenewArgs, screen: &mut Screen)
 }
 
 /// `nexus release`.
-pub(super) async fn release(client: &Client, args: ReleaseArgs, screen: &mut Screen) -> Result<(), Failure> {
+pub(super) async fn release(connection: &Connection, args: ReleaseArgs, screen: &mut Screen) -> Result<(), Failure> {
+    let client = connect(connection, Patience::Timeout).await?;
     let ReleaseArgs { subscriber, pool, key, all } = args;
-    let request =
-        ReleaseRequest { subscriber_id: subscriber, pool_id: pool, key, all, ..ReleaseRequest::default() };
+    let request = ReleaseRequest { subscriber_id: subscriber, pool_id: pool, key, all, ..ReleaseRequest::default() };
     let answer = client.allocations().release(request).await?.into_inner();
     several(&answer.released, "released", screen)
 }
@@ -69,7 +71,8 @@ fn several(allocations: &[Allocation], name: &'static str, screen: &mut Screen) 
 }
 
 /// `nexus get`.
-pub(super) async fn get(client: &Client, args: GetArgs, screen: &mut Screen) -> Result<(), Failure> {
+pub(super) async fn get(connection: &Connection, args: GetArgs, screen: &mut Screen) -> Result<(), Failure> {
+    let client = connect(connection, Patience::Timeout).await?;
     let GetArgs { subscriber, pool, key } = args;
     let request = LookupRequest { subscriber_id: subscriber, pool_id: pool, key, ..LookupRequest::default() };
     let AllocateResponse { allocation, allocations, .. } =
@@ -80,13 +83,15 @@ pub(super) async fn get(client: &Client, args: GetArgs, screen: &mut Screen) -> 
         document = document.with("allocations", Document::List(allocations.iter().map(allocation_document).collect()));
     }
     let mut lines = allocation_lines(&shown);
-    let others = allocations.iter().filter(|other| (&other.pool_id, &other.resource) != (&shown.pool_id, &shown.resource));
+    let others =
+        allocations.iter().filter(|other| (&other.pool_id, &other.resource) != (&shown.pool_id, &shown.resource));
     lines.extend(others.map(|other| ("holds too", format!("{} of {}", other.resource, other.pool_id).into())));
     Ok(screen.one(&document, &lines)?)
 }
 
 /// `nexus who`.
-pub(super) async fn who(client: &Client, args: WhoArgs, screen: &mut Screen) -> Result<(), Failure> {
+pub(super) async fn who(connection: &Connection, args: WhoArgs, screen: &mut Screen) -> Result<(), Failure> {
+    let client = connect(connection, Patience::Timeout).await?;
     let WhoArgs { resource, type_id, pool, realm, at, past } = args;
     let request = LookupByResourceRequest { r#type: type_id, resource, realm, at, pool_id: pool, past };
     let answer = client.nexus().lookup_by_resource(request).await?.into_inner();
@@ -110,7 +115,8 @@ pub(super) async fn who(client: &Client, args: WhoArgs, screen: &mut Screen) -> 
 }
 
 /// `nexus explain`. That an allocation would fail is the answer, not a failure of the question.
-pub(super) async fn explain(client: &Client, args: AllocateArgs, screen: &mut Screen) -> Result<(), Failure> {
+pub(super) async fn explain(connection: &Connection, args: AllocateArgs, screen: &mut Screen) -> Result<(), Failure> {
+    let client = connect(connection, Patience::Timeout).await?;
     let request = ExplainRequest { request: Some(request(args)) };
     let answer = client.allocations().explain(request).await?.into_inner();
     debug_assert_ne!(answer.outcome(), ExplainOutcome::Unspecified, "the daemon always says what would come of it");

@@ -1,12 +1,12 @@
 //! Lists, a page at a time: as many rows as were asked for, or all of them.
 
-use api::grpc::client::Client;
 use nexus_proto::v1::{ExpiringRequest, ListAllocationsRequest};
 
-use crate::arguments::{ListArgs, PageArgs};
+use crate::arguments::{Connection, ListArgs, PageArgs};
 use crate::document::Document;
 use crate::exit::Failure;
 use crate::screen::{Format, List, Row, Screen, complain};
+use crate::session::{Patience, connect};
 use crate::shape::{ALLOCATION_COLUMNS, allocation_row};
 
 /// Rows asked for at once with `--all`: enough to be fast, few enough to be shown while the rest is fetched.
@@ -52,7 +52,8 @@ pub(super) async fn paged(
 }
 
 /// `nexus list`.
-pub(super) async fn allocations(client: &Client, args: ListArgs, screen: &mut Screen) -> Result<(), Failure> {
+pub(super) async fn allocations(connection: &Connection, args: ListArgs, screen: &mut Screen) -> Result<(), Failure> {
+    let client = connect(connection, Patience::Timeout).await?;
     let ListArgs { pool, subscriber, node, resource, realm, expiring, page } = args;
     match expiring {
         Some(within) => {

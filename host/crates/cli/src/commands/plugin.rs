@@ -1,15 +1,16 @@
 //! `nexus plugin list` and `nexus plugin retire`.
 
-use api::grpc::client::Client;
 use nexus_proto::v1::{ListPluginsRequest, RetirePluginRequest};
 
-use crate::arguments::PluginCommand;
+use crate::arguments::{Connection, PluginCommand};
 use crate::document::Fields;
 use crate::exit::Failure;
 use crate::screen::Screen;
+use crate::session::{Patience, connect};
 use crate::shape::{PLUGIN_COLUMNS, plugin_row};
 
-pub(super) async fn run(client: &Client, command: PluginCommand, screen: &mut Screen) -> Result<(), Failure> {
+pub(super) async fn run(connection: &Connection, command: PluginCommand, screen: &mut Screen) -> Result<(), Failure> {
+    let client = connect(connection, Patience::Timeout).await?;
     match command {
         PluginCommand::List => {
             let answer = client.plugins().list_plugins(ListPluginsRequest {}).await?.into_inner();

@@ -1,30 +1,34 @@
 //! `nexus pool`, all but `apply`.
 
-use api::grpc::client::Client;
 use nexus_proto::v1::{
     CreatePoolRequest, DeletePoolRequest, GetPoolRequest, GetPoolStatsRequest, ListPoolsRequest, UpdatePoolRequest,
     create_pool_request, update_pool_request,
 };
 
 use super::list::{Page, paged};
+use super::pool_apply;
 use super::pool_fields::Draft;
-use crate::arguments::{CreateArgs, PoolCommand, UpdateArgs};
+use crate::arguments::{Connection, CreateArgs, PoolCommand, UpdateArgs};
 use crate::document::{Document, Fields};
 use crate::exit::Failure;
 use crate::screen::{Format, List, Row, Screen};
+use crate::session::{Patience, connect};
 use crate::shape::{
     POOL_COLUMNS, STATS_COLUMNS, definition_document, pool_document, pool_lines, pool_row, stats_document, stats_rows,
 };
 use crate::words::grains;
 
-pub(super) async fn run(client: &Client, command: PoolCommand, screen: &mut Screen) -> Result<(), Failure> {
+pub(super) async fn run(connection: &Connection, command: PoolCommand, screen: &mut Screen) -> Result<(), Failure> {
+    let ask = async || connect(connection, Patience::Timeout).await;
     match command {
-        PoolCommand::Create(args) => create(client, args, screen).await,
+        PoolCommand::Create(args) => create(connection, args, screen).await,
         PoolCommand::Get { id } => {
+            let client = ask().await?;
             let pool = client.pools().get_pool(GetPoolRequest { pool_id: id }).await?.into_inner();
             Ok(screen.one(&pool_document(&pool), &pool_lines(&pool))?)
         }
         PoolCommand::List { type_id, page } => {
+            let client = ask().await?;
             paged(screen, "pools", POOL_COLUMNS, page, async |cursor, limit| {
                 let request = ListPoolsRequest { cursor, limit, r#type: type_id.clone() };
                 let answer = client.pools().list_pools(request).await?.into_inner();
@@ -33,20 +37,20 @@ pub(super) async fn run(client: &Client, command: PoolCommand, screen: &mut Scre
             })
             .await
         }
-        PoolCommand::Update(args) => update(client, args, screen).await,
+        PoolCommand::Update(args) => update(connection, args, screen).await,
         PoolCommand::Delete { id, force } => {
+            let client = ask().await?;
             let request = DeletePoolRequest { pool_id: id.clone(), force };
             let released = client.pools().delete_pool(request).await?.into_inner().released;
             let document = Fields::default().text("deleted", &id).number("released", released).done();
             Ok(screen.one(&document, &[("deleted", id.into()), ("released", released.to_string().into())])?)
         }
-        PoolCommand::Stats { id } => stats(client, id, screen).await,
-        // Its files are read before there is a connection; see `commands::run`.
-        PoolCommand::Apply(_) => Ok(()),
+        PoolCommand::Stats { id } => stats(connection, id, screen).await,
+        PoolCommand::Apply(args) => pool_apply::apply(connection, args, screen).await,
     }
 }
 
-async fn create(client: &Client, args: CreateArgs, screen: &mut Screen) -> Result<(), Failure> {
+async fn create(connection: &Connection, args: CreateArgs, screen: &mut Screen) -> Result<(), Failure> {
     let CreateArgs { id, file, fields } = args;
     let mut draft = match &file {
         Some(path) => Draft::from_file(path, id.as_deref())?,
@@ -57,6 +61,7 @@ async fn create(client: &Client, args: CreateArgs, screen: &mut Screen) -> Resul
     }
     draft.set(&fields)?;
     let request = CreatePoolRequest { pool: Some(create_pool_request::Pool::Document(draft.json())) };
+    let client = connect(connection, Patience::Timeout).await?;
     let answer = client.pools().create_pool(request).await?.into_inner();
     let pool = answer.pool.unwrap_or_default();
     let mut lines = pool_lines(&pool);
@@ -66,17 +71,17 @@ async fn create(client: &Client, args: CreateArgs, screen: &mut Screen) -> Resul
     Ok(screen.one(&pool_document(&pool), &lines)?)
 }
 
-async fn update(client: &Client, args: UpdateArgs, screen: &mut Screen) -> Result<(), Failure> {
+async fn update(connection: &Connection, args: UpdateArgs, screen: &mut Screen) -> Result<(), Failure> {
     let UpdateArgs { id, file, fields, unset, revision, dry_run } = args;
-    let (mut draft, base) = match (&file, &id) {
-        (Some(path), id) => (Draft::from_file(path, id.as_deref())?, 0),
-        (None, id) => {
-            let asked = GetPoolRequest { pool_id: id.clone().unwrap_or_default() };
-            let pool = client.pools().get_pool(asked).await?.into_inner();
-            let definition = pool.definition.unwrap_or_default();
-            // Nobody else's change in between is undone.
-            (Draft::of(definition_document(&definition)), pool.revision)
-        }
+    let from_file = file.map(|path| Draft::from_file(&path, id.as_deref())).transpose()?;
+    let client = connect(connection, Patience::Timeout).await?;
+    let (mut draft, base) = if let Some(draft) = from_file {
+        (draft, 0)
+    } else {
+        let asked = GetPoolRequest { pool_id: id.clone().unwrap_or_default() };
+        let pool = client.pools().get_pool(asked).await?.into_inner();
+        // Nobody else's change in between is undone.
+        (Draft::of(definition_document(&pool.definition.unwrap_or_default())), pool.revision)
     };
     for name in &unset {
         draft.unset(name)?;
@@ -106,7 +111,8 @@ async fn update(client: &Client, args: UpdateArgs, screen: &mut Screen) -> Resul
     Ok(screen.one(&document, &lines)?)
 }
 
-async fn stats(client: &Client, id: String, screen: &mut Screen) -> Result<(), Failure> {
+async fn stats(connection: &Connection, id: String, screen: &mut Screen) -> Result<(), Failure> {
+    let client = connect(connection, Patience::Timeout).await?;
     let stats = client.pools().get_pool_stats(GetPoolStatsRequest { pool_id: id }).await?.into_inner();
     let document = stats_document(&stats);
     if screen.format() != Format::Table {

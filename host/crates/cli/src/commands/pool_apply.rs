@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use api::grpc::client::{Client, ClientError};
+use api::grpc::client::ClientError;
 use nexus_proto::v1::{ApplyOutcome, ApplyPoolRequest, ApplyPoolResponse, apply_pool_request};
 
+use crate::arguments::{ApplyArgs, Connection};
 use crate::document::{Document, Fields};
 use crate::exit::Failure;
 use crate::pool_file::{self, WrittenPool};
-use crate::screen::{List, Row, Screen, refusal, complain};
+use crate::screen::{List, Row, Screen, complain, refusal};
+use crate::session::{Patience, connect};
 use crate::table::{Cell, Tone};
 use crate::words::grains;
 
@@ -16,20 +18,20 @@ const COLUMNS: &[&str] = &["POOL", "OUTCOME", "ADDED", "REMOVED", "WHERE", "WHY"
 
 /// Whether anything changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+enum Mode {
     Apply,
     DryRun,
 }
 
 /// A pool of a file.
 #[derive(Debug)]
-pub(super) struct Wanted {
+struct Wanted {
     file: String,
     pool: WrittenPool,
 }
 
 /// Reads every file; a fault in one of them keeps all of them back.
-pub(super) fn wanted(files: &[PathBuf]) -> Result<Vec<Wanted>, Failure> {
+fn wanted(files: &[PathBuf]) -> Result<Vec<Wanted>, Failure> {
     let mut all: Vec<Wanted> = Vec::new();
     for path in files {
         let file = path.display().to_string();
@@ -46,7 +48,10 @@ pub(super) fn wanted(files: &[PathBuf]) -> Result<Vec<Wanted>, Failure> {
 }
 
 /// Sends them, shows what came of each, and fails with the first refusal's code if there was one.
-pub(super) async fn apply(client: &Client, pools: Vec<Wanted>, mode: Mode, screen: &mut Screen) -> Result<(), Failure> {
+pub(super) async fn apply(connection: &Connection, args: ApplyArgs, screen: &mut Screen) -> Result<(), Failure> {
+    let mode = if args.dry_run { Mode::DryRun } else { Mode::Apply };
+    let pools = wanted(&args.files)?;
+    let client = connect(connection, Patience::Timeout).await?;
     let all = pools.len();
     let mut rows = Vec::with_capacity(all);
     let mut refusals = Vec::new();
@@ -131,12 +136,14 @@ fn refused_row(wanted: &Wanted, error: &ClientError, mode: Mode) -> Row {
         place(wanted).into(),
         error.reason.as_str().into(),
     ];
-    let faults = error.violations.iter().map(|one| {
-        Fields::default().text("field", &one.field).text("remedy", &one.remedy).done()
-    });
-    let holders = error.in_the_way.iter().map(|(resource, holder)| {
-        Fields::default().text("resource", resource).text("subscriber_id", holder).done()
-    });
+    let faults = error
+        .violations
+        .iter()
+        .map(|one| Fields::default().text("field", &one.field).text("remedy", &one.remedy).done());
+    let holders = error
+        .in_the_way
+        .iter()
+        .map(|(resource, holder)| Fields::default().text("resource", resource).text("subscriber_id", holder).done());
     let (faults, holders): (Vec<_>, Vec<_>) = (faults.collect(), holders.collect());
     let document = Fields::default()
         .text("id", &wanted.pool.id)
@@ -149,4 +156,3 @@ fn refused_row(wanted: &Wanted, error: &ClientError, mode: Mode) -> Row {
         .done();
     Row { cells, document }
 }
-

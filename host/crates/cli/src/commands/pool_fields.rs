@@ -52,7 +52,8 @@ impl Draft {
             }
         }
         let short = [("cidr", cidr), ("range", range)];
-        let short = short.into_iter().filter_map(|(name, text)| Some((name.to_owned(), Document::text(text.as_deref()?))));
+        let short =
+            short.into_iter().filter_map(|(name, text)| Some((name.to_owned(), Document::text(text.as_deref()?))));
         let mut spec: Vec<_> = short.collect();
         for (name, value) in set {
             let value = read_value(value).map_err(|why| Failure::Usage(format!("--set {name}: {value:?} {why}")))?;

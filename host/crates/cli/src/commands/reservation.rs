@@ -1,20 +1,26 @@
 //! `nexus reservation`.
 
-use api::grpc::client::Client;
 use nexus_proto::v1::{AddReservationRequest, ListReservationsRequest, RemoveReservationRequest};
 
 use super::list::{Page, paged};
-use crate::arguments::ReservationCommand;
+use crate::arguments::{Connection, ReservationCommand};
 use crate::exit::Failure;
 use crate::screen::Screen;
+use crate::session::{Patience, connect};
 use crate::shape::{RESERVATION_COLUMNS, reservation_document, reservation_lines, reservation_row};
 use crate::words::map_of;
 
-pub(super) async fn run(client: &Client, command: ReservationCommand, screen: &mut Screen) -> Result<(), Failure> {
+pub(super) async fn run(
+    connection: &Connection,
+    command: ReservationCommand,
+    screen: &mut Screen,
+) -> Result<(), Failure> {
+    let client = connect(connection, Patience::Timeout).await?;
     match command {
         ReservationCommand::Add { pool, resource, subscriber, note, realm } => {
             let attributes = map_of(&realm.attributes);
-            let request = AddReservationRequest { pool_id: pool, resource, subscriber_id: subscriber, note, attributes };
+            let request =
+                AddReservationRequest { pool_id: pool, resource, subscriber_id: subscriber, note, attributes };
             let answer = client.reservations().add_reservation(request).await?.into_inner();
             let reservation = answer.reservation.unwrap_or_default();
             let mut lines = reservation_lines(&reservation);

@@ -1,15 +1,16 @@
 //! `nexus watch`: events as they come, until the daemon or the operator ends it.
 
-use api::grpc::client::Client;
 use nexus_proto::v1::WatchAllocationsRequest;
 
-use crate::arguments::WatchArgs;
+use crate::arguments::{Connection, WatchArgs};
 use crate::exit::Failure;
 use crate::screen::Screen;
+use crate::session::{Patience, connect};
 use crate::shape::{EVENT_COLUMNS, event_row};
 use crate::table::Columns;
 
-pub(super) async fn watch(client: &Client, args: WatchArgs, screen: &mut Screen) -> Result<(), Failure> {
+pub(super) async fn watch(connection: &Connection, args: WatchArgs, screen: &mut Screen) -> Result<(), Failure> {
+    let client = connect(connection, Patience::Endless).await?;
     let WatchArgs { pool, subscriber, resume } = args;
     let mut token = (!resume.is_empty()).then_some(resume);
     let request = WatchAllocationsRequest {

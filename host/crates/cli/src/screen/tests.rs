@@ -89,7 +89,10 @@ fn events_are_lines_or_documents_of_their_own() {
         screen.event(&row("b", "vlan"), &mut columns)
     };
     assert_eq!(shown(Format::Table, false, events), "a     ipv4\nb     vlan\n");
-    assert_eq!(shown(Format::Json, false, events), "{\"id\":\"a\",\"type\":\"ipv4\"}\n{\"id\":\"b\",\"type\":\"vlan\"}\n");
+    assert_eq!(
+        shown(Format::Json, false, events),
+        "{\"id\":\"a\",\"type\":\"ipv4\"}\n{\"id\":\"b\",\"type\":\"vlan\"}\n"
+    );
     assert_eq!(shown(Format::Yaml, false, events), "---\nid: a\ntype: ipv4\n---\nid: b\ntype: vlan\n");
 }
 
@@ -114,12 +117,8 @@ fn a_refusal_says_field_value_and_remedy() {
         violations: vec![Violation { field: "/cidr".to_owned(), remedy: "must be 10.0.0.0/8".to_owned() }],
         in_the_way: vec![("10.0.0.7".to_owned(), "home-1".to_owned())],
     };
-    let expected = [
-        "/cidr is \"10.0.0.1/8\"",
-        "/cidr: must be 10.0.0.0/8",
-        "10.0.0.7 is in the way: home-1",
-        "reason INVALID_SPEC",
-    ];
+    let expected =
+        ["/cidr is \"10.0.0.1/8\": must be 10.0.0.0/8", "10.0.0.7 is in the way: home-1", "reason INVALID_SPEC"];
     assert_eq!(particulars(&error.into()), expected);
 }
 
@@ -138,7 +137,8 @@ fn a_refusal_that_may_pass_says_so() {
 
 #[test]
 fn a_file_is_told_with_all_its_faults() {
-    let faults = vec![Fault { line: 2, what: "the pool has no id".to_owned() }, Fault { line: 7, what: "x".to_owned() }];
+    let faults =
+        vec![Fault { line: 2, what: "the pool has no id".to_owned() }, Fault { line: 7, what: "x".to_owned() }];
     let failure = Failure::File { file: "pools.yaml".to_owned(), faults };
     assert_eq!(failure.to_string(), "pools.yaml cannot be used");
     assert_eq!(particulars(&failure), ["line 2: the pool has no id", "line 7: x"]);

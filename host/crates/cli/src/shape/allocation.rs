@@ -1,12 +1,14 @@
 //! Allocations, those that have ended, and explanations.
 
-use nexus_proto::v1::{Allocation, AllocationType, EndCause, ExplainChoice, ExplainOutcome, ExplainResponse, PastAllocation};
+use nexus_proto::v1::{
+    Allocation, AllocationType, EndCause, ExplainChoice, ExplainOutcome, ExplainResponse, PastAllocation,
+};
 
 use super::{attributes_document, attributes_text, object, occupancy_fields, occupancy_text, time_document};
 use crate::document::{Document, Fields};
 use crate::screen::Row;
 use crate::table::{Cell, Tone};
-use crate::words::{duration, time};
+use crate::words::{duration, second, time};
 
 pub(crate) const ALLOCATION_COLUMNS: &[&str] =
     &["POOL", "RESOURCE", "SUBSCRIBER", "KEY", "REALM", "NODE", "TYPE", "EXPIRES", "CREATED"];
@@ -57,7 +59,7 @@ pub(crate) fn allocation_document(allocation: &Allocation) -> Document {
 
 pub(crate) fn allocation_row(allocation: &Allocation) -> Row {
     let expires = match &allocation.expires_at {
-        Some(at) => time(Some(at)),
+        Some(at) => second(Some(at)),
         None => "never".to_owned(),
     };
     let cells = vec![
@@ -69,7 +71,7 @@ pub(crate) fn allocation_row(allocation: &Allocation) -> Row {
         allocation.node_id.as_str().into(),
         kind(allocation).into(),
         expires.into(),
-        time(allocation.created_at.as_ref()).into(),
+        second(allocation.created_at.as_ref()).into(),
     ];
     Row { cells, document: allocation_document(allocation) }
 }
@@ -79,7 +81,10 @@ pub(crate) fn allocation_lines(allocation: &Allocation) -> Vec<(&'static str, Ce
         || "never".to_owned(),
         |at| format!("{} (lease of {})", time(Some(at)), duration(allocation.ttl.as_ref())),
     );
-    let fence = allocation.fence.as_ref().map(|fence| format!("pool {} shard {} epoch {}", fence.pool, fence.shard, fence.epoch));
+    let fence = allocation
+        .fence
+        .as_ref()
+        .map(|fence| format!("pool {} shard {} epoch {}", fence.pool, fence.shard, fence.epoch));
     vec![
         ("resource", Cell::toned(allocation.resource.as_str(), Tone::Good)),
         ("pool", allocation.pool_id.as_str().into()),
@@ -107,7 +112,7 @@ pub(crate) fn holder_row(allocation: &Allocation) -> Row {
         allocation.subscriber_id.as_str().into(),
         allocation.key.as_str().into(),
         allocation.node_id.as_str().into(),
-        time(allocation.created_at.as_ref()).into(),
+        second(allocation.created_at.as_ref()).into(),
         Cell::toned("now", Tone::Good),
         Cell::default(),
     ];
@@ -123,8 +128,8 @@ pub(crate) fn past_row(past: &PastAllocation) -> Row {
         past.subscriber_id.as_str().into(),
         past.key.as_str().into(),
         past.node_id.as_str().into(),
-        time(past.from.as_ref()).into(),
-        time(past.to.as_ref()).into(),
+        second(past.from.as_ref()).into(),
+        second(past.to.as_ref()).into(),
         cause(past).into(),
     ];
     let document = Fields::default()
@@ -172,7 +177,8 @@ pub(crate) fn explain_document(explained: &ExplainResponse) -> Document {
             .put("metadata", Document::Fields(facts))
             .done()
     });
-    let occupancy = explained.occupancy.as_ref().map(|occupancy| occupancy_fields(Fields::default(), Some(occupancy)).done());
+    let occupancy =
+        explained.occupancy.as_ref().map(|occupancy| occupancy_fields(Fields::default(), Some(occupancy)).done());
     Fields::default()
         .text("outcome", outcome(explained).0)
         .some_text("resource", &explained.resource)

@@ -8,7 +8,7 @@ use super::{allocation_document, past_row, pool_document, reservation_document};
 use crate::document::{Document, Fields};
 use crate::screen::Row;
 use crate::table::{Cell, Tone};
-use crate::words::time;
+use crate::words::{second, time};
 
 pub(crate) const EVENT_COLUMNS: &[&str] = &["AT", "EVENT", "POOL", "RESOURCE", "SUBSCRIBER", "ABOUT"];
 
@@ -25,11 +25,19 @@ struct Told {
 impl Told {
     fn bare(word: &'static str, tone: Tone, about: &str) -> Self {
         let empty = String::new;
-        Self { word, tone, pool: empty(), resource: empty(), subscriber: empty(), about: about.to_owned(), document: None }
+        Self {
+            word,
+            tone,
+            pool: empty(),
+            resource: empty(),
+            subscriber: empty(),
+            about: about.to_owned(),
+            document: None,
+        }
     }
 
     fn allocation(word: &'static str, tone: Tone, one: &Allocation) -> Self {
-        let about = one.expires_at.as_ref().map_or_else(String::new, |at| format!("until {}", time(Some(at))));
+        let about = one.expires_at.as_ref().map_or_else(String::new, |at| format!("until {}", second(Some(at))));
         Self {
             word,
             tone,
@@ -66,7 +74,7 @@ impl Told {
 pub(crate) fn event_row(message: &WatchAllocationsResponse) -> Option<Row> {
     let told = told(message.event.as_ref()?);
     let cells = vec![
-        time(message.at.as_ref()).into(),
+        second(message.at.as_ref()).into(),
         Cell::toned(told.word, told.tone),
         told.pool.into(),
         told.resource.into(),

@@ -7,7 +7,8 @@ use crate::document::{Document, Fields};
 use crate::screen::Row;
 use crate::table::{Cell, Tone};
 
-pub(crate) const PLUGIN_COLUMNS: &[&str] = &["TYPE", "VERSION", "STATE", "CALLS", "FAILURES", "DIGEST", "SOURCE", "WHY"];
+pub(crate) const PLUGIN_COLUMNS: &[&str] =
+    &["TYPE", "VERSION", "STATE", "CALLS", "FAILURES", "DIGEST", "SOURCE", "WHY"];
 
 /// Enough of a digest to tell two apart.
 const DIGEST_SHOWN: usize = 12;

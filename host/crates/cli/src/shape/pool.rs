@@ -8,7 +8,8 @@ use crate::screen::Row;
 use crate::table::{Cell, Tone};
 use crate::words::{duration, grains, time};
 
-pub(crate) const POOL_COLUMNS: &[&str] = &["POOL", "TYPE", "REALM", "HOLDS", "LEASE", "HOLD-DOWN", "STRATEGY", "REVISION"];
+pub(crate) const POOL_COLUMNS: &[&str] =
+    &["POOL", "TYPE", "REALM", "HOLDS", "LEASE", "HOLD-DOWN", "STRATEGY", "REVISION"];
 pub(crate) const STATS_COLUMNS: &[&str] =
     &["REALM", "ALLOCATIONS", "TOTAL", "HELD", "FREE", "RESTING", "RESERVED", "EXCLUDED"];
 
@@ -116,7 +117,7 @@ pub(crate) fn pool_lines(pool: &Pool) -> Vec<(&'static str, Cell)> {
         ("type", definition.r#type.as_str().into()),
         ("tenant", pool.tenant.as_str().into()),
         ("realm", definition.realm.as_str().into()),
-        ("shared", definition.shared.then_some("yes, by all tenants").unwrap_or_default().into()),
+        ("shared", if definition.shared { "yes, by all tenants" } else { "" }.into()),
         ("realm by", definition.realm_by.join(", ").into()),
         ("spec", definition.spec.as_str().into()),
         ("holds", holds(pool, &definition).into()),
@@ -136,9 +137,10 @@ pub(crate) fn pool_lines(pool: &Pool) -> Vec<(&'static str, Cell)> {
 }
 
 pub(crate) fn stats_document(stats: &PoolStats) -> Document {
-    let realms = stats.realms.iter().map(|realm| {
-        occupancy_fields(Fields::default().text("realm", &realm.realm), realm.occupancy.as_ref()).done()
-    });
+    let realms = stats
+        .realms
+        .iter()
+        .map(|realm| occupancy_fields(Fields::default().text("realm", &realm.realm), realm.occupancy.as_ref()).done());
     let fields = Fields::default().text("pool_id", &stats.pool_id).text("type", &stats.r#type);
     occupancy_fields(fields, stats.occupancy.as_ref())
         .number("utilization", format!("{:.6}", stats.utilization))

@@ -6,7 +6,7 @@ use super::time_document;
 use crate::document::{Document, Fields};
 use crate::screen::Row;
 use crate::table::{Cell, Tone};
-use crate::words::time;
+use crate::words::{second, time};
 
 pub(crate) const RESERVATION_COLUMNS: &[&str] = &["POOL", "RESOURCE", "REALM", "SUBSCRIBER", "CREATED", "NOTE"];
 
@@ -27,7 +27,7 @@ pub(crate) fn reservation_row(reservation: &Reservation) -> Row {
         reservation.resource.as_str().into(),
         reservation.realm.as_str().into(),
         reservation.subscriber_id.as_str().into(),
-        time(reservation.created_at.as_ref()).into(),
+        second(reservation.created_at.as_ref()).into(),
         reservation.note.as_str().into(),
     ];
     Row { cells, document: reservation_document(reservation) }

@@ -8,8 +8,8 @@ use prost_types::Duration;
 use super::*;
 use crate::table::Cell;
 
-fn minutes(count: i64) -> Option<Duration> {
-    Some(Duration { seconds: count * 60, nanos: 0 })
+fn minutes(count: i64) -> Duration {
+    Duration { seconds: count * 60, nanos: 0 }
 }
 
 fn pool() -> Pool {
@@ -20,8 +20,8 @@ fn pool() -> Pool {
             spec: r#"{"cidr":"100.64.0.0/10"}"#.to_owned(),
             realm: "default".to_owned(),
             strategy: "next-free".to_owned(),
-            lease: Some(LeaseTerms { default: minutes(90), min: minutes(1), max: minutes(1440) }),
-            hold_down: minutes(1),
+            lease: Some(LeaseTerms { default: Some(minutes(90)), min: Some(minutes(1)), max: Some(minutes(1440)) }),
+            hold_down: Some(minutes(1)),
             realm_by: vec!["olt_id".to_owned()],
             metadata: r#"{"site":"east"}"#.to_owned(),
             ..PoolDefinition::default()
@@ -44,7 +44,7 @@ fn allocation() -> Allocation {
         resource: "100.64.0.2".to_owned(),
         realm: "default".to_owned(),
         expires_at: Some(Timestamp { seconds: 1_800_000_000, nanos: 0 }),
-        ttl: minutes(90),
+        ttl: Some(minutes(90)),
         fence: Some(Fence { pool: 1, shard: 7, epoch: 1 }),
         version: 12,
         attributes: vec![Attribute { key: "gateway".to_owned(), value: "100.64.0.1".to_owned() }],
@@ -122,7 +122,8 @@ fn an_allocation_shows_who_holds_what_until_when() {
 #[test]
 fn stats_have_a_line_a_realm_and_one_for_all() {
     let grains = |count| Some(Grains { count, exact: String::new() });
-    let occupancy = Occupancy { allocations: 9, total: grains(10), held: grains(9), free: grains(1), ..Occupancy::default() };
+    let occupancy =
+        Occupancy { allocations: 9, total: grains(10), held: grains(9), free: grains(1), ..Occupancy::default() };
     let realms = vec![RealmStats { realm: "default/olt-1".to_owned(), occupancy: Some(occupancy.clone()) }];
     let stats = PoolStats {
         pool_id: "cvlan".to_owned(),
@@ -142,8 +143,7 @@ fn stats_have_a_line_a_realm_and_one_for_all() {
 #[test]
 fn every_event_has_its_word() {
     let told = |event| {
-        let message =
-            WatchAllocationsResponse { resume_token: "t".to_owned(), at: None, event: Some(event) };
+        let message = WatchAllocationsResponse { resume_token: "t".to_owned(), at: None, event: Some(event) };
         event_row(&message).map(|row| row.cells[1].text.clone()).unwrap_or_default()
     };
     let mut past = PastAllocation { pool_id: "isp-east".to_owned(), ..PastAllocation::default() };

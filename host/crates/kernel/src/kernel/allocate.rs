@@ -19,7 +19,7 @@ use crate::stock::Stock;
 pub(super) const REALMS: usize = 65_536;
 
 /// Most ended leases and rests one request ends before it looks again for free space and, if there is none, waits.
-const SETTLED: usize = 1_000;
+pub(super) const SETTLED: usize = 1_000;
 
 /// Where a request's resource would be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +138,7 @@ impl Kernel {
         }));
         self.log.write(effects, |_| Fact::Held(Arc::clone(&allocation)));
         self.holders.insert(place, Arc::clone(&allocation));
-        if let Some(end) = expires_ms {
+        if let Some(end) = allocation.expires_ms() {
             stock.leases.insert(self.log.clock.lease_end(end.get(), allocation.seq), Arc::clone(&allocation));
             self.leases += 1;
             self.reschedule(of);

@@ -1,6 +1,7 @@
 //! Where a request would go, or why it would fail. Changes nothing: not a record, not a cursor, not the generator.
 
 use super::Kernel;
+use super::allocate::SETTLED;
 use super::seek::{Found, Obstacle, Seek};
 use crate::command::{AllocateRequest, Choice, CommandError, ExplainedOutcome, Explanation, Held, Reply};
 use crate::plan::inside;
@@ -16,8 +17,12 @@ impl Kernel {
         let strategy = request.plan.strategy.unwrap_or(state.pool.draft.terms.strategy);
         let mut fresh = None;
         let realm = site.realm().filter(|realm| self.stocks.contains_key(&(request.pool, *realm)));
-        if realm.is_none() {
-            fresh = Some(Stock::new(&state.pool, &state.layout));
+        match realm {
+            // What is over is over, whether its turn has come or not.
+            Some(realm) => {
+                self.wake_over((request.pool, realm), SETTLED);
+            }
+            None => fresh = Some(Stock::new(&state.pool, &state.layout)),
         }
         let outcome = self.outcome(request, site.realm(), &mut fresh);
         let stock = fresh.as_ref().or_else(|| realm.and_then(|realm| self.stocks.get(&(request.pool, realm))));

@@ -41,6 +41,8 @@ pub enum RecoveryFault {
     PoolUnreadable { pool: Arc<Pool>, why: String },
     /// The allocation's span is not in its pool, or held by an older allocation.
     NotHeld(Arc<Allocation>),
+    /// The reservation's span is not in its pool, or held by somebody else.
+    NotReserved(Arc<Reservation>),
 }
 
 /// The last fact of a span.
@@ -48,7 +50,8 @@ pub enum RecoveryFault {
 enum Last {
     Held(Arc<Allocation>),
     Resting(Arc<Resting>),
-    Free(Seq, SpanKey),
+    /// Boxed: there are few, and a million of the others.
+    Free(Box<(Seq, SpanKey)>),
 }
 
 impl Last {
@@ -56,7 +59,7 @@ impl Last {
         match self {
             Self::Held(held) => SpanKey { pool: held.pool, realm: held.realm, span: held.span },
             Self::Resting(rest) => SpanKey { pool: rest.pool, realm: rest.realm, span: rest.span },
-            Self::Free(_, key) => *key,
+            Self::Free(free) => free.1,
         }
     }
 
@@ -64,7 +67,7 @@ impl Last {
         match self {
             Self::Held(held) => held.seq,
             Self::Resting(rest) => rest.seq,
-            Self::Free(seq, _) => *seq,
+            Self::Free(free) => free.0,
         }
     }
 }
@@ -120,7 +123,7 @@ impl Recovery {
             }
             Fact::Held(allocation) => self.remember(Last::Held(Arc::clone(allocation))),
             Fact::Resting(resting) => self.remember(Last::Resting(Arc::clone(resting))),
-            Fact::Free(key) => self.remember(Last::Free(op.seq, *key)),
+            Fact::Free(key) => self.remember(Last::Free(Box::new((op.seq, *key)))),
             Fact::Reserved(reservation) => {
                 let key = SpanKey { pool: reservation.pool, realm: reservation.realm, span: reservation.span };
                 self.remember_reservation(key, op.seq, Some(Arc::clone(reservation)));
@@ -183,8 +186,11 @@ impl Recovery {
                 kernel.restore_pool(pool);
             }
         }
-        kernel.restore_spans(spans, &realm_names);
+        let graced = kernel.restore_spans(spans, &realm_names);
         kernel.restore_reservations(reservations, &realm_names);
+        if !graced {
+            kernel.log.clock.forgo_grace();
+        }
         let stocks: Vec<_> = kernel.stocks.keys().copied().collect();
         for of in stocks {
             kernel.reschedule(of);
@@ -229,40 +235,45 @@ impl Kernel {
     }
 
     /// In the order of the log, so that cursors and the order of releases come out as they were; what is held first,
-    /// because the older word of a span that was cut anew gives way.
-    fn restore_spans(&mut self, spans: HashTable<Last>, names: &RealmNames) {
+    /// because the older word of a span that was cut anew gives way. True if a lease is given longer than its record says.
+    fn restore_spans(&mut self, spans: HashTable<Last>, names: &RealmNames) -> bool {
         let mut held = Vec::new();
         let mut rests = Vec::new();
         for last in spans {
             match last {
                 Last::Held(allocation) => held.push((allocation.seq, allocation)),
                 Last::Resting(resting) => rests.push((resting.seq, resting)),
-                Last::Free(..) => {}
+                Last::Free(_) => {}
             }
         }
         held.sort_unstable_by_key(|(seq, _)| *seq);
         rests.sort_unstable_by_key(|(seq, _)| *seq);
         self.holders.reserve(held.len());
+        let mut graced = false;
         for (_, allocation) in held {
-            self.restore_allocation(allocation, names);
+            graced |= self.restore_allocation(allocation, names);
         }
         for (_, resting) in rests {
             self.restore_rest(resting, names);
         }
+        graced
     }
 
-    fn restore_allocation(&mut self, allocation: Arc<Allocation>, names: &RealmNames) {
+    /// True if its lease is given longer than its record says.
+    fn restore_allocation(&mut self, allocation: Arc<Allocation>, names: &RealmNames) -> bool {
         let of = (allocation.pool, allocation.realm);
-        let Some(stock) = self.stock_for(of, names) else { return };
+        let Some(stock) = self.stock_for(of, names) else { return false };
         if stock.hold(allocation.span).is_err() {
             self.faults.push(RecoveryFault::NotHeld(allocation));
-            return;
+            return false;
         }
         if let Some(node) = &allocation.node {
             self.nodes.adopt(node);
         }
+        let mut graced = false;
         if let Some(end) = allocation.expires_ms() {
             let ends_ms = self.log.clock.lease_end(end.get(), allocation.seq);
+            graced = ends_ms != end.get();
             if let Some(stock) = self.stocks.get_mut(&of) {
                 stock.leases.insert(ends_ms, Arc::clone(&allocation));
                 self.leases += 1;
@@ -270,6 +281,7 @@ impl Kernel {
         }
         let place = self.holders.place(allocation.pool, &allocation.subscriber, allocation.key());
         self.holders.insert(place, allocation);
+        graced
     }
 
     fn restore_rest(&mut self, resting: Arc<Resting>, names: &RealmNames) {
@@ -277,15 +289,12 @@ impl Kernel {
         let Some(stock) = self.stock_for((resting.pool, resting.realm), names) else { return };
         let over = resting.until_ms <= now_ms;
         let span = resting.span;
-        // What is held since, or left the pool, rests no more.
-        if stock.check(span).is_err() {
-            return;
-        }
         if over {
             stock.remember_release(span);
         } else {
+            // If some of it is held since, or it left the pool, it rests no more.
             let until_ms = resting.until_ms;
-            let _ = stock.lay_to_rest(resting, until_ms).is_ok();
+            let _rests = stock.lay_to_rest(resting, until_ms).is_ok();
         }
     }
 
@@ -305,7 +314,9 @@ impl Kernel {
             for start in resting {
                 stock.wake(start);
             }
-            let _ = stock.reserve(reservation, held_by_its_own).is_ok();
+            if stock.reserve(Arc::clone(&reservation), held_by_its_own).is_err() {
+                self.faults.push(RecoveryFault::NotReserved(reservation));
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Changing a live pool: more space at once, less only where nobody holds, other terms from now on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Kernel;
@@ -116,20 +117,28 @@ impl Kernel {
     /// What is held or reserved must be in the pool afterwards too.
     fn check_holders(&self, pool: &Pool, planned: &Layout) -> Result<(), CommandError> {
         let outside = |span: &Span| planned.place(*span).is_err();
-        let of_pool = self.holders.iter().filter(|held| held.pool == pool.uid);
-        let mut holders: Vec<(Span, SubscriberId)> =
-            of_pool.filter(|held| outside(&held.span)).map(|held| (held.span, held.subscriber.clone())).collect();
-        for (_, stock) in self.stocks_of(pool.uid) {
-            let reserved = stock.reservations().iter().filter(|reservation| outside(&reservation.span));
-            holders.extend(reserved.map(|reservation| (reservation.span, reservation.subscriber.clone())));
+        let held = self.holders.iter().filter(|held| held.pool == pool.uid && outside(&held.span));
+        let held = held.map(|held| (held.span, &held.subscriber));
+        let stocks = self.stocks_of(pool.uid);
+        let reserved = stocks.flat_map(|((_, realm), stock)| {
+            let idle = move |span: Span| self.holders.starting_at(pool.uid, realm, span.start()).is_none();
+            stock.reservations().iter().filter(move |kept| outside(&kept.span) && idle(kept.span))
+        });
+        let reserved = reserved.map(|kept| (kept.span, &kept.subscriber));
+        // The lowest are named, so that the answer does not depend on the order of the table.
+        let mut named: BTreeSet<(Span, &SubscriberId)> = BTreeSet::new();
+        let mut count = 0;
+        for holder in held.chain(reserved) {
+            count += 1;
+            named.insert(holder);
+            if named.len() > NAMED {
+                named.pop_last();
+            }
         }
-        holders.sort_unstable();
-        holders.dedup();
-        if holders.is_empty() {
+        if count == 0 {
             return Ok(());
         }
-        let count = holders.len() as u64;
-        holders.truncate(NAMED);
+        let holders = named.into_iter().map(|(span, by)| (span, by.clone())).collect();
         Err(CommandError::SpansHeld { pool: pool.draft.id.clone(), count, holders })
     }
 

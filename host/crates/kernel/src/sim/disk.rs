@@ -40,9 +40,32 @@ fn about(fact: &Fact) -> About {
     }
 }
 
-/// Says only that something is gone: a checkpoint drops it.
-fn says_nothing(fact: &Fact) -> bool {
-    matches!(fact, Fact::Free(_) | Fact::Unreserved(_) | Fact::Clock)
+/// The pool a fact belongs to.
+fn pool_of(about: &About) -> Option<PoolUid> {
+    match about {
+        About::Pool(uid) => Some(*uid),
+        About::Span(key) | About::Reservation(key) => Some(key.pool),
+        About::PoolDeleted(_) | About::Realm(_) | About::Clock => None,
+    }
+}
+
+/// What a checkpoint keeps: the last word of each key, unless it only says that something is gone; nothing of deleted
+/// pools but the highest number.
+fn checkpoint(old: &[Op]) -> Vec<&Op> {
+    let mut last: BTreeMap<About, &Op> = BTreeMap::new();
+    for op in old {
+        last.insert(about(&op.fact), op);
+    }
+    let deleted = |uid: PoolUid| last.contains_key(&About::PoolDeleted(uid));
+    let highest = last.keys().filter(|about| matches!(about, About::PoolDeleted(_))).max();
+    let kept = last.iter().filter(|(about, op)| match &op.fact {
+        Fact::Free(_) | Fact::Unreserved(_) | Fact::Clock => false,
+        Fact::PoolDeleted(_) => Some(*about) == highest,
+        Fact::Pool(_) | Fact::Realm(_) | Fact::Held(_) | Fact::Resting(_) | Fact::Reserved(_) => {
+            pool_of(about).is_none_or(|uid| !deleted(uid))
+        }
+    });
+    kept.map(|(_, op)| *op).collect()
 }
 
 impl Disk {
@@ -64,11 +87,7 @@ impl Disk {
     /// Gives everything back: the checkpoint in any order, then the log, a little of it twice.
     pub(super) fn read(&self, draws: &mut Draws, recovery: &mut Recovery) {
         let (old, log) = self.history.split_at(self.compacted);
-        let mut last: BTreeMap<About, &Op> = BTreeMap::new();
-        for op in old {
-            last.insert(about(&op.fact), op);
-        }
-        let mut checkpoint: Vec<&Op> = last.into_values().filter(|op| !says_nothing(&op.fact)).collect();
+        let mut checkpoint = checkpoint(old);
         for n in (1..checkpoint.len()).rev() {
             checkpoint.swap(n, draws.index(n + 1));
         }

@@ -281,7 +281,12 @@ impl Model {
             }
         }
         if resting.until_ms > resting.ended_ms {
-            let rest = Rest { record: Arc::clone(resting), ends_ms: resting.until_ms, this_life: !self.replaying, over: false };
+            let rest = Rest {
+                record: Arc::clone(resting),
+                ends_ms: resting.until_ms,
+                this_life: !self.replaying,
+                over: false,
+            };
             self.ground.rests.insert(at, rest);
         }
         Ok(())
@@ -357,7 +362,8 @@ impl Model {
         } else {
             let now_ms = self.clock.kept_ms();
             let rests: Vec<&Rest> = self.ground.rests.range(within(of)).map(|(_, rest)| rest).collect();
-            let what = format!("{of:?} at {now_ms}: counted {counted:?}, there is {found:?}, {over} rested of {rests:?}");
+            let what =
+                format!("{of:?} at {now_ms}: counted {counted:?}, there is {found:?}, {over} rested of {rests:?}");
             broken(Invariant::Accounted, what)
         }
     }

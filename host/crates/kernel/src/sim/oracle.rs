@@ -221,7 +221,23 @@ fn refused(
             !(sizing.min_len..=sizing.max_len).contains(len) || Model::candidates(pool, *len).is_empty()
         }
         CommandError::MustBeAsked { .. } => request.plan.strategy == Some(Strategy::Exact),
-        _ => false,
+        CommandError::PoolUnknown { .. }
+        | CommandError::PoolClosing { .. }
+        | CommandError::PoolDiffers { .. }
+        | CommandError::PoolOverlaps { .. }
+        | CommandError::PoolInUse { .. }
+        | CommandError::RevisionDiffers { .. }
+        | CommandError::PoolFieldFixed { .. }
+        | CommandError::SpansHeld { .. }
+        | CommandError::PoolGeometry { .. }
+        | CommandError::HoldsAnother { .. }
+        | CommandError::HoldsInOtherRealm { .. }
+        | CommandError::RealmValueMissing { .. }
+        | CommandError::TooManyRealms { .. }
+        | CommandError::RealmValueInvalid { .. }
+        | CommandError::NotHeld { .. }
+        | CommandError::NoLease { .. }
+        | CommandError::NotReserved { .. } => false,
     };
     if reason {
         return Ok(());

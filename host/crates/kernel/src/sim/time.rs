@@ -5,46 +5,46 @@ use crate::id::Tick;
 /// Unix milliseconds when the simulation begins.
 const BEGIN_MS: u64 = 1_800_000_000_000;
 
-/// What the clocks show.
+/// What the clocks show, in milliseconds.
 #[derive(Debug)]
 pub(super) struct Time {
-    passed_ms: u64,
-    booted_at_ms: u64,
-    wall_error_ms: i64,
+    passed: u64,
+    booted_at: u64,
+    wall_error: i64,
 }
 
 impl Time {
     pub(super) const fn new() -> Self {
-        Self { passed_ms: 1_000, booted_at_ms: 0, wall_error_ms: 0 }
+        Self { passed: 1_000, booted_at: 0, wall_error: 0 }
     }
 
     pub(super) const fn tick(&self) -> Tick {
         Tick {
-            boot_ms: self.passed_ms - self.booted_at_ms,
-            wall_ms: (BEGIN_MS + self.passed_ms).saturating_add_signed(self.wall_error_ms),
+            boot_ms: self.passed - self.booted_at,
+            wall_ms: (BEGIN_MS + self.passed).saturating_add_signed(self.wall_error),
         }
     }
 
     pub(super) const fn pass(&mut self, ms: u64) {
-        self.passed_ms += ms;
+        self.passed += ms;
     }
 
     pub(super) const fn jump(&mut self, by_ms: i64) {
-        self.wall_error_ms += by_ms;
+        self.wall_error += by_ms;
     }
 
     pub(super) const fn set_right(&mut self) {
-        self.wall_error_ms = 0;
+        self.wall_error = 0;
     }
 
     /// The boot clock begins anew.
     pub(super) const fn reboot(&mut self) {
-        self.booted_at_ms = self.passed_ms;
+        self.booted_at = self.passed;
     }
 
     /// Real time, which nobody in the host can see.
     pub(super) const fn passed_ms(&self) -> u64 {
-        self.passed_ms
+        self.passed
     }
 }
 

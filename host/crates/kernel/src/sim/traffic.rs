@@ -23,6 +23,11 @@ impl Draws {
         usize::try_from(self.below(len as u64)).expect("below a usize")
     }
 
+    /// One of several, of which there is at least one.
+    pub(super) fn pick<'a, T>(&mut self, among: &'a [T]) -> &'a T {
+        among.get(self.index(among.len())).expect("an index below the length")
+    }
+
     pub(super) const fn one_in(&mut self, bound: u64) -> bool {
         self.below(bound) == 0
     }
@@ -40,17 +45,17 @@ pub(super) struct Traffic {
 
 impl Traffic {
     pub(super) fn new(draws: &mut Draws) -> Self {
-        let drafts = (0..KINDS.len()).map(|kind| draft(kind, draws)).collect();
+        let drafts = KINDS.iter().map(|kind| draft(kind, draws)).collect();
         Self { drafts, subscribers: 4 + draws.below(SUBSCRIBERS) }
     }
 
     pub(super) fn command(&self, draws: &mut Draws, model: &Model) -> Command {
         let pools: Vec<&Arc<Pool>> = model.pools.values().collect();
         if pools.is_empty() || draws.one_in(60) {
-            let draft = self.drafts[draws.index(self.drafts.len())].clone();
+            let draft = draws.pick(&self.drafts).clone();
             return Command::CreatePool(Box::new(draft));
         }
-        let pool = pools[draws.index(pools.len())];
+        let pool = *draws.pick(&pools);
         match draws.below(100) {
             0..62 => Command::Allocate(Box::new(self.allocate(draws, pool))),
             62..64 => Command::Explain(Box::new(self.allocate(draws, pool))),
@@ -69,8 +74,7 @@ impl Traffic {
             }
             94..97 => {
                 let reserved: Vec<Span> = model.ground.reserved.values().map(|kept| kept.span).collect();
-                let span =
-                    if reserved.is_empty() { some_span(draws, pool) } else { reserved[draws.index(reserved.len())] };
+                let span = if reserved.is_empty() { some_span(draws, pool) } else { *draws.pick(&reserved) };
                 Command::Unreserve { pool: pool.uid, realm_value: realm_value(draws, pool), span }
             }
             97..99 => Command::UpdatePool {
@@ -96,7 +100,7 @@ impl Traffic {
             plan.within = vec![Span::new(cover.start(), cover.len() * 4).expect("small")];
         }
         if draws.one_in(12) {
-            plan.strategy = Some(Strategy::ALL[draws.index(Strategy::ALL.len())]);
+            plan.strategy = Some(*draws.pick(&Strategy::ALL));
         }
         AllocateRequest {
             pool: if draws.one_in(200) { PoolUid(9_999) } else { pool.uid },
@@ -158,7 +162,7 @@ fn some_span(draws: &mut Draws, pool: &Pool) -> Span {
         let start = cover.start() + u128::from(draws.below(u64::try_from(cover.len() + 8).expect("small")));
         return Span::new(start, sizing.min_len).expect("small");
     }
-    candidates[draws.index(candidates.len())]
+    *draws.pick(&candidates)
 }
 
 /// A pool as it could be written next: more space, less space, other terms.
@@ -186,7 +190,7 @@ fn changed(draws: &mut Draws, pool: &Pool) -> PoolDraft {
             }
         }
         _ => {
-            draft.terms.hold_down_ms = [0, 5_000, 60_000][draws.index(3)];
+            draft.terms.hold_down_ms = *draws.pick(&[0, 5_000, 60_000]);
             draft.terms.strict = draws.one_in(2);
         }
     }
@@ -326,10 +330,10 @@ fn vlans() -> Geometry {
     Geometry { spans: vec![span(1, 12)], excluded: vec![span(5, 1)], cut: 16, ..addresses() }
 }
 
-fn draft(kind: usize, draws: &mut Draws) -> PoolDraft {
-    let Kind { id, type_id, tenant, realm, shared, realm_by, geometry } = &KINDS[kind];
+fn draft(kind: &Kind, draws: &mut Draws) -> PoolDraft {
+    let Kind { id, type_id, tenant, realm, shared, realm_by, geometry } = kind;
     let geometry = geometry();
-    let strategies = Strategy::ALL.len() - 1;
+    let strategies = Strategy::ALL.into_iter().filter(|strategy| *strategy != Strategy::Exact).collect::<Vec<_>>();
     let lease = match draws.below(3) {
         0 => LeaseTerms::None,
         _ => LeaseTerms::Timed { default_ms: 20_000, min_ms: 5_000, max_ms: 60_000 },
@@ -343,9 +347,9 @@ fn draft(kind: usize, draws: &mut Draws) -> PoolDraft {
         geometry: Arc::new(geometry),
         mapping_id: CompactString::default(),
         terms: PoolTerms {
-            strategy: Strategy::ALL[draws.index(strategies)],
+            strategy: *draws.pick(&strategies),
             lease,
-            hold_down_ms: [0, 5_000, 60_000, 7_200_000][draws.index(4)],
+            hold_down_ms: *draws.pick(&[0, 5_000, 60_000, 7_200_000]),
             strict: draws.one_in(3),
             realm_by: realm_by.iter().map(|name| CompactString::from(*name)).collect(),
             metadata: CompactString::default(),

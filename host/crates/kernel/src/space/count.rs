@@ -5,8 +5,11 @@ use super::runs::lcm;
 use super::terrain::Terrain;
 use crate::span::{Series, Span};
 
-/// So many members are looked at before a pattern is refused as too intricate to count.
+/// So many descriptions are looked at before a pattern is refused as too intricate to count.
 const MOST_STEPS: u64 = 1 << 22;
+
+/// What a least common multiple costs, in such steps.
+const STEPS_A_MULTIPLE: u64 = 64;
 
 /// The grains of one description of spans, numbered from 0 along the line.
 #[derive(Clone, Copy, Debug)]
@@ -63,36 +66,52 @@ impl Grid {
 /// Counts a pool's grains up to any position.
 #[derive(Clone, Debug)]
 pub(super) struct Grains {
-    singles: Vec<(Grid, u128)>,
-    singles_total: u128,
-    series: Vec<Grid>,
+    /// In order of their first grain.
+    grids: Vec<Counted>,
+    total: u128,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    grid: Grid,
+    /// How many grains the descriptions before this one have together, and where the last of theirs and its own ends.
+    before: u128,
+    reach: u128,
 }
 
 impl Grains {
     /// Remembers one sum for each description.
     pub(super) fn new(terrain: &Terrain) -> Self {
-        let mut singles_total = 0;
-        let mut singles = Vec::with_capacity(terrain.members.singles().len());
-        for span in terrain.members.singles() {
-            let grid = Grid::new(terrain, Series::one(*span));
-            singles.push((grid, singles_total));
-            singles_total += grid.total();
+        let singles = terrain.members.singles().iter().map(|span| Series::one(*span));
+        let mut runs: Vec<Series> = singles.chain(terrain.members.series().iter().copied()).collect();
+        runs.sort_unstable_by_key(|run| terrain.cells(run.first()).0);
+        let (mut total, mut reach) = (0, 0);
+        let mut grids = Vec::with_capacity(runs.len());
+        for run in runs {
+            let grid = Grid::new(terrain, run);
+            reach = run.cover().end().max(reach);
+            grids.push(Counted { grid, before: total, reach });
+            total += grid.total();
         }
-        let series = terrain.members.series().iter().map(|run| Grid::new(terrain, *run)).collect();
-        Self { singles, singles_total, series }
+        Self { grids, total }
     }
 
     /// How many there are.
     pub(super) fn total(&self) -> u128 {
-        self.singles_total + self.series.iter().map(|grid| grid.total()).sum::<u128>()
+        self.total
     }
 
-    /// How many end at or before the position.
+    /// How many end at or before the position. The cost follows the number of descriptions that reach over it.
     pub(super) fn before(&self, at: u128) -> u128 {
-        let nth = self.singles.partition_point(|(grid, _)| grid.first <= at);
-        let singles = nth.checked_sub(1).and_then(|last| self.singles.get(last));
-        singles.map_or(0, |(grid, before)| before + grid.ended(at))
-            + self.series.iter().map(|grid| grid.ended(at)).sum::<u128>()
+        let begun = self.grids.partition_point(|counted| counted.grid.first <= at);
+        let mut sum = 0;
+        for counted in self.grids.get(..begun).into_iter().flatten().rev() {
+            if counted.reach <= at {
+                return sum + counted.before + counted.grid.total();
+            }
+            sum += counted.grid.ended(at);
+        }
+        sum
     }
 }
 
@@ -101,7 +120,7 @@ pub(super) fn excluded_grains(terrain: &Terrain) -> Result<u128, String> {
     let mut edges: Vec<u128> = terrain.excluded.covers().flat_map(|cover| [cover.start(), cover.end()]).collect();
     edges.sort_unstable();
     edges.dedup();
-    let mut count = Count { terrain, steps: 0 };
+    let mut count = Count { terrain, steps: Steps(0) };
     let singles = terrain.members.singles().iter().map(|span| Series::one(*span));
     let mut total = 0;
     for run in singles.chain(terrain.members.series().iter().copied()) {
@@ -119,7 +138,7 @@ pub(super) fn excluded_grains(terrain: &Terrain) -> Result<u128, String> {
 
 struct Count<'a> {
     terrain: &'a Terrain,
-    steps: u64,
+    steps: Steps,
 }
 
 impl Count<'_> {
@@ -130,37 +149,34 @@ impl Count<'_> {
         if grid.per_member == 0 {
             return Ok(0);
         }
-        let period = self.period(run, low, high);
+        let step = if run.count() == 1 { self.terrain.grain } else { run.stride() };
+        let mut period = Some(step);
+        let mut active = 1;
+        let Some(between) = Span::new(low, high - low) else { return Ok(0) };
+        for series in self.terrain.excluded.series_across(between) {
+            active += 1;
+            self.steps.spend(STEPS_A_MULTIPLE)?;
+            period = period.and_then(|period| lcm(period, series.stride()));
+        }
         let repeats = period.map_or(0, |period| (high - low).saturating_sub(self.terrain.grain) / period);
         match period {
             Some(period) if repeats > 1 => {
-                let once = self.walk(grid, low, low + period)?;
-                Ok(once * repeats + self.walk(grid, low + period * repeats, high)?)
+                let once = self.walk(grid, low, low + period, active)?;
+                Ok(once * repeats + self.walk(grid, low + period * repeats, high, active)?)
             }
-            _ => self.walk(grid, low, high),
+            _ => self.walk(grid, low, high, active),
         }
     }
 
-    /// After what distance grains and exclusions in between repeat.
-    fn period(&self, run: Series, low: u128, high: u128) -> Option<u128> {
-        let step = if run.count() == 1 { self.terrain.grain } else { run.stride() };
-        let between = Span::new(low, high - low)?;
-        let active = self.terrain.excluded.series().iter().filter(|series| series.cover().intersects(between));
-        active.copied().try_fold(step, |period, series| lcm(period, series.stride()))
-    }
-
     /// The excluded grains that begin in `low..high`, one exclusion after the other.
-    fn walk(&mut self, grid: Grid, low: u128, high: u128) -> Result<u128, String> {
+    fn walk(&mut self, grid: Grid, low: u128, high: u128, active: u64) -> Result<u128, String> {
         let (mut nth, stop) = (grid.started(low), grid.started(high));
         let mut at = low;
         let mut count = 0;
         while nth < stop {
             at = at.max(grid.start_of(nth));
             let Some(excluded) = self.terrain.excluded.first_ending_after(at) else { break };
-            self.steps += 1 + self.terrain.excluded.series().len() as u64;
-            if self.steps > MOST_STEPS {
-                return Err("the excluded spans repeat in too intricate a pattern, fewer strides are needed".to_owned());
-            }
+            self.steps.spend(active)?;
             let first = nth.max(grid.ended(excluded.start()));
             let after = stop.min(grid.started(excluded.end()));
             if first >= stop {
@@ -173,5 +189,18 @@ impl Count<'_> {
             at = excluded.end();
         }
         Ok(count)
+    }
+}
+
+/// How much work a count has taken.
+struct Steps(u64);
+
+impl Steps {
+    fn spend(&mut self, steps: u64) -> Result<(), String> {
+        self.0 += steps;
+        if self.0 > MOST_STEPS {
+            return Err("the excluded spans repeat in too intricate a pattern, fewer strides are needed".to_owned());
+        }
+        Ok(())
     }
 }

@@ -115,7 +115,7 @@ impl Cutter {
         let reaches = |nth: u128| at(nth).is_none_or(|at| self.grains.before(at) >= goal);
         let mut high: u128 = 1;
         while !reaches(high) {
-            high *= 2;
+            high = high.saturating_mul(2);
         }
         let mut less = high / 2;
         while high - less > 1 {

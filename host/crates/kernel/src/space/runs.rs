@@ -7,7 +7,10 @@ use crate::span::{Series, Span};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Runs {
     singles: Vec<Span>,
+    /// In order of their first members.
     series: Vec<Series>,
+    /// For each series how far it and those before it reach.
+    reach: Vec<u128>,
 }
 
 impl Runs {
@@ -16,7 +19,7 @@ impl Runs {
         let (singles, series): (Vec<Series>, Vec<Series>) = all.iter().partition(|run| run.count() == 1);
         let mut singles: Vec<Span> = singles.into_iter().map(Series::first).collect();
         singles.sort_unstable();
-        Self { singles, series }
+        Self::new(singles, series)
     }
 
     /// Only the union counts, seen through a grid of `grain`: a series with a member in every cell of its cover is one
@@ -24,8 +27,17 @@ impl Runs {
     pub(super) fn united(all: &[Series], grain: u128) -> Self {
         let solid = |run: &&Series| run.count() == 1 || run.stride() <= grain || run.stride() == run.first().len();
         let (solid, series): (Vec<Series>, Vec<Series>) = all.iter().partition(solid);
-        let singles = unite(solid.into_iter().map(Series::cover).collect());
-        Self { singles, series }
+        Self::new(unite(solid.into_iter().map(Series::cover).collect()), series)
+    }
+
+    fn new(singles: Vec<Span>, mut series: Vec<Series>) -> Self {
+        series.sort_unstable_by_key(|run| run.cover());
+        let furthest = |reach: &mut u128, run: &Series| {
+            *reach = run.cover().end().max(*reach);
+            Some(*reach)
+        };
+        let reach = series.iter().scan(0, furthest).collect();
+        Self { singles, series, reach }
     }
 
     /// The single spans.
@@ -43,10 +55,30 @@ impl Runs {
         self.singles.iter().copied().chain(self.series.iter().map(|run| run.cover()))
     }
 
-    /// Among the members that end after `at`, the one that begins first.
+    /// Among the members that end after `at`, the one that begins first. The cost follows the number of series that
+    /// reach over the position.
     pub(super) fn first_ending_after(&self, at: u128) -> Option<Span> {
         let single = self.singles.get(self.singles.partition_point(|span| span.end() <= at)).copied();
-        self.series.iter().filter_map(|run| member_ending_after(*run, at)).chain(single).min()
+        if self.series.is_empty() {
+            return single;
+        }
+        let begun = self.series.partition_point(|run| run.first().start() <= at);
+        let later = self.series.get(begun).map(|run| run.first());
+        let open = self.reaching_over(begun, at).filter_map(|run| member_ending_after(run, at));
+        open.chain(later).chain(single).min()
+    }
+
+    /// The series of which some part, be it a gap, shares a position with the span.
+    pub(super) fn series_across(&self, span: Span) -> impl Iterator<Item = Series> + '_ {
+        let begun = self.series.partition_point(|run| run.first().start() < span.end());
+        self.reaching_over(begun, span.start())
+    }
+
+    /// Those of the first so many series that go on after a position.
+    fn reaching_over(&self, begun: usize, at: u128) -> impl Iterator<Item = Series> + '_ {
+        let last_first = self.series.iter().zip(&self.reach).take(begun).rev();
+        let open = last_first.take_while(move |(_, reach)| **reach > at).map(|(run, _)| *run);
+        open.filter(move |run| run.cover().end() > at)
     }
 
     /// True if a member shares a position with the span.

@@ -6,7 +6,7 @@ use crate::pool::{Alignment, Geometry};
 use crate::span::{Series, Span};
 
 /// More pairs of interleaved series than this are not compared, but refused.
-const INTERLEAVED_PAIRS: usize = 1 << 20;
+const INTERLEAVED_PAIRS: usize = 1 << 16;
 
 /// A pattern that repeats only after more members than this is too intricate for a pool too large for bitmaps.
 const MEMBERS_A_PERIOD: u128 = 1 << 16;

@@ -16,9 +16,7 @@ use crate::refusal::Refusal;
 
 use super::bindings::nexus::allocator::log::{Host as LogHost, Level};
 use super::bindings::{Allocator, AllocatorPre};
-use super::convert::{
-    attribute_in, attribute_out, descriptor_in, error_in, layout_in, plan_in, span_in, span_out,
-};
+use super::convert::{attribute_in, attribute_out, descriptor_in, error_in, layout_in, plan_in, span_in, span_out};
 use super::log::LogBudget;
 use super::{types, wit};
 
@@ -73,7 +71,8 @@ impl Component {
         }
         let outline = crate::preflight::inspect(bytes)?;
         let compiled = engine.compile(bytes)?;
-        let misfit = |error: wasmtime::Error| Refusal::Interface(crate::printable::printable(&format!("{error:#}"), 512));
+        let misfit =
+            |error: wasmtime::Error| Refusal::Interface(crate::printable::printable(&format!("{error:#}"), 512));
         let mut linker = Linker::new(engine.wasm());
         Allocator::add_to_linker::<_, HasSelf<_>>(&mut linker, |host: &mut Host| host).map_err(misfit)?;
         let pre = AllocatorPre::new(linker.instantiate_pre(&compiled).map_err(misfit)?).map_err(misfit)?;
@@ -88,6 +87,11 @@ impl Component {
 
     pub(crate) fn engine(&self) -> &Arc<PluginEngine> {
         &self.engine
+    }
+
+    /// Bytes of native code.
+    pub(crate) fn native_bytes(&self) -> usize {
+        self.pre.instance_pre().component().text().len()
     }
 
     pub(crate) fn outline(&self) -> &Outline {

@@ -64,11 +64,6 @@ impl LogBudget {
         });
         taken.is_ok()
     }
-
-    #[cfg(test)]
-    pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
 }
 
 #[cfg(test)]

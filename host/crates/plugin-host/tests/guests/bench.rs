@@ -1,7 +1,5 @@
 //! What the tests of this crate share.
 
-
-
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -117,8 +115,9 @@ pub(crate) fn spec() -> Arc<str> {
 pub(crate) fn built(name: &str) -> Vec<u8> {
     let dir = std::env::var_os("NEXUS_PLUGINS_DIR").map_or_else(default_dir, PathBuf::from);
     let path = dir.join(format!("{name}.wasm"));
-    std::fs::read(&path)
-        .unwrap_or_else(|error| panic!("no plugins: run cargo xtask plugins or set plugins.dir ({}: {error})", path.display()))
+    std::fs::read(&path).unwrap_or_else(|error| {
+        panic!("no plugins: run cargo xtask plugins or set plugins.dir ({}: {error})", path.display())
+    })
 }
 
 /// `<target-dir>/nexus-plugins`: test executables lie in `<target-dir>/<profile>/deps`.

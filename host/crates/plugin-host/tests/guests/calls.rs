@@ -1,9 +1,7 @@
 //! Calls of a well behaved plugin.
 
-
-
-use crate::guest::Guest;
 use crate::bench::{Bench, span, spec};
+use crate::guest::Guest;
 use plugin_host::PluginError;
 
 #[test]

@@ -128,12 +128,8 @@ impl Guest {
         let descriptor = memory.words(&fields);
         let (message, message_len) = memory.string("a decimal number of the pool is needed");
         let problem = memory.words(&[message, 0, message, message_len]);
-        let places = vec![
-            ("DESCRIPTOR", descriptor),
-            ("PROBLEM", problem),
-            ("MESSAGE_LEN", message_len),
-            ("MESSAGE", message),
-        ];
+        let places =
+            vec![("DESCRIPTOR", descriptor), ("PROBLEM", problem), ("MESSAGE_LEN", message_len), ("MESSAGE", message)];
         (memory.segments, places)
     }
 }
@@ -154,7 +150,9 @@ impl Statics {
     fn bytes(&mut self, bytes: &[u8]) -> usize {
         let at = self.next;
         write!(self.segments, "(data (i32.const {at}) \"").unwrap();
-        bytes.iter().for_each(|byte| write!(self.segments, "\\{byte:02x}").unwrap());
+        for byte in bytes {
+            write!(self.segments, "\\{byte:02x}").unwrap();
+        }
         self.segments.push_str("\")\n  ");
         self.next = (at + bytes.len() + 7) & !7;
         at

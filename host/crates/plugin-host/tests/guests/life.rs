@@ -90,7 +90,10 @@ fn a_version_that_would_move_live_names_is_refused() {
     bench.drop_file("num.wasm", &Guest::new("num").version("1.1.0").build());
     let event = bench.event(|event| matches!(event, PluginEvent::Refused { .. }));
     let PluginEvent::Refused { why, .. } = event else { unreachable!() };
-    assert!(matches!(&why, Refusal::LivePool { pool, problem } if pool == "default/p1" && problem.contains("1501")), "{why}");
+    assert!(
+        matches!(&why, Refusal::LivePool { pool, problem } if pool == "default/p1" && problem.contains("1501")),
+        "{why}"
+    );
     assert_eq!(version(&host), "1.0.0");
 }
 
@@ -102,7 +105,9 @@ fn a_version_that_reads_a_smaller_pool_is_refused_if_that_loses_a_live_name() {
     bench.pools.names.lock().unwrap().extend((1_000..5_096).map(|n| (span(n), n.to_string())));
     bench.drop_file("num.wasm", &Guest::new("num").version("1.1.0").range(1_000, 4_095).build());
     let event = bench.event(|event| matches!(event, PluginEvent::Refused { .. }));
-    assert!(matches!(event, PluginEvent::Refused { why: Refusal::LivePool { problem, .. }, .. } if problem.contains("5095")));
+    assert!(
+        matches!(event, PluginEvent::Refused { why: Refusal::LivePool { problem, .. }, .. } if problem.contains("5095"))
+    );
     assert_eq!(version(&host), "1.0.0");
 }
 

@@ -18,7 +18,7 @@ use crate::shared::Shared;
 use crate::table::{Rows, Table, TableWriter};
 
 /// How many operations of the log a pass may hold, at about 300 bytes each.
-const PASS_OPS: usize = 1 << 16;
+const PASS_OPS: usize = 1 << 15;
 /// Every so many keys one is remembered, to divide the keys into ranges.
 const SAMPLE_EVERY: usize = 64;
 /// The history is cut into tables of at least this part of what it may hold, so that the oldest can go.
@@ -116,12 +116,6 @@ fn each_record(
 }
 
 pub(super) fn merge(shared: &Shared, old: &Manifest, files: &[Arc<LogFile>]) -> Result<Merged, StoreError> {
-    let mut next_table = old.next_table;
-    let mut take_id = || {
-        let id = TableId(next_table);
-        next_table += 1;
-        id
-    };
     let old_table = match old.base {
         Some((id, _)) => Some(Table::open(&shared.dir, id, shared.settings.cache_bytes)?),
         None => None,
@@ -131,13 +125,13 @@ pub(super) fn merge(shared: &Shared, old: &Manifest, files: &[Arc<LogFile>]) -> 
     let overview = look_over(files, &mut globals, old.covered)?;
     let Overview { covered, spans, ends } = overview;
 
-    let base_id = take_id();
+    let base_id = shared.take_table_id();
     let mut out = TableWriter::create(&shared.dir, base_id, shared.settings.cache_bytes)?;
     globals.write(&mut out)?;
     let work = Work { shared, files, wanted: Wanted::Spans, globals: &globals };
-    work.stream(spans.bounds(), &mut old_ops, |key, op| match &op.fact {
-        Fact::Free(_) => Ok(()),
-        _ => out.push(key, op),
+    work.stream(spans.bounds(), &mut old_ops, |key, op| {
+        // A free span has no fact.
+        if matches!(op.fact, Fact::Free(_)) { Ok(()) } else { out.push(key, op) }
     })?;
     drop(old_ops);
     drop(old_table);
@@ -148,11 +142,11 @@ pub(super) fn merge(shared: &Shared, old: &Manifest, files: &[Arc<LogFile>]) -> 
     if history_ops > 0 {
         let youngest = history.pop_if(|table| is_open(shared, table, globals.high_water_ms()));
         let work = Work { shared, files, wanted: Wanted::Ends, globals: &globals };
-        history.push(work.history(take_id(), youngest, ends.bounds())?);
+        history.push(work.history(shared.take_table_id(), youngest, ends.bounds())?);
     }
     let mut manifest = Manifest {
         generation: old.generation + 1,
-        next_table: 0,
+        next_table: shared.next_table_id().0,
         covered,
         high_water_ms: globals.high_water_ms(),
         first_log: files.last().map_or(old.first_log, |last| last.ordinal.next()),
@@ -160,7 +154,6 @@ pub(super) fn merge(shared: &Shared, old: &Manifest, files: &[Arc<LogFile>]) -> 
         history,
         history_from_ms: old.history_from_ms,
     };
-    manifest.next_table = next_table;
     trim(shared, &mut manifest);
     Ok(Merged { manifest, history_ops })
 }
@@ -243,9 +236,7 @@ impl<'a> OldOps<'a> {
         let Some((rows, id)) = &mut self.rows else { return Ok(false) };
         let Some(row) = rows.next() else { return Ok(false) };
         let damaged = |damage: crate::error::Damage| StoreError::corrupt(damage.key, damage.why);
-        row?.map_err(damaged)?
-            .decode(*id, &mut self.interner, |op| self.ready.push_back(op))
-            .map_err(damaged)?;
+        row?.map_err(damaged)?.decode(*id, &mut self.interner, |op| self.ready.push_back(op)).map_err(damaged)?;
         Ok(true)
     }
 
@@ -360,8 +351,13 @@ impl Work<'_> {
         };
         let mut old = OldOps::new(table.as_deref(), self.wanted);
         let mut out = TableWriter::create(&self.shared.dir, id, self.shared.settings.cache_bytes)?;
-        let mut made =
-            HistoryTable { id, summary: crate::manifest::Summary::default(), first_ms: u64::MAX, last_ms: 0, classes: 0 };
+        let mut made = HistoryTable {
+            id,
+            summary: crate::manifest::Summary::default(),
+            first_ms: u64::MAX,
+            last_ms: 0,
+            classes: 0,
+        };
         self.stream(bounds, &mut old, |key, op| {
             if let RowKey::History(key) = key {
                 made.first_ms = made.first_ms.min(key.ended_ms);

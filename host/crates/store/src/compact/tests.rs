@@ -51,9 +51,9 @@ fn history(store: &Store, pool: u32, number: u32, at_ms: Option<u64>) -> Vec<Res
 }
 
 fn ends(ops: &[Op], pool: u32, number: u32) -> Vec<Resting> {
-    let of_it = |op: &Op| match &op.fact {
-        Fact::Resting(rest) if rest.pool.0 == pool && rest.span == sample::address(number) => Some(Resting::clone(rest)),
-        _ => None,
+    let of_it = |op: &Op| {
+        let Fact::Resting(rest) = &op.fact else { return None };
+        (rest.pool.0 == pool && rest.span == sample::address(number)).then(|| Resting::clone(rest))
     };
     ops.iter().rev().filter_map(of_it).collect()
 }

@@ -52,7 +52,12 @@ pub(crate) struct FrameAt<'a> {
 }
 
 impl FrameAt<'_> {
-    pub(crate) fn end(&self) -> usize {
+    /// The same frame, found so many bytes further on.
+    pub(super) fn moved_by(self, bytes: u64) -> Self {
+        Self { offset: self.offset.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX)), ..self }
+    }
+
+    pub(super) fn end(&self) -> usize {
         self.offset + FRAME_HEADER_BYTES + self.block.len()
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use kernel::Seq;
 
 use super::frame::{self, FILE_HEADER_BYTES, FileHeader, FrameAt};
+use super::walk::{Tail, walk};
 use super::{LogFile, Ordinal};
 use crate::error::{Damage, StoreError};
 use crate::medium::Medium;
@@ -80,45 +81,45 @@ fn read_file(
     torn: &mut Option<Torn>,
 ) -> Result<(), StoreError> {
     let file = medium.open(name).map_err(|error| StoreError::io("open", name, error))?;
-    let raw = file.read_at(0, u64::MAX).map_err(|error| StoreError::io("read", name, error))?;
+    let failed = |error| StoreError::io("read", name, error);
+    let len = file.len().map_err(failed)?;
+    let raw = file.read_at(0, FILE_HEADER_BYTES).map_err(failed)?;
     let Some(header) = FileHeader::parse(&raw, ordinal) else {
         // The header is synced before the file is used: without one it was never in use, or it is damaged.
         if frame::is_begun(&raw, 0) {
             settle(torn, found);
-            *torn = Some(Torn { key: format!("{name} header"), bytes: raw.len() as u64 });
+            *torn = Some(Torn { key: format!("{name} header"), bytes: len });
         }
         found.unmade.push(name.to_owned());
         return Ok(());
     };
-    let mut at = usize::try_from(FILE_HEADER_BYTES).unwrap_or(usize::MAX);
-    loop {
-        let (frame, skipped) = match frame::frame_at(&raw, at, header.salt) {
-            Some(frame) => (frame, false),
-            None => match frame::next_frame(&raw, at, header.salt) {
-                Some(frame) => (frame, true),
-                None => break,
-            },
-        };
-        let mut explained = settle(torn, found);
-        if skipped {
-            explained = true;
-            let bytes = frame.offset - at;
-            found.damage.push(damage(format!("{name} byte {at}"), format!("{bytes} bytes are no frame")));
-        }
-        if !explained && frame.first_seq != found.next_seq {
-            let why = format!("begins with operation {} where {} is due", frame.first_seq, found.next_seq);
-            found.damage.push(damage(format!("{name} byte {}", frame.offset), why));
-        }
-        found.next_seq = found.next_seq.max(frame.next_seq());
-        at = frame.end();
-    }
-    if frame::is_begun(&raw, at) {
+    let walked = walk(&*file, header.salt, len, |frame, skipped| {
+        follow(name, frame, skipped, found, torn);
+        Ok::<(), StoreError>(())
+    });
+    let Tail { at, begun } = walked.map_err(failed)??;
+    if begun {
         settle(torn, found);
-        *torn = Some(Torn { key: format!("{name} byte {at}"), bytes: (raw.len() - at) as u64 });
+        *torn = Some(Torn { key: format!("{name} byte {at}"), bytes: len - at });
     }
-    let durable = AtomicU64::new(at as u64);
-    found.files.push(Arc::new(LogFile { ordinal, file, header, durable }));
+    found.files.push(Arc::new(LogFile { ordinal, file, header, durable: AtomicU64::new(at) }));
     Ok(())
+}
+
+/// Takes the next good frame and notes what is wrong between the last one and this.
+fn follow(name: &str, frame: FrameAt<'_>, skipped: u64, found: &mut LogScan, torn: &mut Option<Torn>) {
+    let mut explained = settle(torn, found);
+    let offset = frame.offset as u64;
+    if skipped > 0 {
+        explained = true;
+        let place = format!("{name} byte {}", offset - skipped);
+        found.damage.push(damage(place, format!("{skipped} bytes are no frame")));
+    }
+    if !explained && frame.first_seq != found.next_seq {
+        let why = format!("begins with operation {} where {} is due", frame.first_seq, found.next_seq);
+        found.damage.push(damage(format!("{name} byte {offset}"), why));
+    }
+    found.next_seq = found.next_seq.max(frame.next_seq());
 }
 
 /// Something good was found after a bad end, so that end was not simply the last unsynced group. True if there was one.
@@ -156,14 +157,8 @@ pub(crate) fn each_frame<E: From<StoreError>>(
 ) -> Result<(), E> {
     for log in files {
         let durable = log.durable.load(Ordering::Acquire);
-        let raw = log.file.read_at(0, durable).map_err(|error| log.failed("read", error))?;
-        let mut at = usize::try_from(FILE_HEADER_BYTES).unwrap_or(usize::MAX);
-        while let Some(frame) =
-            frame::frame_at(&raw, at, log.header.salt).or_else(|| frame::next_frame(&raw, at, log.header.salt))
-        {
-            at = frame.end();
-            each(log, frame)?;
-        }
+        walk(&*log.file, log.header.salt, durable, |frame, _| each(log, frame))
+            .map_err(|error| log.failed("read", error))??;
     }
     Ok(())
 }

@@ -186,7 +186,19 @@ fn read_held(bytes: &mut Bytes<'_>, key: SpanKey, context: &mut Context<'_>) -> 
     };
     let SpanKey { pool, realm, span } = key;
     let allocation = Allocation::new(AllocationParts {
-        span, subscriber, pool, realm, shard, epoch, created_ms, renewed_ms, expires_ms, seq, node, extra, kind,
+        span,
+        subscriber,
+        pool,
+        realm,
+        shard,
+        epoch,
+        created_ms,
+        renewed_ms,
+        expires_ms,
+        seq,
+        node,
+        extra,
+        kind,
     });
     if has(flags, flag::NAME) {
         allocation.set_name(compact(bytes)?);

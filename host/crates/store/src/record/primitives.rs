@@ -41,14 +41,20 @@ pub(crate) fn put_u128(out: &mut Vec<u8>, value: u128) {
     let below = if value == 0 { 0 } else { value.trailing_zeros() / 8 };
     let kept = value >> (below * 8);
     let width = (128 - kept.leading_zeros()).div_ceil(8).max(1);
-    out.push(((below << 4) | (width - 1)) as u8);
+    out.push(low_byte((below << 4) | (width - 1)));
     out.extend(kept.to_le_bytes().into_iter().take(width as usize));
+}
+
+/// The number, which is known to fit.
+fn low_byte(number: u32) -> u8 {
+    let [low, ..] = number.to_le_bytes();
+    low
 }
 
 pub(crate) fn put_span(out: &mut Vec<u8>, span: Span) {
     put_u128(out, span.start());
     if span.len().is_power_of_two() {
-        out.push(span.len().trailing_zeros() as u8);
+        out.push(low_byte(span.len().trailing_zeros()));
     } else {
         out.push(OTHER_LENGTH);
         put_u128(out, span.len());

@@ -54,8 +54,11 @@ fn placement() -> impl Strategy<Value = Placement> {
 }
 
 fn span_key() -> impl Strategy<Value = SpanKey> {
-    (any::<u32>(), 0_u32..3, span())
-        .prop_map(|(pool, realm, span)| SpanKey { pool: PoolUid(pool), realm: RealmUid(realm), span })
+    (any::<u32>(), 0_u32..3, span()).prop_map(|(pool, realm, span)| SpanKey {
+        pool: PoolUid(pool),
+        realm: RealmUid(realm),
+        span,
+    })
 }
 
 fn node() -> impl Strategy<Value = Option<Arc<NodeId>>> {
@@ -63,11 +66,8 @@ fn node() -> impl Strategy<Value = Option<Arc<NodeId>>> {
 }
 
 fn held() -> impl Strategy<Value = Fact> {
-    let kind = prop_oneof![
-        Just(AllocationKind::Session),
-        Just(AllocationKind::Sticky),
-        Just(AllocationKind::Permanent)
-    ];
+    let kind =
+        prop_oneof![Just(AllocationKind::Session), Just(AllocationKind::Sticky), Just(AllocationKind::Permanent)];
     let extra = (option::of(opaque()), text())
         .prop_map(|(key, metadata)| Box::new(AllocationExtra { key, metadata: metadata.into() }));
     let times = (number(), number(), option::of(1_u64..1 << 62), number());
@@ -104,7 +104,18 @@ fn resting() -> impl Strategy<Value = Fact> {
             let SpanKey { pool, realm, span } = at;
             let (seq, name) = (Seq(seq), name.map(Into::into));
             Fact::Resting(Arc::new(Resting {
-                span, pool, realm, subscriber, key, node, created_ms, ended_ms, until_ms, cause, seq, name,
+                span,
+                pool,
+                realm,
+                subscriber,
+                key,
+                node,
+                created_ms,
+                ended_ms,
+                until_ms,
+                cause,
+                seq,
+                name,
             }))
         },
     )
@@ -128,18 +139,20 @@ fn geometry() -> impl Strategy<Value = Geometry> {
     let attributes = vec((text(), text()).prop_map(|(name, value)| (name.into(), value.into())), 0..3);
     (vec(series(), 0..4), vec(series(), 0..4), wide(), sizing, wide(), attributes, placement()).prop_map(
         |(spans, excluded, grain, sizing, cut, attributes, strategy)| Geometry {
-            spans, excluded, grain, sizing, cut, attributes, strategy,
+            spans,
+            excluded,
+            grain,
+            sizing,
+            cut,
+            attributes,
+            strategy,
         },
     )
 }
 
 fn terms() -> impl Strategy<Value = PoolTerms> {
     let lease = option::of((number(), number(), number())).prop_map(|timed| {
-        timed.map_or(LeaseTerms::None, |(default_ms, min_ms, max_ms)| LeaseTerms::Timed {
-            default_ms,
-            min_ms,
-            max_ms,
-        })
+        timed.map_or(LeaseTerms::None, |(default_ms, min_ms, max_ms)| LeaseTerms::Timed { default_ms, min_ms, max_ms })
     });
     (placement(), lease, number(), any::<bool>(), vec(text().prop_map(Into::into), 0..3), text()).prop_map(
         |(strategy, lease, hold_down_ms, strict, realm_by, metadata)| PoolTerms {
@@ -172,8 +185,11 @@ fn pool() -> impl Strategy<Value = Fact> {
             }
         },
     );
-    let shard = (any::<u32>(), any::<u32>(), span())
-        .prop_map(|(id, epoch, cover)| Shard { id: ShardId(id), epoch: Epoch(epoch), cover });
+    let shard = (any::<u32>(), any::<u32>(), span()).prop_map(|(id, epoch, cover)| Shard {
+        id: ShardId(id),
+        epoch: Epoch(epoch),
+        cover,
+    });
     (any::<u32>(), number(), number(), number(), draft.boxed(), vec(shard, 0..6)).prop_map(
         |(uid, revision, created_ms, updated_ms, draft, shards)| {
             let (uid, revision) = (PoolUid(uid), Revision(revision));
@@ -270,14 +286,14 @@ fn a_thousand_node_ids_are_kept_once() {
     let mut interner = Interner::default();
     let mut nodes = Vec::new();
     for _ in 0..2 {
-        let each = |op: Op| match op.fact {
-            Fact::Held(held) => nodes.extend(held.node.clone()),
-            _ => panic!("only held"),
+        let each = |op: Op| {
+            let Fact::Held(held) = op.fact else { panic!("only held") };
+            nodes.extend(held.node.clone());
         };
         Block::parse(&raw).unwrap().decode_all(&mut interner, each).unwrap();
     }
-    nodes.sort_by_key(|node| Arc::as_ptr(node));
-    nodes.dedup_by_key(|node| Arc::as_ptr(node));
+    nodes.sort_by_key(Arc::as_ptr);
+    nodes.dedup_by(|one, other| Arc::ptr_eq(one, other));
     assert_eq!(nodes.len(), 8);
 }
 

@@ -102,9 +102,9 @@ impl Assembler {
 
     /// Takes the next part.
     pub(super) fn feed(&mut self, id: TableId, key: &[u8], value: &[u8]) {
-        let parsed = key.split_last_chunk::<2>().and_then(|(row_key, number)| {
-            RowKey::parse(row_key).map(|row_key| (row_key, u16::from_be_bytes(*number)))
-        });
+        let parsed = key
+            .split_last_chunk::<2>()
+            .and_then(|(row_key, number)| RowKey::parse(row_key).map(|row_key| (row_key, u16::from_be_bytes(*number))));
         let Some((row_key, number)) = parsed else {
             let why = format!("no row has the key {key:02x?}");
             self.ready.push_back(Err(Damage { key: id.dir_name(), pool: None, why }));

@@ -1,5 +1,7 @@
 //! What a table gives back, whole or damaged.
 
+use std::fs;
+
 use kernel::{Op, PoolUid};
 use tempfile::TempDir;
 
@@ -7,9 +9,13 @@ use super::*;
 use crate::sample;
 
 const ID: TableId = TableId(3);
+/// Enough for all of these tables to be in one volume, but for those with many spans.
+const CACHE_BYTES: u64 = 16 << 20;
+/// How many spans of each pool take several volumes.
+const MANY: u32 = 60_000;
 
 fn write(dir: &TempDir, ops: &[(RowKey, Op)]) -> Summary {
-    let mut writer = TableWriter::create(dir.path(), ID, 1 << 20).unwrap();
+    let mut writer = TableWriter::create(dir.path(), ID, CACHE_BYTES).unwrap();
     for (key, op) in ops {
         writer.push(*key, op).unwrap();
     }
@@ -17,7 +23,8 @@ fn write(dir: &TempDir, ops: &[(RowKey, Op)]) -> Summary {
 }
 
 fn spans(count: u32) -> Vec<(RowKey, Op)> {
-    let of = |pool, number| (RowKey::Span(sample::key(pool, number)), sample::held(u64::from(number) + 1, pool, number));
+    let of =
+        |pool, number| (RowKey::Span(sample::key(pool, number)), sample::held(u64::from(number) + 1, pool, number));
     (0..count).map(|number| of(1, number)).chain((0..count).map(|number| of(2, number))).collect()
 }
 
@@ -43,9 +50,10 @@ fn text(ops: &[(RowKey, Op)]) -> Vec<String> {
 
 /// Changes the database behind the table's back.
 fn meddle(dir: &TempDir, change: impl FnOnce(&sled::Db)) {
-    let db = open_database(dir.path(), ID, 1 << 20).unwrap();
-    change(&db);
-    db.flush().unwrap();
+    let path = volume::path(&dir.path().join(ID.dir_name()), 0);
+    let volume = Volume::open(&path, CACHE_BYTES).unwrap();
+    change(volume.database());
+    volume.close().unwrap();
 }
 
 #[test]
@@ -54,7 +62,7 @@ fn what_is_written_reads_back_in_order() {
     let ops: Vec<_> = [wide_pool(1), wide_pool(2)].into_iter().chain(spans(3000)).collect();
     let written = write(&dir, &ops);
     assert_eq!(written.ops, ops.len() as u64);
-    let table = Table::open(dir.path(), ID, 1 << 20).unwrap();
+    let table = Table::open(dir.path(), ID, CACHE_BYTES).unwrap();
     assert_eq!(read(&table), (text(&ops), Vec::new()));
     assert_eq!(table.survey().unwrap(), (written, Vec::new()));
 }
@@ -63,7 +71,7 @@ fn what_is_written_reads_back_in_order() {
 fn no_value_is_so_long_that_sled_puts_it_into_a_file_of_its_own() {
     let dir = TempDir::new().unwrap();
     write(&dir, &[wide_pool(1), wide_pool(2)]);
-    let blobs = dir.path().join(ID.dir_name()).join("blobs");
+    let blobs = dir.path().join(ID.dir_name()).join("0000/blobs");
     assert_eq!(fs::read_dir(blobs).unwrap().count(), 0);
     meddle(&dir, |db| assert!(db.iter().all(|pair| pair.unwrap().1.len() <= MAX_VALUE_BYTES)));
 }
@@ -73,10 +81,10 @@ fn rows_from_a_key_begin_with_the_row_that_holds_it() {
     let dir = TempDir::new().unwrap();
     let ops = spans(3000);
     write(&dir, &ops);
-    let table = Table::open(dir.path(), ID, 1 << 20).unwrap();
+    let table = Table::open(dir.path(), ID, CACHE_BYTES).unwrap();
     for number in [0, 1, 777, 2999] {
         let key = RowKey::Span(sample::key(2, number));
-        let row = table.rows_from(&key.to_bytes()).next().unwrap().unwrap().unwrap();
+        let row = table.rows_from(key).next().unwrap().unwrap().unwrap();
         let mut held = Vec::new();
         row.decode(ID, &mut Interner::default(), |op| held.push(crate::record::span_key(&op.fact))).unwrap();
         assert!(held.contains(&Some(sample::key(2, number))), "address {number}");
@@ -93,7 +101,7 @@ fn a_changed_row_is_damage_of_its_pool_alone() {
         value[100] ^= 1;
         db.insert(key, value).unwrap();
     });
-    let table = Table::open(dir.path(), ID, 1 << 20).unwrap();
+    let table = Table::open(dir.path(), ID, CACHE_BYTES).unwrap();
     let (read, damage) = read(&table);
     assert_eq!(damage.len(), 1);
     assert_eq!(damage[0].pool, Some(PoolUid(2)));
@@ -110,7 +118,7 @@ fn a_missing_row_is_noticed() {
         let (key, _) = db.iter().nth(10).unwrap().unwrap();
         db.remove(key).unwrap();
     });
-    let table = Table::open(dir.path(), ID, 1 << 20).unwrap();
+    let table = Table::open(dir.path(), ID, CACHE_BYTES).unwrap();
     let (found, damage) = table.survey().unwrap();
     assert_eq!(damage, Vec::new());
     assert!(table.compare(written, found).is_some());
@@ -126,7 +134,7 @@ fn a_missing_part_is_damage_of_its_row_and_the_next_is_read() {
             let (key, _) = db.iter().nth(part).unwrap().unwrap();
             db.remove(key).unwrap();
         });
-        let table = Table::open(dir.path(), ID, 1 << 20).unwrap();
+        let table = Table::open(dir.path(), ID, CACHE_BYTES).unwrap();
         let (read, damage) = read(&table);
         assert_eq!(read, text(&ops[1..]), "part {part}");
         // Without its first part a row is not seen at all; the summary notices.
@@ -144,15 +152,79 @@ fn bytes_that_are_no_row_are_damage_and_never_a_panic() {
             db.insert(vec![5; len], vec![0; len]).unwrap();
         }
     });
-    let table = Table::open(dir.path(), ID, 1 << 20).unwrap();
+    let table = Table::open(dir.path(), ID, CACHE_BYTES).unwrap();
     let (read, damage) = read(&table);
     assert_eq!(read.len(), 20);
     assert!(damage.len() > 50);
 }
 
 #[test]
+fn many_rows_take_several_volumes_and_read_back_in_order() {
+    let dir = TempDir::new().unwrap();
+    let ops = spans(MANY);
+    let written = write(&dir, &ops);
+    let table = Table::open(dir.path(), ID, CACHE_BYTES).unwrap();
+    assert!(table.firsts.len() > 3, "{} volumes", table.firsts.len());
+    assert_eq!(table.survey().unwrap(), (written, Vec::new()));
+    assert!(read(&table) == (text(&ops), Vec::new()));
+    for number in (0..MANY).step_by(9973) {
+        let key = RowKey::Span(sample::key(2, number));
+        let mut rows = table.rows_from(key).map(|row| row.unwrap().unwrap());
+        let first = rows.next().unwrap();
+        assert!(first.key() <= key && rows.next().is_none_or(|next| next.key() > key), "address {number}");
+    }
+}
+
+#[test]
+fn a_volume_that_cannot_be_read_is_damage_of_its_pools_and_the_next_are_read() {
+    let dir = TempDir::new().unwrap();
+    write(&dir, &spans(MANY));
+    let volumes = Table::open(dir.path(), ID, CACHE_BYTES).unwrap().firsts.len();
+    let at = dir.path().join(ID.dir_name());
+    let mut pools = Vec::new();
+    for number in 0..volumes {
+        let (volume, aside) = (volume::path(&at, number), at.join("aside"));
+        fs::rename(&volume, &aside).unwrap();
+        let (read, damage) = read(&Table::open(dir.path(), ID, CACHE_BYTES).unwrap());
+        assert!(!read.is_empty() && read.len() < 2 * MANY as usize);
+        assert_eq!(damage.len(), 1);
+        assert_eq!(damage[0].key, format!("table-000000000003/{number:04}"));
+        pools.push(damage[0].pool.map(|pool| pool.0));
+        fs::rename(&aside, &volume).unwrap();
+    }
+    // The one in which the first pool ends and the second begins could concern both, and nothing ends the last.
+    let both = pools.iter().position(Option::is_none).unwrap();
+    assert!(pools[..both].iter().all(|pool| *pool == Some(1)), "{pools:?}");
+    assert!(pools[both + 1..volumes - 1].iter().all(|pool| *pool == Some(2)), "{pools:?}");
+}
+
+#[test]
+fn a_changed_byte_anywhere_in_a_database_is_noticed_or_harmless() {
+    let dir = TempDir::new().unwrap();
+    let ops = spans(300);
+    let written = write(&dir, &ops);
+    let file = volume::path(&dir.path().join(ID.dir_name()), 0).join("db");
+    let whole = fs::read(&file).unwrap();
+    let used = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    let mut noticed = 0;
+    for nth in 0..60 {
+        let mut bytes = whole.clone();
+        bytes[used * nth / 60] ^= 0x10;
+        fs::write(&file, bytes).unwrap();
+        let table = Table::open(dir.path(), ID, CACHE_BYTES).unwrap();
+        let (found, damage) = table.survey().unwrap();
+        if damage.is_empty() && found == written {
+            assert_eq!(read(&table).0, text(&ops));
+        } else {
+            noticed += 1;
+        }
+    }
+    assert!(noticed > 0);
+}
+
+#[test]
 fn a_table_that_is_not_there_is_an_error_and_is_not_made() {
     let dir = TempDir::new().unwrap();
-    assert!(matches!(Table::open(dir.path(), ID, 1 << 20), Err(StoreError::Corrupt { .. })));
+    assert!(matches!(Table::open(dir.path(), ID, CACHE_BYTES), Err(StoreError::Corrupt { .. })));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }

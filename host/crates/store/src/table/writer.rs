@@ -1,26 +1,34 @@
-//! Writes a table: operations in the order of their keys, packed into rows, everything synced and read back at the end.
+//! Writes a table: operations in the order of their keys, packed into rows, everything read back and synced at the end.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use kernel::Op;
 
-use super::{Table, config, row, sled_error, sync_tree};
+use super::volume::{self, Volume, VolumeError, sync_tree};
+use super::{Table, index, row};
 use crate::error::StoreError;
 use crate::key::RowKey;
 use crate::manifest::{Summary, TableId};
 use crate::record::BlockWriter;
 
-/// A row is closed at about this size. Half a value: sled keeps up to 16 rows in a page and whole pages in memory.
+/// A row is closed at about this size. Half a value: sled keeps up to 16 rows in a page.
 const ROW_BYTES: usize = 4 << 10;
+/// A volume is full at this part of the memory sled may take: it keeps what it writes, and more than once.
+const VOLUME_PARTS: u64 = 8;
 
 /// A table that is being written. Nobody else knows of it; dropped unfinished, its directory is rubbish.
 #[derive(Debug)]
 pub(crate) struct TableWriter {
+    /// The data directory.
     dir: PathBuf,
     id: TableId,
     cache_bytes: u64,
-    db: sled::Db,
+    volume: Option<Volume>,
+    volume_bytes: u64,
+    firsts: Vec<RowKey>,
     block: BlockWriter,
+    /// The key of the row in `block`.
     first: Option<RowKey>,
     written: Summary,
     raw: Vec<u8>,
@@ -28,12 +36,15 @@ pub(crate) struct TableWriter {
 
 impl TableWriter {
     pub(crate) fn create(dir: &Path, id: TableId, cache_bytes: u64) -> Result<Self, StoreError> {
-        let db = config(&dir.join(id.dir_name()), cache_bytes).open().map_err(|error| sled_error("create", id, error))?;
+        let path = dir.join(id.dir_name());
+        std::fs::create_dir(&path).map_err(|error| StoreError::path("create", &path, error))?;
         Ok(Self {
             dir: dir.to_owned(),
             id,
             cache_bytes,
-            db,
+            volume: None,
+            volume_bytes: 0,
+            firsts: Vec::new(),
             block: BlockWriter::default(),
             first: None,
             written: Summary::default(),
@@ -52,6 +63,14 @@ impl TableWriter {
         Ok(())
     }
 
+    fn failed(&self, error: VolumeError) -> StoreError {
+        let what = format!("{}/{:04}", self.id.dir_name(), self.firsts.len().saturating_sub(1));
+        match error {
+            VolumeError::Io(error) => StoreError::io("write", what, error),
+            VolumeError::Damaged(why) => StoreError::corrupt(what, why),
+        }
+    }
+
     fn close_row(&mut self) -> Result<(), StoreError> {
         let Some(key) = self.first.take() else { return Ok(()) };
         let too_long = |len| StoreError::corrupt(key, format!("{len} bytes are too long for a row"));
@@ -59,31 +78,48 @@ impl TableWriter {
         self.raw.clear();
         self.block.finish(&mut self.raw);
         let (parts, row) = row::parts(key, &self.raw, ops).ok_or_else(|| too_long(self.raw.len()))?;
-        for (part_key, value) in parts {
-            self.db.insert(part_key, value).map_err(|error| sled_error("write", self.id, error))?;
+        if self.volume_bytes >= self.cache_bytes / VOLUME_PARTS {
+            self.close_volume()?;
         }
+        let volume = if let Some(volume) = self.volume.take() {
+            volume
+        } else {
+            let path = volume::path(&self.dir.join(self.id.dir_name()), self.firsts.len());
+            self.firsts.push(key);
+            Volume::create(&path, self.cache_bytes).map_err(|error| self.failed(error))?
+        };
+        for (part_key, value) in parts {
+            self.volume_bytes += (part_key.len() + value.len()) as u64;
+            volume.insert(part_key, value).map_err(|error| self.failed(error))?;
+        }
+        self.volume = Some(volume);
         row.count_into(&mut self.written);
         Ok(())
+    }
+
+    fn close_volume(&mut self) -> Result<(), StoreError> {
+        self.volume_bytes = 0;
+        match self.volume.take() {
+            Some(volume) => volume.close().map_err(|error| self.failed(error)),
+            None => Ok(()),
+        }
     }
 
     /// Closes, reads everything back and syncs: after this the table may be named.
     pub(crate) fn finish(mut self) -> Result<Summary, StoreError> {
         self.close_row()?;
-        self.db.flush().map_err(|error| sled_error("flush", self.id, error))?;
-        let Self { dir, id, cache_bytes, db, written, .. } = self;
-        drop(db);
-        {
-            let table = Table::open(&dir, id, cache_bytes)?;
-            let (found, damage) = table.survey()?;
-            if let Some(damage) = damage.into_iter().next().or_else(|| table.compare(written, found)) {
-                return Err(StoreError::corrupt(damage.key, damage.why));
-            }
-        }
+        self.close_volume()?;
+        let Self { dir, id, cache_bytes, firsts, written, .. } = self;
         let path = dir.join(id.dir_name());
-        sync_tree(&path).map_err(|error| StoreError::path("sync", &path, error))?;
-        std::fs::File::open(&dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|error| StoreError::path("sync", &dir, error))?;
+        index::write(&path, &firsts).map_err(|error| StoreError::path("write", &path, error))?;
+        let table = Table::open(&dir, id, cache_bytes)?;
+        let (found, damage) = table.survey()?;
+        if let Some(damage) = damage.into_iter().next().or_else(|| table.compare(written, found)) {
+            return Err(StoreError::corrupt(damage.key, damage.why));
+        }
+        sync_tree(&path)
+            .and_then(|()| File::open(&dir)?.sync_all())
+            .map_err(|error| StoreError::path("finish", &path, error))?;
         Ok(written)
     }
 }

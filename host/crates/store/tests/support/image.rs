@@ -140,7 +140,7 @@ impl Medium {
                 self.note(NameChange::Rename(path.clone(), to));
             }
             'W' | 'T' => {
-                let Some(Entry::File(file)) = self.now.get(path) else { panic!("{path:?} was not made") };
+                let Some(Entry::File(file)) = self.now.get(path) else { panic!("{} was not made", path.display()) };
                 let write = || Change::Write(step.offset, Rc::clone(&step.data));
                 let change = if step.kind == 'W' { write() } else { Change::Cut(step.offset) };
                 self.files[*file].since.push(change);

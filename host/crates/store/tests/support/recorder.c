@@ -6,9 +6,11 @@
  * is the new path. A line of text that the process writes to descriptor 1 becomes a record of kind 'A' (what it said).
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -60,11 +62,20 @@ static void record(char kind, const char *path, uint64_t offset, const void *dat
 
 static const char *path_of(int fd) { return fd >= 0 && fd < MAX_FD ? paths[fd] : NULL; }
 
-static int open_common(int dir, const char *path, int flags, mode_t mode) {
+/* The whole path of a name that may be relative to an open directory. */
+static const char *whole(int dir, const char *name, char *into, size_t room) {
+    if (name[0] == '/' || !path_of(dir)) return name;
+    snprintf(into, room, "%s/%s", path_of(dir), name);
+    return into;
+}
+
+static int open_common(int dir, const char *name, int flags, mode_t mode) {
+    char joined[PATH_MAX];
     pthread_mutex_lock(&lock);
+    const char *path = whole(dir, name, joined, sizeof joined);
     int known = ours(path);
     int fresh = known && (flags & O_CREAT) && syscall(SYS_faccessat, AT_FDCWD, path, F_OK) != 0;
-    int fd = (int)syscall(SYS_openat, dir, path, flags | O_LARGEFILE, mode);
+    int fd = (int)syscall(SYS_openat, dir, name, flags | O_LARGEFILE, mode);
     int error = errno;
     if (fd >= 0 && fd < MAX_FD) {
         free(paths[fd]);
@@ -105,6 +116,32 @@ int close(int fd) {
     }
     int result = (int)syscall(SYS_close, fd);
     pthread_mutex_unlock(&lock);
+    return result;
+}
+
+/* Removing a tree opens its directories and reads them as streams. */
+int closedir(DIR *stream) {
+    int (*next)(DIR *) = (int (*)(DIR *))dlsym(RTLD_NEXT, "closedir");
+    pthread_mutex_lock(&lock);
+    int fd = dirfd(stream);
+    if (fd >= 0 && fd < MAX_FD) {
+        free(paths[fd]);
+        paths[fd] = NULL;
+    }
+    int result = next(stream);
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+int unlinkat(int dir, const char *name, int flags) {
+    char joined[PATH_MAX];
+    pthread_mutex_lock(&lock);
+    const char *path = whole(dir, name, joined, sizeof joined);
+    int result = (int)syscall(SYS_unlinkat, dir, name, flags);
+    int error = errno;
+    if (result == 0 && ours(path)) record('U', path, 0, "", 0);
+    pthread_mutex_unlock(&lock);
+    errno = error;
     return result;
 }
 

@@ -1,20 +1,20 @@
-use proptest::prelude::*;
+use proptest::prelude::{Just, Strategy as _, any, prop, prop_assert, prop_oneof, proptest};
 use serde_json::json;
 
 use super::*;
 
-fn read(document: Value) -> Result<PoolInput, AppError> {
-    PoolInput::from_document(&document, None)
+fn read(document: &Value) -> Result<PoolInput, AppError> {
+    PoolInput::from_document(document, None)
 }
 
-fn faults(document: Value) -> Vec<Fault> {
+fn faults(document: &Value) -> Vec<Fault> {
     match read(document) {
         Err(AppError::Invalid(faults)) => faults,
         other => panic!("{other:?}"),
     }
 }
 
-fn fault(document: Value) -> Fault {
+fn fault(document: &Value) -> Fault {
     let found = faults(document);
     assert_eq!(found.len(), 1, "{found:?}");
     found[0].clone()
@@ -22,16 +22,16 @@ fn fault(document: Value) -> Fault {
 
 #[test]
 fn the_older_form_takes_its_type_from_the_cidr() {
-    let four = read(json!({"id": "a", "cidr": "10.0.0.0/24", "prefix": 32, "exclusions": ["10.0.0.9"]})).unwrap();
+    let four = read(&json!({"id": "a", "cidr": "10.0.0.0/24", "prefix": 32, "exclusions": ["10.0.0.9"]})).unwrap();
     assert_eq!(four.type_id.as_str(), "ipv4");
     assert_eq!(four.spec, r#"{"cidr":"10.0.0.0/24","exclusions":["10.0.0.9"],"prefix":32}"#);
     assert_eq!((four.hold_down_ms, four.older_form), (Some(0), true));
-    assert_eq!(read(json!({"id": "a", "cidr": "2001:db8::/48"})).unwrap().type_id.as_str(), "ipv6");
+    assert_eq!(read(&json!({"id": "a", "cidr": "2001:db8::/48"})).unwrap().type_id.as_str(), "ipv6");
 }
 
 #[test]
 fn host_fields_of_the_older_form_do_not_reach_the_plugin() {
-    let input = read(json!({
+    let input = read(&json!({
         "id": "v", "type": "vlan", "range": "100-4000", "realm": "core", "realm_by": ["olt_id"], "lease": "1h",
         "hold_down": "5s", "strategy": "next_free", "metadata": {"b": 1, "a": null}, "sharding_factor": 0,
         "backup_ratio": 0.25, "strict": true,
@@ -50,14 +50,14 @@ fn host_fields_of_the_older_form_do_not_reach_the_plugin() {
 #[test]
 fn null_is_absent() {
     let input =
-        read(json!({"id": "a", "cidr": "10.0.0.0/24", "spec": null, "metadata": null, "hold_down": null})).unwrap();
+        read(&json!({"id": "a", "cidr": "10.0.0.0/24", "spec": null, "metadata": null, "hold_down": null})).unwrap();
     assert!(input.older_form);
     assert_eq!(input.hold_down_ms, Some(0));
 }
 
 #[test]
 fn a_misspelt_field_beside_spec_is_named_with_the_nearest_known_one() {
-    let fault = fault(json!({"id": "a", "type": "ipv4", "spec": {"cidr": "10.0.0.0/8"}, "hold_dwon": 5}));
+    let fault = fault(&json!({"id": "a", "type": "ipv4", "spec": {"cidr": "10.0.0.0/8"}, "hold_dwon": 5}));
     assert_eq!(fault.field, "hold_dwon");
     assert!(fault.remedy.contains("did you mean hold_down?"), "{fault}");
 }
@@ -74,7 +74,7 @@ fn a_misspelt_field_of_the_older_form_is_found_through_the_schema() {
 
 #[test]
 fn an_answer_can_be_sent_back() {
-    let input = read(json!({
+    let input = read(&json!({
         "id": "a", "type": "ipv4", "spec": {"cidr": "10.0.0.0/24"}, "cidr": "10.0.0.0/24", "prefix": 32,
         "dns": ["1.1.1.1", "9.9.9.9"], "tenant": "default", "revision": 3, "capacity": 256, "created_at": "x",
     }))
@@ -85,7 +85,7 @@ fn an_answer_can_be_sent_back() {
 
 #[test]
 fn every_fault_is_reported_with_field_value_and_remedy() {
-    let found = faults(json!({
+    let found = faults(&json!({
         "id": "-", "type": 5, "spec": [], "hold_down": "soon", "strict": "yes", "sharding_factor": 20000,
         "strategy": "fastest", "lease": {"default": "1h", "min": "2h"}, "realm_by": "olt_id", "metadata": 1,
         "backup_ratio": 2, "shared": 1,
@@ -112,9 +112,9 @@ fn every_fault_is_reported_with_field_value_and_remedy() {
 
 #[test]
 fn the_older_form_has_fewer_shards() {
-    assert_eq!(fault(json!({"id": "a", "cidr": "10.0.0.0/8", "sharding_factor": 257})).field, "sharding_factor");
+    assert_eq!(fault(&json!({"id": "a", "cidr": "10.0.0.0/8", "sharding_factor": 257})).field, "sharding_factor");
     let spec = json!({"id": "a", "type": "ipv4", "spec": {"cidr": "10.0.0.0/8"}, "sharding_factor": 257});
-    assert_eq!(read(spec).unwrap().sharding_factor, Some(257));
+    assert_eq!(read(&spec).unwrap().sharding_factor, Some(257));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn the_path_and_the_body_name_the_same_pool() {
     assert!(PoolInput::from_document(&json!({"cidr": "10.0.0.0/24"}), Some("b")).is_ok());
 }
 
-fn any_json() -> impl Strategy2 {
+fn any_json() -> impl proptest::strategy::Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -142,10 +142,6 @@ fn any_json() -> impl Strategy2 {
     })
 }
 
-use proptest::strategy::Strategy as StrategyOfTests;
-trait Strategy2: StrategyOfTests<Value = Value> {}
-impl<T: StrategyOfTests<Value = Value>> Strategy2 for T {}
-
 proptest! {
     #[test]
     fn no_document_panics_and_every_refusal_has_faults(
@@ -154,7 +150,7 @@ proptest! {
     ) {
         let mut fields: Map<String, Value> = known.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         fields.extend(other);
-        if let Err(error) = read(Value::Object(fields)) {
+        if let Err(error) = read(&Value::Object(fields)) {
             let AppError::Invalid(faults) = error else { panic!("{error:?}") };
             prop_assert!(!faults.is_empty());
             prop_assert!(faults.iter().all(|fault| !fault.field.is_empty() && !fault.remedy.is_empty()));

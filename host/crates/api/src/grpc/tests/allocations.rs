@@ -69,6 +69,8 @@ async fn both_look_ups_answer_as_allocate_did() {
     }
     let nobody = v1::LookupByIpRequest { ip: "10.0.0.200".to_owned(), ..Default::default() };
     assert_eq!(blame(answered(client.allocations().lookup_by_ip(nobody).await)).0, Code::NotFound);
+    let no_address = v1::LookupByIpRequest { ip: "line-7".to_owned(), ..Default::default() };
+    assert_eq!(blame(answered(client.allocations().lookup_by_ip(no_address).await)).2, "ip");
     let nobody = v1::LookupRequest { subscriber_id: "line-8".to_owned(), ..Default::default() };
     assert_eq!(blame(answered(client.allocations().lookup_by_subscriber(nobody).await)).0, Code::NotFound);
 }

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
+use tonic::Request;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -17,7 +18,7 @@ use super::*;
 fn tokens() -> (Authority, tempfile::NamedTempFile) {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     for (name, role, tenant) in [("reader", "read", "isp-east"), ("root", "admin", "isp-east")] {
-        let hash: String = Sha256::digest(format!("{name}-token")).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = format!("{:x}", Sha256::digest(format!("{name}-token")));
         writeln!(file, "- {{name: {name}, sha256: {hash}, role: {role}, tenant: {tenant}}}").unwrap();
     }
     (Authority::with_tokens(file.path()).unwrap(), file)
@@ -138,6 +139,23 @@ async fn reflection_names_every_service() {
     for name in ["Nexus", "AllocationService", "PoolService", "ReservationService", "PluginService"] {
         assert!(names.contains(&format!("nexus.v1.{name}").as_str()), "{name} in {names:?}");
     }
+}
+
+/// What tonic itself would call our fault.
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_the_senders_fault() {
+    let served = Served::start().await;
+    let mut raw = tonic::client::Grpc::new(channel(&served).await);
+    raw.ready().await.unwrap();
+    // Numbers where a text should be.
+    let wrong = Request::new(v1::Fence { pool: 1, shard: 2, epoch: 3 });
+    let path = http::uri::PathAndQuery::from_static("/nexus.v1.PoolService/GetPool");
+    let codec = tonic_prost::ProstCodec::<v1::Fence, v1::Pool>::default();
+    let outcome: Result<tonic::Response<v1::Pool>, _> = raw.unary(wrong, path, codec).await;
+    assert_eq!(blame(answered(outcome)), (Code::InvalidArgument, "INVALID_FIELD".to_owned(), "message".to_owned()));
+    let client = served.client().await;
+    let large = request("p1", &"x".repeat(5 << 20));
+    assert_eq!(blame(allocate(&client, large).await).1, "TOO_LARGE");
 }
 
 #[tokio::test]

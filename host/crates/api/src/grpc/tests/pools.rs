@@ -112,7 +112,7 @@ async fn what_is_wrong_with_a_pool_names_the_field() {
     for (document, reason, field) in [
         ("{", "MALFORMED", "body"),
         (r#"{"id": "p", "cidr": "10.0.0.0/24", "exlusions": []}"#, "INVALID_FIELD", "exlusions"),
-        (r#"{"id": "p", "type": "ipv4", "spec": {"cidr": "10"}}"#, "INVALID_SPEC", "/cidr"),
+        (r#"{"id": "p", "type": "ipv4", "spec": {"cidr": "10"}}"#, "INVALID_SPEC", "spec.cidr"),
         (r#"{"id": "p", "type": "ipx", "spec": {}}"#, "TYPE_UNKNOWN", "type"),
     ] {
         let expected = (Code::InvalidArgument, reason.to_owned(), field.to_owned());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::stream;
 use nexus_proto::v1::watch_allocations_response::Event;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tonic::Streaming;
 
@@ -105,4 +106,27 @@ async fn draining_ends_streams_and_the_server() {
     let ended = timeout(DEADLINE, answers.message()).await.unwrap().unwrap_err();
     assert_eq!(ended.code(), Code::Unavailable);
     timeout(DEADLINE, &mut served.server).await.unwrap().unwrap().unwrap();
+}
+
+/// One that never says a word, and one that stops after the preface.
+#[tokio::test]
+async fn silent_peers_do_not_hold_up_the_drain() {
+    let (mut served, _client) = with_pool().await;
+    let _silent = tokio::net::TcpStream::connect(&served.address).await.unwrap();
+    let mut begun = tokio::net::TcpStream::connect(&served.address).await.unwrap();
+    begun.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    // What the server says first shows that it has taken the connection.
+    begun.read_u8().await.unwrap();
+    served.daemon.app.stopping().cancel();
+    timeout(DEADLINE, &mut served.server).await.unwrap().unwrap().unwrap();
+}
+
+/// A drain that is cut short leaves nothing behind that still holds the application.
+#[tokio::test]
+async fn connections_end_with_the_server() {
+    let (served, client) = with_pool().await;
+    let mut events = watch(&client, "").await;
+    assert!(matches!(next(&mut events).await.0, Event::Ready(_)));
+    served.server.abort();
+    assert!(timeout(DEADLINE, events.message()).await.unwrap().is_err());
 }

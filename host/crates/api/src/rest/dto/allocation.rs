@@ -13,7 +13,7 @@ use crate::app::{AllocateInput, AppError, Holding, Reader, key_of, rfc3339};
 
 /// A request for a resource. Every field is read by itself, so that an error names it; unknown ones are ignored.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[schema(example = json!({"pool_id": "isp-east", "subscriber_id": "02:00:5e:10:00:01", "olt_id": "olt-7"}))]
+#[schema(as = AllocateRequest, example = json!({"pool_id": "isp-east", "subscriber_id": "02:00:5e:10:00:01", "olt_id": "olt-7"}))]
 pub(crate) struct AllocateBody {
     /// The pool's id.
     #[schema(value_type = String, required = true)]
@@ -146,7 +146,7 @@ impl AllocateBody {
 
 /// Many requests at once.
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(example = json!({"requests": [{"pool_id": "isp-east", "subscriber_id": "alice"}, {"pool_id": "isp-east", "subscriber_id": "bob"}]}))]
+#[schema(as = BatchRequest, example = json!({"requests": [{"pool_id": "isp-east", "subscriber_id": "alice"}, {"pool_id": "isp-east", "subscriber_id": "bob"}]}))]
 pub(crate) struct BatchBody {
     /// Each is carried out by itself and has its own result.
     pub(crate) requests: Vec<AllocateBody>,
@@ -157,7 +157,7 @@ pub(crate) struct BatchBody {
 
 /// A resource held by a subscriber. Times that do not apply are left out.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({
+#[schema(as = Allocation, example = json!({
     "pool_id": "isp-east", "subscriber_id": "02:00:5e:10:00:01", "ip": "100.64.0.2", "prefix": 32,
     "resource": "100.64.0.2", "type": "ipv4", "timestamp": "2026-01-31T08:15:00.000Z", "node_id": "olt-7",
     "olt_id": "olt-7", "ttl": 3600, "expires_at": "2026-01-31T09:15:00.000Z",
@@ -216,6 +216,7 @@ pub(crate) struct AllocationBody<'a> {
 
 /// Tells a late answer of a former owner from a current one.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Fence)]
 pub(crate) struct FenceBody {
     pool: u32,
     shard: u32,
@@ -267,6 +268,7 @@ impl<'a> AllocationBody<'a> {
 
 /// What a subscriber holds: the one it is shown by, and all.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Holdings, example = json!({"pool_id": "isp-east", "subscriber_id": "alice", "ip": "100.64.0.2", "prefix": 32, "resource": "100.64.0.2", "type": "ipv4", "timestamp": "2026-01-31T08:15:00.000Z", "epoch": 1, "alloc_type": "session", "is_backup": false, "realm": "default", "fence": {"pool": 1, "shard": 0, "epoch": 1}, "attributes": {"gateway": "100.64.0.1"}, "allocations": [{"pool_id": "isp-east", "subscriber_id": "alice", "ip": "100.64.0.2", "prefix": 32, "resource": "100.64.0.2", "type": "ipv4", "timestamp": "2026-01-31T08:15:00.000Z", "epoch": 1, "alloc_type": "session", "is_backup": false, "realm": "default", "fence": {"pool": 1, "shard": 0, "epoch": 1}}], "count": 1}))]
 pub(crate) struct HoldingsBody<'a> {
     #[serde(flatten)]
     pub(crate) shown: AllocationBody<'a>,
@@ -277,6 +279,7 @@ pub(crate) struct HoldingsBody<'a> {
 
 /// A page of allocations.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AllocationList, example = json!({"allocations": [{"pool_id": "isp-east", "subscriber_id": "alice", "ip": "100.64.0.2", "prefix": 32, "resource": "100.64.0.2", "type": "ipv4", "timestamp": "2026-01-31T08:15:00.000Z", "epoch": 1, "alloc_type": "session", "is_backup": false, "realm": "default", "fence": {"pool": 1, "shard": 0, "epoch": 1}}], "count": 1, "total": 1}))]
 pub(crate) struct AllocationsBody<'a> {
     /// The node that was asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -296,6 +299,7 @@ pub(crate) struct AllocationsBody<'a> {
 
 /// The results of a batch, in the order of its requests.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Batch, example = json!({"results": [{"status": 201, "allocation": {"pool_id": "isp-east", "subscriber_id": "alice", "ip": "100.64.0.2", "prefix": 32, "resource": "100.64.0.2", "type": "ipv4", "timestamp": "2026-01-31T08:15:00.000Z", "epoch": 1, "alloc_type": "session", "is_backup": false, "realm": "default", "fence": {"pool": 1, "shard": 0, "epoch": 1}}}], "count": 1, "failed": 0}))]
 pub(crate) struct BatchAnswer<'a> {
     pub(crate) results: Vec<BatchResult<'a>>,
     pub(crate) count: usize,
@@ -316,7 +320,7 @@ pub(crate) struct BatchResult<'a> {
 
 /// What a renewal may say.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[schema(example = json!({"ttl": 3600}))]
+#[schema(as = RenewRequest, example = json!({"ttl": 3600}))]
 pub(crate) struct RenewBody {
     /// The wished lease, as in an allocate request.
     #[schema(value_type = Option<i64>)]

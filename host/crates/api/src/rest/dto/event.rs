@@ -11,7 +11,7 @@ use crate::app::{App, Change, WatchEvent, rfc3339};
 
 /// Something that happened.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Event)]
+#[schema(as = Event, example = json!({"seq": 42, "change": "allocated", "at": "2026-01-31T08:15:00.000Z", "pool_id": "isp-east", "allocation": {"pool_id": "isp-east", "subscriber_id": "alice", "ip": "100.64.0.2", "prefix": 32, "resource": "100.64.0.2", "type": "ipv4", "timestamp": "2026-01-31T08:15:00.000Z", "epoch": 1, "alloc_type": "session", "is_backup": false, "realm": "default", "fence": {"pool": 1, "shard": 0, "epoch": 1}}}))]
 pub(crate) struct EventBody<'a> {
     /// The event's id.
     seq: u64,
@@ -56,7 +56,7 @@ pub(crate) struct EndedBody<'a> {
 
 /// Events were missed: list anew, then go on watching.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Gap)]
+#[schema(as = Gap, example = json!({"after": 42, "resumed": 9000, "remedy": "list anew: events in between were missed"}))]
 pub(crate) struct GapBody {
     /// The last event the watcher had.
     pub(crate) after: u64,

@@ -10,7 +10,7 @@ use crate::app::Explained;
 
 /// Where an allocate request would go, or why it would fail.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Explanation)]
+#[schema(as = Explanation, example = json!({"pool_id": "isp-east", "outcome": "would_get", "resource": "100.64.0.2", "why": "strategy", "strategy": "first-free", "realm": "default", "occupancy": {"capacity": 256, "allocated": 12, "available": 236, "hold_down": 3, "reserved": 2, "excluded": 3, "allocations": 12}}))]
 pub(crate) struct ExplainBody<'a> {
     pool_id: &'a str,
     /// `already_held`, `would_get` or `would_fail`.

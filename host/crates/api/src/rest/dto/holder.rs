@@ -9,7 +9,7 @@ use crate::app::{PastHolder, rfc3339};
 
 /// Who holds or held a resource.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Holders)]
+#[schema(as = Holders, example = json!({"resource": "100.64.0.2", "type": "ipv4", "holders": [{"pool_id": "isp-east", "subscriber_id": "alice", "ip": "100.64.0.2", "prefix": 32, "resource": "100.64.0.2", "type": "ipv4", "timestamp": "2026-01-31T08:15:00.000Z", "epoch": 1, "alloc_type": "session", "is_backup": false, "realm": "default", "fence": {"pool": 1, "shard": 0, "epoch": 1}}], "count": 1, "past": [{"pool_id": "isp-east", "subscriber_id": "bob", "resource": "100.64.0.2", "realm": "default", "from": "2026-01-30T08:00:00.000Z", "to": "2026-01-31T07:00:00.000Z", "cause": "released"}], "history_from": "2025-01-31T00:00:00.000Z"}))]
 pub(crate) struct HoldersBody<'a> {
     /// The canonical text.
     pub(crate) resource: &'a str,

@@ -18,6 +18,7 @@ pub(crate) struct NodeBody<'a> {
 
 /// All nodes.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NodeList, example = json!({"nodes": [{"id": "nexus-1", "best_before": "2026-01-31T08:15:30.000Z", "metadata": {"role": "core"}, "status": "active"}, {"id": "olt-7", "best_before": "2026-01-31T08:15:30.000Z", "metadata": {"role": "olt", "allocations": "1000"}, "status": "active"}], "count": 2}))]
 pub(crate) struct NodesBody<'a> {
     pub(crate) nodes: Vec<NodeBody<'a>>,
     pub(crate) count: usize,
@@ -25,6 +26,7 @@ pub(crate) struct NodesBody<'a> {
 
 /// Whether the daemon can serve.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Readiness)]
 pub(crate) struct ReadyBody {
     pub(crate) ready: bool,
     /// Why not; empty if ready.

@@ -25,7 +25,8 @@ pub(crate) struct PoolBody {
     type_id: Option<String>,
     /// What the pool holds, as its type's plugin reads it (its schema is under `/plugins`). Without it the body is in the
     /// older form: the plugin's fields (`cidr`, `prefix`, `exclusions`, `gateway`, `dns`, `range`) stand beside the rest.
-    spec: Option<Object>,
+    #[schema(value_type = Option<Object>)]
+    spec: Option<Value>,
     /// The address or tag space; `default` unless given.
     realm: Option<String>,
     /// True: one space for all tenants.
@@ -43,7 +44,8 @@ pub(crate) struct PoolBody {
     /// Rather refuse than hand out a resting resource.
     strict: Option<bool>,
     /// Free-form, given back as it was.
-    metadata: Option<Object>,
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Value>,
     /// How many shards; 0 or absent: as many as fit.
     sharding_factor: Option<u32>,
     /// Kept and given back.
@@ -62,15 +64,9 @@ pub(crate) struct PoolBody {
     revision: Option<u64>,
 }
 
-/// Any JSON object.
-#[derive(Debug, ToSchema)]
-#[schema(value_type = Object)]
-#[allow(dead_code, reason = "only for the document")]
-pub(crate) struct Object(Value);
-
 /// A pool.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Pool)]
+#[schema(as = Pool, example = json!({"id": "isp-east", "type": "ipv4", "cidr": "100.64.0.0/10", "prefix": 32, "gateway": "100.64.0.1", "dns": ["9.9.9.9"], "exclusions": [], "metadata": {}, "sharding_factor": 1024, "backup_ratio": 0, "tenant": "default", "realm": "default", "shared": false, "realm_by": [], "strategy": "first-free", "lease": "none", "hold_down": 60, "strict": false, "spec": {"cidr": "100.64.0.0/10", "gateway": "100.64.0.1", "dns": ["9.9.9.9"]}, "capacity": 4_194_304, "attributes": {"cidr": "100.64.0.0/10", "prefix": "32", "netmask": "255.192.0.0", "gateway": "100.64.0.1", "dns": "9.9.9.9"}, "mapping_id": "ipv4/1", "revision": 1, "created_at": "2026-01-31T08:00:00.000Z", "updated_at": "2026-01-31T08:00:00.000Z"}))]
 pub(crate) struct PoolAnswer<'a> {
     id: &'a str,
     #[serde(rename = "type")]
@@ -177,6 +173,7 @@ impl<'a> PoolAnswer<'a> {
 
 /// A page of pools.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PoolList, example = json!({"pools": [{"id": "isp-east", "type": "ipv4", "cidr": "100.64.0.0/10", "prefix": 32, "gateway": "100.64.0.1", "dns": ["9.9.9.9"], "exclusions": [], "metadata": {}, "sharding_factor": 1024, "backup_ratio": 0, "tenant": "default", "realm": "default", "shared": false, "realm_by": [], "strategy": "first-free", "lease": "none", "hold_down": 60, "strict": false, "spec": {"cidr": "100.64.0.0/10", "gateway": "100.64.0.1", "dns": ["9.9.9.9"]}, "capacity": 4_194_304, "attributes": {"cidr": "100.64.0.0/10", "prefix": "32", "netmask": "255.192.0.0", "gateway": "100.64.0.1", "dns": "9.9.9.9"}, "mapping_id": "ipv4/1", "revision": 1, "created_at": "2026-01-31T08:00:00.000Z", "updated_at": "2026-01-31T08:00:00.000Z"}], "count": 1, "total": 1}))]
 pub(crate) struct PoolsBody<'a> {
     pub(crate) pools: Vec<PoolAnswer<'a>>,
     pub(crate) count: usize,
@@ -187,6 +184,7 @@ pub(crate) struct PoolsBody<'a> {
 
 /// What an update did or would do.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PoolUpdate, example = json!({"id": "isp-east", "type": "ipv4", "cidr": "100.64.0.0/10", "prefix": 32, "gateway": "100.64.0.1", "dns": ["9.9.9.9"], "exclusions": [], "metadata": {}, "sharding_factor": 1024, "backup_ratio": 0, "tenant": "default", "realm": "default", "shared": false, "realm_by": [], "strategy": "first-free", "lease": "none", "hold_down": 60, "strict": false, "spec": {"cidr": "100.64.0.0/10", "gateway": "100.64.0.1", "dns": ["9.9.9.9"]}, "capacity": 4_194_304, "attributes": {"cidr": "100.64.0.0/10", "prefix": "32", "netmask": "255.192.0.0", "gateway": "100.64.0.1", "dns": "9.9.9.9"}, "mapping_id": "ipv4/1", "revision": 1, "created_at": "2026-01-31T08:00:00.000Z", "updated_at": "2026-01-31T08:00:00.000Z", "applied": true, "added_grains": 256, "removed_grains": 0}))]
 pub(crate) struct PoolUpdateBody<'a> {
     #[serde(flatten)]
     pool: PoolAnswer<'a>,
@@ -212,6 +210,7 @@ impl<'a> PoolUpdateBody<'a> {
 
 /// How much of a pool is what, in grains.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Occupancy)]
 pub(crate) struct OccupancyBody {
     #[schema(value_type = u64)]
     capacity: u128,
@@ -266,6 +265,7 @@ impl From<&Occupancy> for OccupancyBody {
 
 /// How full a pool is: over all its realms, and each realm.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PoolStats, example = json!({"pool_id": "isp-east", "type": "ipv4", "capacity": 256, "allocated": 12, "available": 236, "hold_down": 3, "reserved": 2, "excluded": 3, "allocations": 12, "utilization": 0.047, "shards": 1, "realms": [{"realm": "default", "capacity": 256, "allocated": 12, "available": 236, "hold_down": 3, "reserved": 2, "excluded": 3, "allocations": 12}], "summary": ["10.0.0.0/24"]}))]
 pub(crate) struct StatsBody<'a> {
     pool_id: &'a str,
     #[serde(rename = "type")]
@@ -282,6 +282,7 @@ pub(crate) struct StatsBody<'a> {
 
 /// How full a pool is in one realm.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RealmStats)]
 pub(crate) struct RealmStatsBody<'a> {
     realm: &'a str,
     #[serde(flatten)]

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 /// An error (RFC 9457). `error` says the same as `detail`, for clients that read that.
 #[derive(Debug, Default, Serialize, ToSchema)]
-#[schema(example = json!({
+#[schema(as = Problem, example = json!({
     "type": "urn:nexus:problem:pool-unknown",
     "title": "The pool is unknown",
     "status": 404,
@@ -72,6 +72,7 @@ pub(crate) struct ProblemBody {
 
 /// One field that is to blame.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Fault)]
 pub(crate) struct FaultBody {
     /// Its name, or a JSON pointer.
     pub(crate) field: String,

@@ -9,7 +9,7 @@ use crate::app::{AppError, Reader, ReservationInput, Reserved, rfc3339};
 
 /// A resource to be kept for a subscriber.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[schema(example = json!({"subscriber_id": "business-42", "resource": "100.64.0.42", "note": "contract 4711"}))]
+#[schema(as = ReservationRequest, example = json!({"subscriber_id": "business-42", "resource": "100.64.0.42", "note": "contract 4711"}))]
 pub(crate) struct ReserveBody {
     #[schema(value_type = String, required = true)]
     subscriber_id: Option<Value>,
@@ -41,11 +41,11 @@ impl ReserveBody {
         if named.is_none() && !reader.has_fault("resource") {
             reader.fault("resource", "", "must be given: the resource's text");
         }
-        let note = reader.text("note", self.note.as_ref()).unwrap_or_default().to_owned();
+        let remark = reader.text("note", self.note.as_ref()).unwrap_or_default().to_owned();
         let node: Option<NodeId> = reader.id("olt_id", self.olt_id.as_ref());
         let attributes = reader.pairs("attributes", self.attributes.as_ref());
         let read = subscriber.zip(named).map(|(subscriber, resource)| {
-            (ReservationInput { pool, resource: resource.to_owned(), node, attributes }, subscriber, note)
+            (ReservationInput { pool, resource: resource.to_owned(), node, attributes }, subscriber, remark)
         });
         reader.finish(read)
     }
@@ -53,7 +53,7 @@ impl ReserveBody {
 
 /// A resource that is kept for a subscriber.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Reservation)]
+#[schema(as = Reservation, example = json!({"pool_id": "isp-east", "type": "ipv4", "realm": "default", "resource": "100.64.0.42", "subscriber_id": "business-42", "note": "contract 4711", "created_at": "2026-01-31T08:15:00.000Z"}))]
 pub(crate) struct ReservationBody<'a> {
     pool_id: &'a str,
     #[serde(rename = "type")]
@@ -83,6 +83,7 @@ impl<'a> ReservationBody<'a> {
 
 /// A page of reservations.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ReservationList, example = json!({"reservations": [], "count": 0, "total": 0}))]
 pub(crate) struct ReservationsBody<'a> {
     pub(crate) reservations: Vec<ReservationBody<'a>>,
     pub(crate) count: usize,

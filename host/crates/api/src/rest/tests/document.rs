@@ -1,0 +1,82 @@
+//! The `OpenAPI` document.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::*;
+
+/// Every operation with its path.
+fn operations(document: &Value) -> Vec<(String, Value)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    let all = paths.flat_map(|(path, methods)| {
+        methods.as_object().unwrap().iter().map(move |(method, operation)| (path, method, operation))
+    });
+    all.filter(|(_, method, _)| *method != "parameters")
+        .map(|(path, method, operation)| (format!("{method} {path}"), operation.clone()))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_document_is_served() {
+    let document = Face::start().get("/openapi.json").await.with(200);
+    assert_eq!(document["openapi"], "3.1.0");
+}
+
+#[test]
+fn the_document_is_the_one_in_docs() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/openapi.json");
+    let found = super::super::openapi();
+    if std::env::var_os("UPDATE_GOLDENS").is_some() {
+        std::fs::write(&file, &found).unwrap();
+    }
+    let golden = std::fs::read_to_string(&file).unwrap();
+    let differs = golden.lines().zip(found.lines()).position(|(golden, found)| golden != found);
+    assert!(
+        golden == found,
+        "docs/openapi.json differs from line {differs:?} on; `cargo xtask openapi` writes it anew"
+    );
+}
+
+#[test]
+fn every_operation_has_a_name_of_its_own_and_says_what_it_may_answer() {
+    let document: Value = serde_json::from_str(&super::super::openapi()).unwrap();
+    let mut names = BTreeSet::new();
+    for (path, operation) in operations(&document) {
+        let name = operation["operationId"].as_str().unwrap().to_owned();
+        assert!(names.insert(name.clone()), "{name} is there twice");
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{path} has no success");
+        if path.contains("/api/") {
+            for status in ["400", "401", "403", "503"] {
+                assert!(responses.contains_key(status), "{path} lacks {status}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_reference_of_the_document_is_there() {
+    let text = super::super::openapi();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    for part in text.split("\"$ref\": \"#").skip(1) {
+        let pointer = part.split('"').next().unwrap();
+        assert!(document.pointer(pointer).is_some(), "{pointer}");
+    }
+}
+
+#[tokio::test]
+async fn every_documented_path_is_a_route_and_every_route_is_documented() {
+    let face = Face::start();
+    let document: Value = serde_json::from_str(&super::super::openapi()).unwrap();
+    for (operation, _) in operations(&document) {
+        let (method, path) = operation.split_once(' ').unwrap();
+        let path =
+            path.replace("{id}", "x").replace("{subscriber}", "x").replace("{type}", "x").replace("{resource}", "x");
+        if path == "/api/v1/watch" {
+            continue;
+        }
+        let method = method.to_uppercase().parse().unwrap();
+        let told = face.ask(method, &path, "{}").await;
+        assert!(!told.text.contains("NO_SUCH_PATH") && told.status != 405, "{operation}: {}", told.text);
+    }
+}

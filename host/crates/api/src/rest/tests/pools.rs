@@ -1,0 +1,111 @@
+//! Pools and reservations.
+
+use super::*;
+
+#[tokio::test]
+async fn a_pool_is_described_changed_and_counted() {
+    let face = Face::start();
+    let body = json!({
+        "id": "p", "type": "ipv4", "spec": {"cidr": "10.0.0.0/24"}, "lease": {"default": "1h"}, "hold_down": "90s",
+        "metadata": {"region": "east"}, "strategy": "next-free",
+    });
+    let made = face.post("/api/v1/pools", &body).await;
+    assert_eq!(made.headers["location"], "/api/v1/pools/p");
+    let made = made.with(201);
+    assert_eq!(
+        (&made["hold_down"], &made["strategy"], &made["capacity"]),
+        (&json!(90), &json!("next-free"), &json!(256))
+    );
+    assert_eq!(
+        (&made["lease"]["default"], &made["revision"], &made["realm"]),
+        (&json!(3600), &json!(1), &json!("default"))
+    );
+    assert_eq!(face.get("/api/v1/pools/p").await.with(200), made);
+    // What was read can be sent back.
+    let same = face.put("/api/v1/pools/p", &made).await.with(200);
+    assert_eq!(same["applied"], true);
+    let mut changed = made.clone();
+    changed["cidr"] = json!("10.0.0.0/23");
+    let problem = face.put("/api/v1/pools/p?dry_run=true", &changed).await.problem(400, "INVALID_FIELD");
+    assert_eq!(problem["errors"][0]["field"], "cidr");
+    let stats = face.get("/api/v1/pools/p/stats").await.with(200);
+    assert_eq!((&stats["capacity"], &stats["available"], &stats["allocated"]), (&json!(256), &json!(256), &json!(0)));
+    face.put("/api/v1/pools/none", &body).await.problem(400, "INVALID_FIELD");
+    face.put("/api/v1/pools/none", &json!({"cidr": "10.1.0.0/24"})).await.problem(404, "POOL_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_pool_grows_and_says_beforehand_by_how_much() {
+    let face = Face::with_pool().await;
+    let larger = json!({"cidr": "10.0.0.0/23"});
+    let would = face.put("/api/v1/pools/p?dry_run=true", &larger).await.with(200);
+    assert_eq!((&would["applied"], &would["added_grains"]), (&json!(false), &json!(256)));
+    assert_eq!(face.get("/api/v1/pools/p").await.with(200)["cidr"], "10.0.0.0/24");
+    let did = face.put("/api/v1/pools/p", &larger).await.with(200);
+    assert_eq!((&did["applied"], &did["added_grains"], &did["revision"]), (&json!(true), &json!(256), &json!(2)));
+    let stale = json!({"cidr": "10.0.0.0/23", "revision": 1});
+    face.put("/api/v1/pools/p", &stale).await.problem(409, "REVISION_DIFFERS");
+}
+
+#[tokio::test]
+async fn overlapping_pools_of_a_realm_are_refused_with_both_names() {
+    let face = Face::with_pool().await;
+    let problem =
+        face.post("/api/v1/pools", &json!({"id": "q", "cidr": "10.0.0.128/25"})).await.problem(409, "POOL_OVERLAPS");
+    assert_eq!((&problem["pool_id"], &problem["other_pool_id"]), (&json!("q"), &json!("p")));
+    face.post("/api/v1/pools", &json!({"id": "q", "cidr": "10.0.0.128/25", "realm": "vrf-b"})).await.with(201);
+}
+
+#[tokio::test]
+async fn pools_are_listed_by_id_in_pages() {
+    let face = Face::start();
+    for at in 0..5 {
+        face.post("/api/v1/pools", &json!({"id": format!("p{at}"), "cidr": format!("10.{at}.0.0/24")})).await.with(201);
+    }
+    let first = face.get("/api/v1/pools?limit=3").await.with(200);
+    assert_eq!((&first["count"], &first["total"], &first["next_cursor"]), (&json!(3), &json!(5), &json!("p2")));
+    let rest = face.get("/api/v1/pools?limit=3&cursor=p2").await.with(200);
+    assert_eq!((&rest["count"], rest.get("next_cursor")), (&json!(2), None));
+    assert_eq!(face.get("/api/v1/pools?type=vlan").await.with(200)["count"], 0);
+}
+
+#[tokio::test]
+async fn a_realm_is_made_of_the_requests_attributes() {
+    let face = Face::start();
+    let body = json!({"id": "v", "type": "vlan", "range": "100-101", "realm_by": ["olt_id"]});
+    face.post("/api/v1/pools", &body).await.with(201);
+    let problem = face.post("/api/v1/allocations", &json!({"pool_id": "v", "subscriber_id": "a"})).await;
+    assert_eq!(problem.problem(400, "REALM_ATTRIBUTE_MISSING")["errors"][0]["field"], "olt_id");
+    for (subscriber, olt) in [("a", "olt/1"), ("b", "olt-2")] {
+        let body = json!({"pool_id": "v", "subscriber_id": subscriber, "olt_id": olt});
+        assert_eq!(face.post("/api/v1/allocations", &body).await.with(201)["resource"], "100");
+    }
+    let holders = face.get("/api/v1/resources/vlan/100").await.with(200);
+    assert_eq!(holders["count"], 2);
+    let one = face.get("/api/v1/resources/vlan/100?realm=olt-2").await.with(200);
+    assert_eq!(
+        (&one["holders"][0]["subscriber_id"], &one["holders"][0]["realm"]),
+        (&json!("b"), &json!("default/olt-2"))
+    );
+    assert_eq!(face.get("/api/v1/resources/vlan/100?realm=default%2Folt%252F1").await.with(200)["count"], 1);
+}
+
+#[tokio::test]
+async fn reservations_are_kept_for_their_subscriber() {
+    let face = Face::with_pool().await;
+    let keep = json!({"subscriber_id": "vip", "resource": "10.0.0.42", "note": "contract 4711"});
+    let kept = face.post("/api/v1/pools/p/reservations", &keep).await.with(201);
+    assert_eq!((&kept["resource"], &kept["note"]), (&json!("10.0.0.42"), &json!("contract 4711")));
+    face.post("/api/v1/pools/p/reservations", &keep).await.with(200);
+    let other = json!({"subscriber_id": "else", "resource": "10.0.0.42"});
+    face.post("/api/v1/pools/p/reservations", &other).await.problem(409, "RESOURCE_RESERVED");
+    let named = json!({"pool_id": "p", "subscriber_id": "else", "ip": "10.0.0.42"});
+    face.post("/api/v1/allocations", &named).await.problem(409, "RESOURCE_RESERVED");
+    assert_eq!(face.allocate("vip").await["ip"], "10.0.0.42");
+    assert_eq!(face.get("/api/v1/reservations").await.with(200)["total"], 1);
+    assert_eq!(face.get("/api/v1/pools/p/reservations?subscriber_id=nobody").await.with(200)["count"], 0);
+    assert_eq!(face.delete("/api/v1/pools/p/reservations/10.0.0.42").await.status, 204);
+    face.delete("/api/v1/pools/p/reservations/10.0.0.42").await.problem(404, "NOT_RESERVED");
+    let incomplete = face.post("/api/v1/pools/p/reservations", &json!({})).await.problem(400, "INVALID_FIELD");
+    assert_eq!(incomplete["errors"].as_array().unwrap().len(), 2);
+}

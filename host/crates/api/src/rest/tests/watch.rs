@@ -1,0 +1,74 @@
+//! Watches.
+
+use std::time::Duration;
+
+use super::*;
+use crate::testing::WATCH_WINDOW;
+
+/// The stream's text until `enough` of it is there.
+async fn read_until(face: &Face, request: Request<Body>, enough: impl Fn(&str) -> bool) -> String {
+    let response = face.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut chunks = response.into_body().into_data_stream();
+    let mut text = String::new();
+    let reading = async {
+        while !enough(&text) {
+            let chunk = chunks.next().await.unwrap().unwrap();
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), reading).await.unwrap_or_else(|_| panic!("not enough came: {text}"));
+    text
+}
+
+fn watch(query: &str) -> Request<Body> {
+    Request::get(format!("/api/v1/watch?{query}")).body(Body::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn what_happened_after_an_event_is_told_in_order() {
+    let face = Face::with_pool().await;
+    face.allocate("a").await;
+    face.allocate("b").await;
+    face.delete("/api/v1/allocations/a").await;
+    let text = read_until(&face, watch("after=0"), |text| text.contains("event: released")).await;
+    let named: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    assert_eq!(named, ["start", "pool-created", "allocated", "allocated", "released"]);
+    let only_b = read_until(&face, watch("after=0&subscriber_id=b"), |text| text.contains("\"b\"")).await;
+    assert!(!only_b.contains("\"a\"") && !only_b.contains("pool-created"), "{only_b}");
+}
+
+#[tokio::test]
+async fn a_watch_resumes_after_the_last_event_it_had() {
+    let face = Face::with_pool().await;
+    face.allocate("a").await;
+    let text =
+        read_until(&face, watch("after=0"), |text| text.contains("event: allocated") && text.ends_with("\n\n")).await;
+    let last = text.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().unwrap().to_owned();
+    face.allocate("b").await;
+    let resumed = Request::get("/api/v1/watch").header("Last-Event-ID", last).body(Body::empty()).unwrap();
+    let text = read_until(&face, resumed, |text| text.contains("\"b\"")).await;
+    assert!(!text.contains("\"a\""), "{text}");
+}
+
+#[tokio::test]
+async fn a_watch_that_comes_too_late_is_told_so() {
+    let face = Face::with_pool().await;
+    for at in 0..WATCH_WINDOW + 10 {
+        face.allocate(&format!("s{at}")).await;
+    }
+    let text = read_until(&face, watch("after=1"), |text| text.contains("event: allocated")).await;
+    assert!(text.contains("event: gap"), "{text}");
+    face.send(Request::get("/api/v1/watch").header("Last-Event-ID", "x").body(Body::empty()).unwrap())
+        .await
+        .problem(400, "INVALID_FIELD");
+}
+
+#[tokio::test]
+async fn a_watch_ends_when_the_daemon_drains() {
+    let face = Face::with_pool().await;
+    let response = face.router.clone().oneshot(watch("")).await.unwrap();
+    face.daemon.app.stopping().cancel();
+    let reading = response.into_body().into_data_stream().collect::<Vec<_>>();
+    tokio::time::timeout(Duration::from_secs(10), reading).await.expect("the stream ends");
+}

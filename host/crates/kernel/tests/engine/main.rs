@@ -1,0 +1,9 @@
+//! What the kernel does, command by command. Each test is named by its claim.
+
+mod allocate;
+mod bed;
+mod clocks;
+mod leases;
+mod pools;
+mod realms;
+mod reservations;
