@@ -60,8 +60,9 @@ pub(crate) fn recover(store: &Store, view: &View, settings: KernelSettings) -> R
         recovery.apply(&op);
         view.load(&op);
     })?;
+    recovery.reaches(last_of(&found), found.high_water_ms);
     let kernel = recovery.finish(clock::tick());
-    view.loaded(Seq(found.next_seq.0.saturating_sub(1)));
+    view.loaded(last_of(&found));
     show(view, &kernel);
     Ok(Recovered { kernel, damaged: Damaged::of(&found.damage) })
 }
@@ -73,15 +74,21 @@ pub(super) fn rebuild(parts: &Parts) -> Result<Kernel, StoreError> {
     store.reopen()?;
     let seen = Seq(*parts.view.committed().borrow());
     let mut recovery = Recovery::new(parts.settings);
-    store.recover(&mut |op| {
+    let found = store.recover(&mut |op| {
         recovery.apply(&op);
         if op.seq > seen {
             parts.view.apply(std::slice::from_ref(&op));
         }
     })?;
+    recovery.reaches(last_of(&found), found.high_water_ms);
     let kernel = recovery.finish(clock::tick());
     show(&parts.view, &kernel);
     Ok(kernel)
+}
+
+/// The log's last operation. Checkpoints drop what was replaced, so no fact that is left may carry its number.
+fn last_of(found: &store::Recovered) -> Seq {
+    Seq(found.next_seq.0.saturating_sub(1))
 }
 
 fn show(view: &View, kernel: &Kernel) {

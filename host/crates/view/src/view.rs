@@ -44,7 +44,9 @@ pub struct Page {
     pub next: Option<ListCursor>,
 }
 
-type PlaceMap = BTreeMap<(PoolUid, RealmUid), Arc<RwLock<Places>>>;
+type PlaceKey = (PoolUid, RealmUid);
+
+type PlaceMap = BTreeMap<PlaceKey, Arc<RwLock<Places>>>;
 
 /// Everything that was committed.
 pub struct View {
@@ -336,7 +338,7 @@ impl View {
         &self,
         filter: &AllocationFilter,
         after: Option<ListCursor>,
-    ) -> Vec<((PoolUid, RealmUid), Arc<RwLock<Places>>)> {
+    ) -> Vec<(PlaceKey, Arc<RwLock<Places>>)> {
         let first = after.map_or((PoolUid(0), RealmUid(0)), |after| (after.pool, after.realm));
         let places = self.places.read();
         let tables = places.range(first..).filter(|((pool, realm), _)| {
