@@ -25,7 +25,7 @@ const OLTS: usize = 10;
 const SUBSCRIBERS: usize = 1_000;
 /// Answers of the second wave after which the daemon is killed.
 const KILL_AFTER: usize = 5_000;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What identifies an allocation: pool, subscriber.
 type Held = (String, String);

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Longest wait for anything; reached only when something is broken.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A running daemon. Killed when dropped.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Start {
             match told.recv_timeout(DEADLINE) {
                 Ok(line) if line.starts_with("nexus ready") => break line,
                 Ok(_) => {}
-                Err(_) => panic!("the daemon did not get ready: {:?}", child.wait()),
+                Err(late) => panic!("the daemon did not get ready ({late}): {:?}", child.wait()),
             }
         };
         let field = |name: &str| {

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kernel::{
-    Occupancy, Pool, PoolId, PoolUid, RealmName, RealmRecord, RealmUid, Reservation, SpanKey, TenantId,
-};
+use kernel::{Occupancy, Pool, PoolId, PoolUid, RealmName, RealmRecord, RealmUid, Reservation, SpanKey, TenantId};
 
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
@@ -83,6 +81,10 @@ impl Pools {
 
     pub(crate) fn reservations(&self, pool: Option<PoolUid>) -> Vec<Arc<Reservation>> {
         let wanted = |key: &SpanKey| pool.is_none_or(|pool| pool == key.pool);
-        self.reservations.iter().filter(|(key, _)| wanted(key)).map(|(_, reservation)| Arc::clone(reservation)).collect()
+        self.reservations
+            .iter()
+            .filter(|(key, _)| wanted(key))
+            .map(|(_, reservation)| Arc::clone(reservation))
+            .collect()
     }
 }

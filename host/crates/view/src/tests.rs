@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kernel::{
-    Alignment, Allocation, AllocationKind, AllocationParts, EndCause, Epoch, Fact, Geometry, LeaseTerms, NodeId, Op, Pool,
-    PoolDraft, PoolTerms, PoolUid, RealmRef, RealmUid, Resting, Revision, Seq, Series, ShardId, Sizing, Span, SpanKey,
-    Strategy, SubscriberId, TenantId,
+    Alignment, Allocation, AllocationKind, AllocationParts, EndCause, Epoch, Fact, Geometry, LeaseTerms, NodeId, Op,
+    Pool, PoolDraft, PoolTerms, PoolUid, RealmRef, RealmUid, Resting, Revision, Seq, Series, ShardId, Sizing, Span,
+    SpanKey, Strategy, SubscriberId, TenantId,
 };
 use proptest::prelude::*;
 

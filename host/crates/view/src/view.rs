@@ -269,7 +269,8 @@ impl View {
             rows.push(Arc::clone(held));
             true
         });
-        let place = |held: &Arc<Allocation>| ListCursor { pool: held.pool, realm: held.realm, start: held.span.start() };
+        let place =
+            |held: &Arc<Allocation>| ListCursor { pool: held.pool, realm: held.realm, start: held.span.start() };
         let next = if more { rows.last().map(place) } else { None };
         Page { rows, next }
     }
@@ -334,11 +335,7 @@ impl View {
         self.pools.read().get(pool).is_some_and(|pool| pool.draft.tenant == *tenant)
     }
 
-    fn tables(
-        &self,
-        filter: &AllocationFilter,
-        after: Option<ListCursor>,
-    ) -> Vec<(PlaceKey, Arc<RwLock<Places>>)> {
+    fn tables(&self, filter: &AllocationFilter, after: Option<ListCursor>) -> Vec<(PlaceKey, Arc<RwLock<Places>>)> {
         let first = after.map_or((PoolUid(0), RealmUid(0)), |after| (after.pool, after.realm));
         let places = self.places.read();
         let tables = places.range(first..).filter(|((pool, realm), _)| {
