@@ -148,9 +148,8 @@ async fn daemon_or_answers(
     kill: Option<usize>,
 ) -> anyhow::Result<()> {
     for olt in olts {
-        match (olt.await?, kill) {
-            (Err(error), None) => return Err(error),
-            (Ok(()) | Err(_), _) => {}
+        if let (Err(error), None) = (olt.await?, kill) {
+            return Err(error);
         }
     }
     Ok(())

@@ -95,10 +95,10 @@ struct Loop {
 impl Loop {
     fn new(parts: Parts, kernel: Kernel, waker: Waker) -> Self {
         let (groups, taken) = sync_channel(1);
-        let (done, flushed) = sync_channel(1);
-        let flusher = Flusher::new(&parts, waker);
-        let flusher = thread::Builder::new().name("flusher".to_owned()).spawn(move || flusher.run(&taken, &done));
-        let flusher = Some(flusher.expect("the daemon may start a thread"));
+        let (done, outcome) = sync_channel(1);
+        let working = Flusher::new(&parts, waker);
+        let thread = thread::Builder::new().name("flusher".to_owned()).spawn(move || working.run(&taken, &done));
+        let flusher = Some(thread.expect("the daemon may start a thread"));
         Self {
             parts,
             kernel,
@@ -106,7 +106,7 @@ impl Loop {
             waiters: Vec::new(),
             next_request: 0,
             groups,
-            flushed,
+            flushed: outcome,
             flusher,
             flusher_idle: true,
             pulse_due_ms: 0,

@@ -164,10 +164,10 @@ impl Readiness for Ready {
             match plugin.state {
                 PluginState::Active => {}
                 PluginState::Suspended => {
-                    warnings.push(format!("plugin {} is suspended: {}", plugin.type_id, plugin.why))
+                    warnings.push(format!("plugin {} is suspended: {}", plugin.type_id, plugin.why));
                 }
                 PluginState::Refused => {
-                    warnings.push(format!("plugin file {} is refused: {}", plugin.source, plugin.why))
+                    warnings.push(format!("plugin file {} is refused: {}", plugin.source, plugin.why));
                 }
             }
         }
@@ -176,7 +176,7 @@ impl Readiness for Ready {
 }
 
 /// Anything that makes its families when they are asked for.
-fn families(metrics: Vec<Box<dyn Collector>>) -> Vec<MetricFamily> {
+fn families(metrics: &[Box<dyn Collector>]) -> Vec<MetricFamily> {
     metrics.iter().flat_map(|metric| metric.collect()).collect()
 }
 

@@ -21,7 +21,7 @@ fn processor(pid: u32) -> anyhow::Result<Duration> {
     let (_, after_name) = stat.rsplit_once(')').context("a name in parentheses")?;
     let fields: Vec<&str> = after_name.split_whitespace().collect();
     let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
-    let per_second = u64::try_from(rustix::param::clock_ticks_per_second())?;
+    let per_second = rustix::param::clock_ticks_per_second();
     Ok(Duration::from_millis((ticks(11) + ticks(12)) * 1_000 / per_second))
 }
 

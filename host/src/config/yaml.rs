@@ -71,11 +71,10 @@ fn walk(path: &str, node: &MarkedYaml<'_>, depth: usize, entries: &mut Vec<Entry
 
 fn scalar(node: &MarkedYaml<'_>) -> Option<String> {
     match &node.data {
-        YamlData::Value(Scalar::String(text)) => Some(text.to_string()),
+        YamlData::Value(Scalar::String(text)) | YamlData::Representation(text, ..) => Some(text.to_string()),
         YamlData::Value(Scalar::Integer(number)) => Some(number.to_string()),
         YamlData::Value(Scalar::FloatingPoint(number)) => Some(number.to_string()),
         YamlData::Value(Scalar::Boolean(yes)) => Some(yes.to_string()),
-        YamlData::Representation(text, ..) => Some(text.to_string()),
         YamlData::Value(Scalar::Null)
         | YamlData::Mapping(_)
         | YamlData::Sequence(_)

@@ -94,7 +94,7 @@ impl Collector for PoolGauges {
     fn collect(&self) -> Vec<MetricFamily> {
         let gauges = Gauges::new().expect("the same names and labels were accepted at start");
         self.read(&gauges);
-        families(gauges.collectors())
+        families(&gauges.collectors())
     }
 }
 
