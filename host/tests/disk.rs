@@ -41,7 +41,12 @@ fn fill(file: &Path) {
 }
 
 fn allocate(daemon: &Daemon, number: u32) -> (u16, serde_json::Value) {
-    daemon.post("/api/v1/allocate", &json!({"pool_id": "v4", "subscriber_id": format!("s{number}")}))
+    // Large records, because the log keeps some MiB of room that is already its own.
+    let metadata = json!({"note": "x".repeat(12 << 10)});
+    daemon.post(
+        "/api/v1/allocate",
+        &json!({"pool_id": "v4", "subscriber_id": format!("s{number}"), "metadata": metadata}),
+    )
 }
 
 #[test]
