@@ -10,6 +10,8 @@ use crate::workspace;
 
 /// Each is the crate `nexus-plugin-<name>` in `plugins/<name>`.
 const SHIPPED: [&str; 5] = ["ipv4", "ipv6", "port", "svlan", "vlan"];
+/// Each is the crate `example-<name>` in `sdk/examples/<name>`. Not embedded: the daemon's tests drop them in.
+const EXAMPLES: [&str; 3] = ["mac", "minimal", "qinq"];
 /// The cargo profile for small components.
 const PROFILE: &str = "plugin";
 
@@ -18,7 +20,9 @@ pub(crate) fn run(_arguments: &[String]) -> Result<()> {
     let target = workspace::target_dir()?;
     // Not the host's own build folder: the compiler may be another, and two must not share one.
     let build = target.join("plugin-build");
-    let crates = SHIPPED.iter().flat_map(|name| ["--package".to_owned(), format!("nexus-plugin-{name}")]);
+    let shipped = SHIPPED.iter().map(|name| format!("nexus-plugin-{name}"));
+    let examples = EXAMPLES.iter().map(|name| format!("example-{name}"));
+    let crates = shipped.chain(examples).flat_map(|name| ["--package".to_owned(), name]);
     toolchain
         .cargo_build()
         .args(["--profile", PROFILE])
@@ -28,10 +32,15 @@ pub(crate) fn run(_arguments: &[String]) -> Result<()> {
         .dir(workspace::root())
         .run()?;
     let components = target.join("nexus-plugins");
-    fs::create_dir_all(&components).with_context(|| format!("could not make {}", components.display()))?;
+    let examples = components.join("examples");
+    fs::create_dir_all(&examples).with_context(|| format!("could not make {}", examples.display()))?;
     for name in SHIPPED {
         let module = build.join(TARGET).join(PROFILE).join(format!("nexus_plugin_{name}.wasm"));
         write_component(&module, &components.join(format!("{name}.wasm")))?;
+    }
+    for name in EXAMPLES {
+        let module = build.join(TARGET).join(PROFILE).join(format!("example_{name}.wasm"));
+        write_component(&module, &examples.join(format!("{name}.wasm")))?;
     }
     Ok(())
 }
