@@ -35,7 +35,7 @@ pub(super) async fn allocate(
     let Granted { holding, created } = rest.app.allocate(&caller, input).await?;
     let own = own_attributes(&rest.app, &params, &holding).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    answer(status, &AllocationBody::full(&holding, realm_of(&rest.app, &holding), &own))
+    answer(status, &AllocationBody::full(&holding, realm_of(&rest.app, &holding), &own).granted(created))
 }
 
 /// The same as `POST /api/v1/allocations`.

@@ -197,6 +197,9 @@ pub(crate) struct AllocationBody<'a> {
     epoch: u32,
     /// `session`, `sticky` or `permanent`.
     alloc_type: &'static str,
+    /// In the answer to an allocate: false if the subscriber held it already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<bool>,
     is_backup: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     backup_node_id: Option<&'a str>,
@@ -247,6 +250,7 @@ impl<'a> AllocationBody<'a> {
             last_renewed: expires_ms.map(|_| rfc3339(allocation.renewed_ms)),
             epoch: fence.epoch.0,
             alloc_type: held.alloc_type(),
+            created: None,
             // Backup allocations come with edge nodes; the fields are part of the form.
             is_backup: false,
             backup_node_id: None,
@@ -256,6 +260,11 @@ impl<'a> AllocationBody<'a> {
             metadata: metadata.map(json_or_empty),
             attributes: None,
         }
+    }
+
+    /// As the answer to an allocate.
+    pub(crate) fn granted(self, created: bool) -> Self {
+        Self { created: Some(created), ..self }
     }
 
     /// As a single answer shows it: with attributes, the pool's and `own`.
