@@ -194,7 +194,8 @@ impl Loop {
             Command::Allocate(request) => Some(request.pool),
             Command::Reserve(request) => Some(request.pool),
             Command::CreatePool(_) => None,
-            Command::UpdatePool { .. }
+            Command::CheckPool(_)
+            | Command::UpdatePool { .. }
             | Command::DeletePool { .. }
             | Command::Explain(_)
             | Command::Renew { .. }

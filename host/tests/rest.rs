@@ -123,6 +123,76 @@ fn a_conflict_names_what_is_wrong_and_changes_nothing() {
     assert_eq!(daemon.post("/api/v1/pools", &other_realm).0, 201);
 }
 
+/// Grows a pool by PUT, fills it to its new end, and finds who had something before in its place.
+fn grows(daemon: &Daemon, small: &Value, large: &Value, capacity: u64, last: &str) {
+    let id = text(small, "id");
+    let (status, made) = daemon.post("/api/v1/pools", small);
+    assert_eq!(status, 201, "{made}");
+    let ask = |who: &str| daemon.post("/api/v1/allocate", &json!({"pool_id": id, "subscriber_id": who}));
+    let first = ask("first").1;
+    let path = format!("/api/v1/pools/{id}");
+    let (status, would) = daemon.call("PUT", &format!("{path}?dry_run=true"), Some(large));
+    assert_eq!((status, &would["applied"], &would["capacity"]), (200, &json!(false), &json!(capacity)), "{would}");
+    let (status, grown) = daemon.call("PUT", &path, Some(large));
+    assert_eq!((status, &grown["capacity"], &grown["revision"]), (200, &json!(capacity), &json!(2)), "{grown}");
+    assert!(grown["added_grains"].as_u64() > Some(0), "{grown}");
+    let (status, again) = ask("first");
+    assert_eq!((status, &again["resource"], &again["fence"]), (200, &first["resource"], &first["fence"]), "{again}");
+    let named = json!({"pool_id": id, "subscriber_id": "last", "resource": last});
+    let (status, given) = daemon.post("/api/v1/allocate", &named);
+    assert_eq!((status, text(&given, "resource")), (201, last), "{given}");
+    let (_, stats) = daemon.get(&format!("{path}/stats"));
+    let count = |name: &str| stats[name].as_u64().unwrap_or_else(|| panic!("{name} in {stats}"));
+    assert_eq!(count("allocated") + count("available") + count("reserved") + count("excluded"), capacity, "{stats}");
+}
+
+#[test]
+fn small_pools_of_every_type_grow_at_once() {
+    let directory = directory();
+    let daemon = Start::on(directory.path()).run();
+    let v4 = |cidr: &str| json!({"id": "v4", "cidr": cidr});
+    grows(&daemon, &v4("10.0.0.0/26"), &v4("10.0.0.0/24"), 256, "10.0.0.254");
+    let routed = |cidr: &str| json!({"id": "routed", "type": "ipv4", "spec": {"cidr": cidr, "prefix": 29}});
+    grows(&daemon, &routed("192.0.2.0/28"), &routed("192.0.2.0/24"), 32, "192.0.2.248/29");
+    let v6 = |cidr: &str| json!({"id": "v6", "cidr": cidr, "prefix": 56});
+    grows(&daemon, &v6("2001:db8:0:f00::/56"), &v6("2001:db8::/40"), 65_536, "2001:db8:ff:ff00::/56");
+    let vlan = |range: &str| json!({"id": "cvlan", "type": "vlan", "range": range});
+    grows(&daemon, &vlan("10-20"), &vlan("10-99"), 90, "99");
+    let svlan = |ranges: Value| json!({"id": "svlan", "type": "svlan", "ranges": ranges});
+    grows(&daemon, &svlan(json!(["1000-1003"])), &svlan(json!(["5", "900-1003", "4000-4094"])), 200, "4094");
+    let port = |range: &str| json!({"id": "port", "type": "port", "range": range, "block_size": 100});
+    grows(&daemon, &port("2000-2999"), &port("2000-9999"), 80, "9900-9999");
+    let cgnat = |addresses: &str, range: &str| json!({"id": "cgnat", "type": "port", "spec": {"addresses": addresses, "range": range, "block_size": 512}});
+    let (small, large) = (cgnat("203.0.113.0/31", "1024-2047"), cgnat("203.0.113.0/29", "1024-65535"));
+    grows(&daemon, &small, &large, 8 * 126, "203.0.113.7:65024-65535");
+    // They survive a restart as they are.
+    daemon.kill();
+    let daemon = Start::on(directory.path()).run();
+    assert_eq!(daemon.get("/api/v1/pools/cgnat").1["capacity"], json!(8 * 126));
+    assert_eq!(daemon.get("/api/v1/allocations/last").1["allocations"].as_array().map(Vec::len), Some(7));
+}
+
+#[test]
+fn what_a_pools_allocations_are_made_of_cannot_change_and_the_error_says_what_to_do() {
+    let directory = directory();
+    let daemon = started(&directory);
+    let vlans = json!({"type": "vlan", "range": "100-4000"});
+    let shorter = json!({"cidr": "2001:db8::/48", "prefix": 60});
+    let elsewhere = json!({"cidr": "100.64.0.0/24", "gateway": "100.64.0.1", "realm": "vrf-b"});
+    for (id, body, field, said) in [
+        ("cvlan", vlans, "realm_by", ["olt_id", "none"]),
+        ("v6", shorter, "spec", ["grain", "2^72"]),
+        ("v4", elsewhere, "realm", ["default", "vrf-b"]),
+    ] {
+        let (status, problem) = daemon.call("PUT", &format!("/api/v1/pools/{id}"), Some(&body));
+        assert_eq!((status, text(&problem, "reason")), (409, "POOL_FIELD_FIXED"), "{problem}");
+        let fault = &problem["errors"][0];
+        assert_eq!(text(fault, "field"), field, "{problem}");
+        assert!(said.iter().all(|word| text(&problem, "error").contains(word)), "{problem}");
+        assert!(text(fault, "remedy").contains("second pool"), "{problem}");
+    }
+}
+
 #[test]
 fn bad_requests_get_field_value_and_remedy() {
     let directory = directory();

@@ -70,6 +70,8 @@ pub struct ReserveRequest {
 pub enum Command {
     /// Identical again is `PoolExists` as success; different is an error.
     CreatePool(Box<PoolDraft>),
+    /// What `CreatePool` would answer. Changes nothing.
+    CheckPool(Box<PoolDraft>),
     /// `expected`: refuse if the pool is at another revision. `dry_run`: answer, change nothing.
     UpdatePool {
         pool: PoolUid,
@@ -140,6 +142,8 @@ pub enum Reply {
     PoolCreated(Arc<Pool>),
     /// The pool was there, the same.
     PoolExists(Arc<Pool>),
+    /// The pool as it would be made now.
+    PoolWouldCreate(Arc<Pool>),
     PoolUpdated(Arc<Pool>),
     /// `dry_run`: what the update would do.
     PoolWouldUpdate {
@@ -179,8 +183,8 @@ pub enum CommandError {
     PoolInUse { pool: PoolId, allocations: u64 },
     #[error("pool {pool} is at revision {found}, not {expected}")]
     RevisionDiffers { pool: PoolId, expected: Revision, found: Revision },
-    #[error("{field} of pool {pool} cannot change while it lives")]
-    PoolFieldFixed { pool: PoolId, field: &'static str },
+    #[error("{field} of pool {pool} cannot change while the pool lives: it is {found}, not {wanted}")]
+    PoolFieldFixed { pool: PoolId, field: &'static str, found: CompactString, wanted: CompactString },
     /// The update would remove or exclude spans that are held; up to 100 of the holders.
     #[error("{count} held spans of pool {pool} stand in the way")]
     SpansHeld { pool: PoolId, count: u64, holders: Vec<(Span, SubscriberId)> },

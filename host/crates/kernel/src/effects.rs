@@ -70,6 +70,7 @@ impl Effects {
             Ok(
                 Reply::PoolCreated(_)
                 | Reply::PoolExists(_)
+                | Reply::PoolWouldCreate(_)
                 | Reply::PoolUpdated(_)
                 | Reply::PoolWouldUpdate { .. }
                 | Reply::PoolDeleted { .. }

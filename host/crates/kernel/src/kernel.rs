@@ -222,6 +222,7 @@ impl Kernel {
                 Err(error) => Err(error),
             },
             Command::CreatePool(draft) => self.create_pool(*draft, effects),
+            Command::CheckPool(draft) => self.check_pool(*draft),
             Command::UpdatePool { pool, expected, draft, dry_run: true } => self.try_update(pool, expected, *draft),
             Command::UpdatePool { pool, expected, draft, dry_run: false } => {
                 self.update_pool(pool, expected, *draft, effects)

@@ -149,11 +149,11 @@ fn of_command(error: &CommandError, resource: Option<&str>) -> Vec<Fault> {
         CommandError::RevisionDiffers { found, expected, .. } => {
             one("revision", expected, format!("must be {found}: read the pool again"))
         }
-        CommandError::PoolFieldFixed { field, .. } => one(field, &"", "must stay as it is; make another pool".into()),
+        CommandError::PoolFieldFixed { field, found, wanted, .. } => vec![fixed(field, found, wanted)],
         CommandError::SpansHeld { count, .. } => {
             one("spec", &"", format!("must keep what is held: {count} resources; release their holders first"))
         }
-        CommandError::PoolGeometry { why, .. } => one("sharding_factor", &"", why.clone()),
+        CommandError::PoolGeometry { why, .. } => one("spec", &"", format!("must be such that it can be cut: {why}")),
         CommandError::Exhausted { .. } => Vec::new(),
         CommandError::MustBeAsked { pool } => {
             one("resource", &"", format!("must be named: pool {pool} hands out only what is asked for"))
@@ -188,6 +188,26 @@ fn of_command(error: &CommandError, resource: Option<&str>) -> Vec<Fault> {
         CommandError::NoLease { .. } => one("subscriber_id", &"", "must hold an allocation with a lease".into()),
         CommandError::NotReserved { .. } => {
             one("resource", &resource, "must be reserved; list the reservations".into())
+        }
+    }
+}
+
+/// What cannot change while a pool lives, and what to do instead. Lengths and places are what the plugin reads in the spec.
+fn fixed(field: &str, found: &str, wanted: &str) -> Fault {
+    match field {
+        "sharding_factor" => Fault::new(field, wanted, format!("must stay {found}, or be left out")),
+        "tenant" | "id" | "type" | "realm" | "shared" | "realm_by" => {
+            let remedy = format!(
+                "must stay {found}; for another make a second pool and let the subscribers move, or delete this one first"
+            );
+            Fault::new(field, wanted, remedy)
+        }
+        of_spec => {
+            let remedy = format!(
+                "must leave the {of_spec} at {found}: all but adding and removing resources needs a second pool, to which \
+                 the subscribers move"
+            );
+            Fault::new("spec", format_args!("{of_spec} {wanted}"), remedy)
         }
     }
 }

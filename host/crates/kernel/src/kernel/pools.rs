@@ -34,20 +34,16 @@ pub(super) struct Deletion {
 
 impl Kernel {
     pub(super) fn create_pool(&mut self, draft: PoolDraft, effects: &mut Effects) -> Result<Reply, CommandError> {
-        if let Some(state) = self.pool_named(&draft.tenant, &draft.id) {
-            return existing(state, &draft);
-        }
-        self.check_overlap(&draft, None)?;
-        let shards = shards(&draft)?;
-        let layout = layout(&draft, &shards)?;
+        let (pool, layout) = match self.plan_pool(draft)? {
+            Ok(planned) => planned,
+            Err(there) => return Ok(Reply::PoolExists(there)),
+        };
+        let (uid, draft) = (pool.uid, &pool.draft);
         let realm = draft.terms.realm_by.is_empty().then(|| {
             let tenant = (!draft.realm.shared).then_some(&draft.tenant);
             self.realms.enter(tenant, draft.realm.name.clone(), &mut self.log, effects)
         });
-        let now_ms = self.log.clock.now_ms();
-        let uid = self.next_pool;
         self.next_pool = PoolUid(uid.0.saturating_add(1));
-        let pool = Arc::new(Pool { uid, revision: Revision(1), created_ms: now_ms, updated_ms: now_ms, draft, shards });
         self.log.write(effects, |_| Fact::Pool(Arc::clone(&pool)));
         if let Some(realm) = realm {
             self.stocks.insert((uid, realm), Stock::new(&pool, &layout));
@@ -55,6 +51,28 @@ impl Kernel {
         }
         self.pools.insert(uid, PoolState::new(Arc::clone(&pool), layout, realm));
         Ok(Reply::PoolCreated(pool))
+    }
+
+    /// What making the pool would do.
+    pub(super) fn check_pool(&self, draft: PoolDraft) -> Result<Reply, CommandError> {
+        Ok(match self.plan_pool(draft)? {
+            Ok((pool, _)) => Reply::PoolWouldCreate(pool),
+            Err(there) => Reply::PoolExists(there),
+        })
+    }
+
+    /// The pool that would be made; `Err` inside: it is there, the same.
+    fn plan_pool(&self, draft: PoolDraft) -> Result<Result<(Arc<Pool>, Arc<Layout>), Arc<Pool>>, CommandError> {
+        if let Some(state) = self.pool_named(&draft.tenant, &draft.id) {
+            return existing(state, &draft).map(Err);
+        }
+        self.check_overlap(&draft, None)?;
+        let shards = shards(&draft)?;
+        let layout = layout(&draft, &shards)?;
+        let now_ms = self.log.clock.now_ms();
+        let uid = self.next_pool;
+        let pool = Pool { uid, revision: Revision(1), created_ms: now_ms, updated_ms: now_ms, draft, shards };
+        Ok(Ok((Arc::new(pool), layout)))
     }
 
     fn pool_named(&self, tenant: &TenantId, id: &PoolId) -> Option<&PoolState> {
@@ -161,14 +179,14 @@ impl Kernel {
 }
 
 /// A pool of this name is there: the same, or a conflict.
-fn existing(state: &PoolState, draft: &PoolDraft) -> Result<Reply, CommandError> {
+fn existing(state: &PoolState, draft: &PoolDraft) -> Result<Arc<Pool>, CommandError> {
     let pool = &state.pool;
     if state.closing {
         return Err(CommandError::PoolClosing { pool: pool.draft.id.clone() });
     }
     let fields = differences(&pool.draft, draft);
     if fields.is_empty() {
-        Ok(Reply::PoolExists(Arc::clone(pool)))
+        Ok(Arc::clone(pool))
     } else {
         Err(CommandError::PoolDiffers { pool: pool.draft.id.clone(), fields })
     }

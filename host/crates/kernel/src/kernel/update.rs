@@ -1,7 +1,10 @@
 //! Changing a live pool: more space at once, less only where nobody holds, other terms from now on.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
+
+use compact_str::{CompactString, format_compact};
 
 use super::Kernel;
 use super::pools::{layout, number_shards};
@@ -10,7 +13,7 @@ use crate::command::{CommandError, Reply};
 use crate::effects::Effects;
 use crate::fact::{Fact, SpanKey};
 use crate::id::{PoolUid, Revision, SubscriberId};
-use crate::pool::{Pool, PoolDraft, Shard};
+use crate::pool::{Alignment, Pool, PoolDraft, Shard};
 use crate::space::{Layout, cut_more_shards};
 use crate::span::Span;
 
@@ -84,9 +87,7 @@ impl Kernel {
             let pool = found.draft.id.clone();
             return Err(CommandError::RevisionDiffers { pool, expected, found: found.revision });
         }
-        if let Some(field) = fixed_field(&found.draft, &draft) {
-            return Err(CommandError::PoolFieldFixed { pool: found.draft.id.clone(), field });
-        }
+        check_fixed(&found.draft, &draft)?;
         if draft == found.draft {
             return Ok(Err(Arc::clone(found)));
         }
@@ -160,23 +161,79 @@ impl Kernel {
     }
 }
 
-/// What cannot change while a pool lives, because allocations and shards are made of it.
-fn fixed_field(found: &PoolDraft, wanted: &PoolDraft) -> Option<&'static str> {
+/// What cannot change while a pool lives, because allocations and shards are made of it. The cut is not among it: only
+/// new shards are cut by it.
+fn check_fixed(found: &PoolDraft, wanted: &PoolDraft) -> Result<(), CommandError> {
     let (old, new) = (&found.geometry, &wanted.geometry);
+    let (old_sizing, new_sizing) = (&old.sizing, &new.sizing);
     let fields = [
-        ("tenant", found.tenant == wanted.tenant),
-        ("id", found.id == wanted.id),
-        ("type", found.type_id == wanted.type_id),
-        ("realm", found.realm == wanted.realm),
-        ("realm_by", found.terms.realm_by == wanted.terms.realm_by),
-        ("sharding_factor", found.sharding_factor == wanted.sharding_factor),
-        ("the grain", old.grain == new.grain),
-        ("the alignment", old.sizing.align == new.sizing.align),
-        ("the shortest length", old.sizing.min_len == new.sizing.min_len),
-        ("the longest length", old.sizing.max_len == new.sizing.max_len),
-        ("the cut", old.cut == new.cut),
+        ("tenant", fixed(&found.tenant, &wanted.tenant)),
+        ("id", fixed(&found.id, &wanted.id)),
+        ("type", fixed(&found.type_id, &wanted.type_id)),
+        ("realm", fixed(&found.realm.name, &wanted.realm.name)),
+        ("shared", fixed(&found.realm.shared, &wanted.realm.shared)),
+        ("realm_by", fixed(&Listed(&found.terms.realm_by), &Listed(&wanted.terms.realm_by))),
+        ("sharding_factor", fixed(&Wished(found.sharding_factor), &Wished(wanted.sharding_factor))),
+        ("grain", fixed(&Positions(old.grain), &Positions(new.grain))),
+        ("alignment", fixed(&Aligned(old_sizing.align), &Aligned(new_sizing.align))),
+        ("shortest length", fixed(&Positions(old_sizing.min_len), &Positions(new_sizing.min_len))),
+        ("longest length", fixed(&Positions(old_sizing.max_len), &Positions(new_sizing.max_len))),
     ];
-    fields.into_iter().find(|(_, same)| !same).map(|(field, _)| field)
+    let Some((field, (found_value, wanted_value))) =
+        fields.into_iter().find_map(|(field, change)| Some((field, change?)))
+    else {
+        return Ok(());
+    };
+    Err(CommandError::PoolFieldFixed { pool: found.id.clone(), field, found: found_value, wanted: wanted_value })
+}
+
+/// Both values as text, if they differ.
+fn fixed<T: PartialEq + fmt::Display>(found: &T, wanted: &T) -> Option<(CompactString, CompactString)> {
+    (found != wanted).then(|| (format_compact!("{found}"), format_compact!("{wanted}")))
+}
+
+#[derive(PartialEq)]
+struct Listed<'a>(&'a [CompactString]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { f.write_str("none") } else { f.write_str(&self.0.join(",")) }
+    }
+}
+
+#[derive(PartialEq)]
+struct Wished(Option<u32>);
+
+impl fmt::Display for Wished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(count) => write!(f, "{count}"),
+            None => f.write_str("the default"),
+        }
+    }
+}
+
+/// A length on the line. Prefixes of IPv6 are told by their power of two.
+#[derive(PartialEq)]
+struct Positions(u128);
+
+impl fmt::Display for Positions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(len) = *self;
+        if len.is_power_of_two() && len > 65_536 { write!(f, "2^{}", len.ilog2()) } else { write!(f, "{len}") }
+    }
+}
+
+#[derive(PartialEq)]
+struct Aligned(Alignment);
+
+impl fmt::Display for Aligned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Alignment::Origin => "from the start of each span",
+            Alignment::Natural => "on multiples of the length",
+        })
+    }
 }
 
 /// The shards there are, and those that new space needs, in order of their covers.

@@ -45,6 +45,7 @@ impl Clients {
             | Command::Explain(_)
             | Command::Renew { .. }
             | Command::CreatePool(_)
+            | Command::CheckPool(_)
             | Command::UpdatePool { .. }
             | Command::Reserve(_)
             | Command::Unreserve { .. } => {}

@@ -23,6 +23,7 @@ pub(super) fn judge(
         Command::Explain(_)
         | Command::Renew { .. }
         | Command::CreatePool(_)
+        | Command::CheckPool(_)
         | Command::UpdatePool { .. }
         | Command::DeletePool { .. }
         | Command::Reserve(_)

@@ -52,8 +52,8 @@ impl Traffic {
     pub(super) fn command(&self, draws: &mut Draws, model: &Model) -> Command {
         let pools: Vec<&Arc<Pool>> = model.pools.values().collect();
         if pools.is_empty() || draws.one_in(60) {
-            let draft = draws.pick(&self.drafts).clone();
-            return Command::CreatePool(Box::new(draft));
+            let draft = Box::new(draws.pick(&self.drafts).clone());
+            return if draws.one_in(8) { Command::CheckPool(draft) } else { Command::CreatePool(draft) };
         }
         let pool = *draws.pick(&pools);
         match draws.below(100) {
@@ -176,6 +176,8 @@ fn changed(draws: &mut Draws, pool: &Pool) -> PoolDraft {
             if start < 0x4000 {
                 geometry.spans.push(Series::one(Span::new(start, geometry.cut).expect("small")));
             }
+            // Plugins make the cut fit the pool's size.
+            geometry.cut = geometry.grain << draws.below(5);
         }
         1 if geometry.spans.len() > 1 => {
             geometry.spans.pop();

@@ -1,8 +1,11 @@
 //! Where a pool is cut into shards.
 //!
 //! Shards begin on multiples of the plugin's `cut`, widened so that the longest span fits, and hold about equally many
-//! grains. A grain is never cut in two: where a pool's span does not begin on the grid of the cut, the border moves up to
-//! the span's next grain.
+//! grains. A grain is never cut in two, nor would one be if the spans beside a border grew up to it and beyond: where a
+//! pool's span does not begin on the grid of the cut, the border moves to the span's own grid.
+//!
+//! The cut is asked for only here. Shards are recorded and stay as they are, so a later cut (a plugin makes it fit the
+//! pool's size) is about new shards alone.
 
 use super::count::Grains;
 use super::runs::lcm;
@@ -26,13 +29,14 @@ pub(crate) fn cut_shards(geometry: &Geometry, factor: Option<u32>) -> Result<Vec
 }
 
 /// The covers that must be added for a pool that grew beyond the shards it has, in order; those it has stay as they
-/// are. New shards are about as large as the old ones.
+/// are. New shards are about as large as the old ones, or larger where that would be more than a new pool has.
 pub(crate) fn cut_more_shards(geometry: &Geometry, shards: &[Shard]) -> Result<Vec<Span>, String> {
     let cutter = Cutter::new(geometry)?;
     let mut covers: Vec<Span> = shards.iter().map(|shard| shard.cover).collect();
     covers.sort_unstable();
     let held: u128 = covers.iter().map(|cover| cutter.grains_in(cover.start(), cover.end())).sum();
-    let usual = (held / (covers.len() as u128).max(1)).max(cutter.unit / geometry.grain).max(1);
+    let missing = cutter.grains.total().saturating_sub(held);
+    let usual = (held / (covers.len() as u128).max(1)).max(cutter.unit / geometry.grain).max(missing / SHARDS).max(1);
     let mut left = MOST_SHARDS.saturating_sub(covers.len() as u128);
     let (mut start, end) = cutter.outline();
     let mut more = Vec::new();
@@ -82,11 +86,16 @@ impl Cutter {
         self.grains.before(end) - self.grains.before(start)
     }
 
-    /// All spans of the pool, rounded outward to the cut.
+    /// All spans of the pool, rounded outward to the cut, as far as the grid of the first and the last span allows.
     fn outline(&self) -> (u128, u128) {
         let start = self.terrain.members.covers().map(Span::start).min().unwrap_or(0);
         let end = self.terrain.members.covers().map(Span::end).max().unwrap_or(0);
-        (start - start % self.unit, end.checked_next_multiple_of(self.unit).unwrap_or(u128::MAX))
+        let before = start % self.unit;
+        let before = match self.terrain.align {
+            Alignment::Natural => before,
+            Alignment::Origin => before - before % self.terrain.grain,
+        };
+        (start - before, self.on_grain(end.checked_next_multiple_of(self.unit).unwrap_or(u128::MAX)))
     }
 
     /// Cuts `start..end` into at most `count` covers with something in each.
@@ -133,13 +142,16 @@ impl Cutter {
         Some(self.on_grain(border)).filter(|border| *border > low && *border < end)
     }
 
-    /// Moves a border that would cut a grain in two up to the grain's end.
+    /// Moves a border to the grid of the span before it, or to the start of the span behind it.
     fn on_grain(&self, border: u128) -> u128 {
-        let inside = self.terrain.members.first_ending_after(border).filter(|member| member.start() < border);
-        inside.map_or(border, |member| {
-            let (first, cells) = self.terrain.cells(member);
-            let up = border.saturating_sub(first).next_multiple_of(self.terrain.grain);
-            if cells == 0 || border < first { border } else { member.end().min(first + up) }
-        })
+        let members = &self.terrain.members;
+        let Some(before) = members.last_starting_before(border) else { return border };
+        // Natural spans and the unit share one grid.
+        if self.terrain.align == Alignment::Natural {
+            return border;
+        }
+        let offset = (border - before.start()).checked_next_multiple_of(self.terrain.grain);
+        let up = offset.and_then(|offset| before.start().checked_add(offset)).unwrap_or(border);
+        members.first_ending_after(border.max(before.end())).map_or(up, |behind| up.min(behind.start()))
     }
 }

@@ -68,6 +68,22 @@ impl Runs {
         open.chain(later).chain(single).min()
     }
 
+    /// Among the members that start before `at`, the one that starts last. The members must be disjoint.
+    pub(super) fn last_starting_before(&self, at: u128) -> Option<Span> {
+        let singles = self.singles.partition_point(|span| span.start() < at);
+        let mut last = singles.checked_sub(1).and_then(|nth| self.singles.get(nth)).copied();
+        let begun = self.series.partition_point(|run| run.first().start() < at);
+        for (run, reach) in self.series.iter().zip(&self.reach).take(begun).rev() {
+            if last.is_some_and(|last| *reach <= last.start()) {
+                break;
+            }
+            let nth = (at - 1 - run.first().start()) / run.stride();
+            let nth = u64::try_from(nth).unwrap_or(u64::MAX).min(run.count() - 1);
+            last = last.max(run.get(nth));
+        }
+        last
+    }
+
     /// The series of which some part, be it a gap, shares a position with the span.
     pub(super) fn series_across(&self, span: Span) -> impl Iterator<Item = Series> + '_ {
         let begun = self.series.partition_point(|run| run.first().start() < span.end());
@@ -144,6 +160,17 @@ mod tests {
         assert_eq!(find(13), Some(20));
         assert_eq!(find(42), Some(40));
         assert_eq!(find(43), None);
+    }
+
+    #[test]
+    fn the_last_member_before_a_position_is_found_among_singles_and_series() {
+        let run = Series::new(span(10, 3), 10, 4).unwrap();
+        let runs = Runs::apart(&[run, Series::one(span(14, 2)), Series::one(span(60, 1))]);
+        let find = |at| runs.last_starting_before(at).map(Span::start);
+        assert_eq!(
+            [10, 11, 15, 20, 21, 45, 60, 99].map(find),
+            [None, Some(10), Some(14), Some(14), Some(20), Some(40), Some(40), Some(60)]
+        );
     }
 
     #[test]

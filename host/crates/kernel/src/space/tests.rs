@@ -278,6 +278,35 @@ proptest! {
     }
 
     #[test]
+    fn a_pool_grows_whatever_its_plugin_cuts(
+        pool in pools(), longer in 0..40_u128, more in prop::collection::vec((0..9_u128, 1..40_u128), 0..3),
+        cuts in (1..9_u128, 1..9_u128),
+    ) {
+        let mut pool = pool;
+        pool.cut = pool.grain * cuts.0;
+        let covers = cut_shards(&pool, None).unwrap();
+        pool.cut = pool.grain * cuts.1;
+        let last = pool.spans.iter().enumerate().max_by_key(|(_, run)| run.cover().end()).unwrap().0;
+        let mut end = pool.spans[last].cover().end();
+        if pool.spans[last].count() == 1 && pool.spans[last].first().len() >= pool.grain {
+            let first = pool.spans[last].first();
+            pool.spans[last] = Series::one(span(first.start(), first.len() + longer));
+            end += longer;
+        }
+        // Far enough behind for no border to be there already.
+        let mut at = end.max(covers.last().unwrap().end());
+        for (gap, len) in more {
+            pool.spans.push(Series::one(span(at + gap, len)));
+            at += gap + len;
+        }
+        let more = cut_more_shards(&pool, &numbered(&covers)).unwrap();
+        let mut all = covers;
+        all.extend(more);
+        let layout = Layout::new(Arc::new(pool), &numbered(&all));
+        prop_assert!(layout.is_ok(), "{}", layout.unwrap_err());
+    }
+
+    #[test]
     fn shards_cover_every_grain_and_cut_none(pool in pools(), factor in 0..40_u32) {
         let covers = cut_shards(&pool, Some(factor)).unwrap();
         let model = Model::new(pool, covers.clone());

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use kernel::{
-    Command, CommandError, EndCause, Fact, Input, Pool, PoolDraft, PoolUid, Reply, Revision, Series, ShardId, Strategy,
+    Alignment, Command, CommandError, EndCause, Fact, Input, Pool, PoolDraft, PoolUid, Reply, Revision, Series,
+    ShardId, Sizing, Strategy,
 };
 
 use super::bed::{Answer, Bed, addresses, named, span, with_geometry, with_terms};
@@ -129,12 +130,102 @@ fn space_given_up_and_taken_back_does_not_rest_any_more() {
 fn what_allocations_are_made_of_cannot_change() {
     let (mut bed, pool) = Bed::with(addresses(0, 32));
     let coarser = with_geometry(addresses(0, 32), |geometry| geometry.grain = 4);
-    let mut moved = addresses(0, 32);
+    let longer = with_geometry(addresses(0, 32), |geometry| geometry.sizing.max_len = 1 << 72);
+    let aligned = with_geometry(addresses(0, 32), |geometry| geometry.sizing.align = Alignment::Origin);
+    let (mut typed, mut moved, mut shared, mut sharded) =
+        (addresses(0, 32), addresses(0, 32), addresses(0, 32), addresses(0, 32));
+    typed.type_id = "vlan".parse().expect("a type");
     moved.realm.name = "vrf-1".parse().expect("a realm");
-    for (draft, fixed) in [(coarser, "the grain"), (moved, "realm")] {
-        let answer = update(&mut bed, &pool, draft, false);
-        assert!(matches!(answer, Err(CommandError::PoolFieldFixed { field, .. }) if field == fixed), "{answer:?}");
+    shared.realm.shared = true;
+    sharded.sharding_factor = Some(7);
+    let by_olt = with_terms(addresses(0, 32), |terms| terms.realm_by = vec!["olt_id".into()]);
+    for (draft, said) in [
+        (coarser, "grain of pool homes cannot change while the pool lives: it is 1, not 4"),
+        (longer, "longest length of pool homes cannot change while the pool lives: it is 1, not 2^72"),
+        (aligned, "it is on multiples of the length, not from the start of each span"),
+        (typed, "type of pool homes cannot change while the pool lives: it is ipv4, not vlan"),
+        (moved, "it is default, not vrf-1"),
+        (shared, "it is false, not true"),
+        (sharded, "sharding_factor of pool homes cannot change while the pool lives: it is the default, not 7"),
+        (by_olt, "it is none, not olt_id"),
+    ] {
+        for dry_run in [true, false] {
+            match update(&mut bed, &pool, draft.clone(), dry_run) {
+                Err(error @ CommandError::PoolFieldFixed { .. }) => {
+                    assert!(error.to_string().ends_with(said), "{error}")
+                }
+                other => panic!("{said}: {other:?}"),
+            }
+        }
     }
+}
+
+/// A pool grows to the other geometry at once: what it had stays in the shards it had, all the new space is handed out.
+fn grows(small: PoolDraft, large: PoolDraft) {
+    let (mut bed, pool) = Bed::with(small);
+    let first = bed.allocate(&pool, "first");
+    let grown = updated(update(&mut bed, &pool, large, false));
+    let kept: Vec<_> = grown.shards.iter().filter(|shard| pool.shards.contains(shard)).collect();
+    assert_eq!(kept.len(), pool.shards.len(), "{:?} became {:?}", pool.shards, grown.shards);
+    let mut ids: Vec<u32> = grown.shards.iter().map(|shard| shard.id.0).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..u32::try_from(grown.shards.len()).expect("few")).collect::<Vec<_>>());
+    let before = bed.occupancy(pool.uid);
+    let lengths = before.free / (pool.draft.geometry.sizing.default_len / pool.draft.geometry.grain);
+    for n in 0..lengths {
+        bed.allocate(&grown, &n.to_string());
+    }
+    assert_eq!(bed.occupancy(pool.uid).free, 0);
+    bed.restart(0);
+    assert_eq!(bed.occupancy(pool.uid).free, 0);
+    let again = bed.allocate(&grown, "first");
+    assert_eq!((again.span, again.shard, again.epoch), (first.span, first.shard, first.epoch));
+}
+
+fn cut(spans: &[(u128, u128)], cut: u128, grain: u128, align: Alignment) -> PoolDraft {
+    with_geometry(addresses(0, 1), |geometry| {
+        geometry.spans = spans.iter().map(|(start, len)| Series::one(span(*start, *len))).collect();
+        (geometry.cut, geometry.grain) = (cut, grain);
+        geometry.sizing = Sizing { default_len: grain, min_len: grain, max_len: grain, align };
+    })
+}
+
+#[test]
+fn a_pool_grows_although_its_plugin_cuts_the_larger_one_otherwise() {
+    let natural = |start, len, by| cut(&[(start, len)], by, 1, Alignment::Natural);
+    let tags = |from, to, by| cut(&[(from, to - from + 1)], by, 1, Alignment::Origin);
+    let blocks = |from, to, by| cut(&[(from, to - from + 1)], by, 300, Alignment::Origin);
+    let prefixes = |len, by| cut(&[(0x2001_0db8 << 32, len)], by, 16, Alignment::Natural);
+    grows(natural(0x0a00_0000, 64, 64), natural(0x0a00_0000, 256, 256));
+    grows(natural(0x0a00_0040, 64, 64), natural(0x0a00_0000, 256, 256));
+    grows(tags(10, 20, 11), tags(10, 99, 16));
+    grows(tags(10, 20, 11), tags(1, 99, 16));
+    grows(tags(10, 99, 16), cut(&[(2, 4), (10, 90), (400, 3)], 16, 1, Alignment::Origin));
+    // Neither 1000 nor 2048 is a multiple of 300: the border after the first pool's end must lie on its grid.
+    grows(blocks(2_000, 2_999, 1_000), blocks(2_000, 9_999, 2_048));
+    grows(blocks(2_000, 2_999, 1_000), blocks(1_100, 9_999, 2_048));
+    grows(prefixes(256, 256), prefixes(4_096, 1_024));
+}
+
+#[test]
+fn a_dry_run_of_a_pool_answers_as_its_making_would_and_makes_nothing() {
+    let (mut bed, pool) = Bed::with(addresses(100, 8));
+    let written = bed.log.len();
+    let other = with_terms(addresses(100, 8), |terms| terms.strategy = Strategy::Random);
+    let odd = named(with_geometry(addresses(0, 8), |geometry| geometry.cut = 0), "odd");
+    let check = |bed: &mut Bed, draft: &PoolDraft| bed.ask(Command::CheckPool(Box::new(draft.clone())));
+    for draft in [named(addresses(107, 8), "over"), other, odd] {
+        let would = check(&mut bed, &draft).expect_err("refused");
+        assert_eq!(bed.ask(Command::CreatePool(Box::new(draft))).expect_err("refused"), would);
+    }
+    assert!(matches!(check(&mut bed, &addresses(100, 8)), Ok(Reply::PoolExists(found)) if found.uid == pool.uid));
+    let more = named(addresses(108, 8), "more");
+    let would = match check(&mut bed, &more) {
+        Ok(Reply::PoolWouldCreate(would)) => would,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(bed.log.len(), written);
+    assert_eq!(bed.create(more), would);
 }
 
 #[test]

@@ -216,6 +216,10 @@ fn a_grown_pool_keeps_its_shards() {
     assert_eq!((covers.len(), more.len()), (256, 256));
     assert_eq!(more.first(), Some(&span(0x0a01_0000, 256)));
     assert!(cut_more_shards(&small, &numbered(&covers)).unwrap().is_empty());
+    // From a single shard of four addresses to a /8: as many shards more as a new pool has.
+    let tiny = [span(0x0a00_0000, 4)];
+    let more = cut_more_shards(&addresses(&[(0x0a00_0000, 1 << 24)]), &numbered(&tiny)).unwrap();
+    assert!((1_000..=1_024).contains(&more.len()), "{}", more.len());
 }
 
 #[test]
