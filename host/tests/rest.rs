@@ -141,9 +141,9 @@ fn grows(daemon: &Daemon, small: &Value, large: &Value, capacity: u64, last: &st
     let named = json!({"pool_id": id, "subscriber_id": "last", "resource": last});
     let (status, given) = daemon.post("/api/v1/allocate", &named);
     assert_eq!((status, text(&given, "resource")), (201, last), "{given}");
-    let (_, stats) = daemon.get(&format!("{path}/stats"));
-    let count = |name: &str| stats[name].as_u64().unwrap_or_else(|| panic!("{name} in {stats}"));
-    assert_eq!(count("allocated") + count("available") + count("reserved") + count("excluded"), capacity, "{stats}");
+    let (_, counted) = daemon.get(&format!("{path}/stats"));
+    let count = |name: &str| counted[name].as_u64().unwrap_or_else(|| panic!("{name} in {counted}"));
+    assert_eq!(count("allocated") + count("available") + count("reserved") + count("excluded"), capacity, "{counted}");
 }
 
 #[test]
@@ -193,6 +193,44 @@ fn what_a_pools_allocations_are_made_of_cannot_change_and_the_error_says_what_to
     }
 }
 
+/// Allocates, then asks who holds something inside of what was given.
+fn holds(daemon: &Daemon, pool: &Value, kind: &str, given: &str, inside: &[&str]) {
+    let (status, made) = daemon.post("/api/v1/pools", pool);
+    assert_eq!(status, 201, "{made}");
+    let ask = json!({"pool_id": pool["id"], "subscriber_id": "holder", "resource": given});
+    let (status, made) = daemon.post("/api/v1/allocate", &ask);
+    assert_eq!((status, text(&made, "resource")), (201, given), "{made}");
+    for resource in inside {
+        let path = format!("/api/v1/resources/{kind}/{}", resource.replace('/', "%2F"));
+        let (status, found) = daemon.get(&path);
+        assert_eq!((status, &found["count"]), (200, &json!(1)), "{resource}: {found}");
+        let holder = &found["holders"][0];
+        assert_eq!((text(holder, "subscriber_id"), text(holder, "resource")), ("holder", given), "{resource}: {found}");
+        let (status, listed) = daemon.get(&format!("/api/v1/allocations?resource={}", resource.replace('/', "%2F")));
+        assert_eq!((status, &listed["count"]), (200, &json!(1)), "{resource}: {listed}");
+    }
+}
+
+#[test]
+fn who_holds_is_answered_for_anything_inside_of_what_was_given() {
+    let directory = directory();
+    let daemon = Start::on(directory.path()).run();
+    let delegated = json!({"id": "pd", "cidr": "2001:db8::/40", "prefix": 56});
+    let inside =
+        ["2001:db8:1:200::", "2001:db8:1:2aa::1:2:3", "2001:0DB8:1:2ff:ffff:ffff:ffff:ffff", "2001:db8:1:200::/56"];
+    holds(&daemon, &delegated, "ipv6", "2001:db8:1:200::/56", &inside);
+    assert_eq!(daemon.get("/api/v1/resources/ipv6/2001:db8:1:300::").0, 404);
+    let routed = json!({"id": "routed", "type": "ipv4", "spec": {"cidr": "192.0.2.0/24", "prefix": 29}});
+    holds(&daemon, &routed, "ipv4", "192.0.2.8/29", &["192.0.2.8", "192.0.2.11", "192.0.2.15", "192.0.2.8/29"]);
+    assert_eq!(daemon.get("/api/v1/resources/ipv4/192.0.2.16").0, 404);
+    let cgnat = json!({"id": "cgnat", "type": "port", "spec": {"addresses": "203.0.113.0/30", "range": "1024-65535", "block_size": 512}});
+    let inside = ["203.0.113.1:1536", "203.0.113.1:1777", "203.0.113.1:2047", "203.0.113.1:1536-2047"];
+    holds(&daemon, &cgnat, "port", "203.0.113.1:1536-2047", &inside);
+    for free in ["203.0.113.1:2048", "203.0.113.2:1777"] {
+        assert_eq!(daemon.get(&format!("/api/v1/resources/port/{free}")).0, 404, "{free}");
+    }
+}
+
 #[test]
 fn bad_requests_get_field_value_and_remedy() {
     let directory = directory();
@@ -200,6 +238,28 @@ fn bad_requests_get_field_value_and_remedy() {
     let bad = [
         ("/api/v1/pools", json!({"id": "x", "cidr": "10.0.0.1/24"}), "10.0.0.0/24"),
         ("/api/v1/pools", json!({"id": "x", "cidr": "10.0.0.0/24", "exclusion": []}), "exclusions"),
+        ("/api/v1/pools", json!({"id": "x", "cidr": "10.0.0.0/24", "hold_dwon": "1m"}), "did you mean hold_down?"),
+        (
+            "/api/v1/pools",
+            json!({"id": "x", "cidr": "2001:db8:9::/48", "shardingfactor": 8}),
+            "did you mean sharding_factor?",
+        ),
+        (
+            "/api/v1/pools",
+            json!({"id": "x", "type": "vlan", "range": "1-9", "realmby": ["a"]}),
+            "did you mean realm_by?",
+        ),
+        ("/api/v1/pools", json!({"id": "x", "type": "svlan", "rnage": "1-9"}), "did you mean range?"),
+        (
+            "/api/v1/pools",
+            json!({"id": "x", "type": "port", "range": "1-9", "stratgy": "random"}),
+            "did you mean strategy?",
+        ),
+        (
+            "/api/v1/allocate",
+            json!({"pool_id": "v4", "subscriber_id": "a", "alloc_type": "eternal"}),
+            "session, sticky or permanent",
+        ),
         ("/api/v1/pools", json!({"id": "x y", "cidr": "10.0.0.0/24"}), "id"),
         ("/api/v1/allocate", json!({"pool_id": "v4"}), "subscriber_id"),
         ("/api/v1/allocate", json!({"pool_id": "cvlan", "subscriber_id": "a"}), "olt_id"),

@@ -6,6 +6,7 @@ use compact_str::CompactString;
 
 use crate::id::{Epoch, PoolId, PoolUid, RealmName, Revision, ShardId, TenantId, TypeId};
 use crate::plan::Strategy;
+use crate::space::{Totals, capacity};
 use crate::span::{Series, Span};
 
 /// Where a span may begin inside the pool's spans.
@@ -114,6 +115,15 @@ pub struct Pool {
     pub draft: PoolDraft,
     /// Ordered by `cover`, disjoint, together covering every span of the pool.
     pub shards: Vec<Shard>,
+}
+
+impl Pool {
+    /// How full the pool is in a realm that nobody used yet. `None` if its geometry cannot be read, which a pool that
+    /// was made never shows.
+    pub fn untouched(&self) -> Option<Occupancy> {
+        let Totals { total, free, excluded } = capacity(&self.draft.geometry).ok()?;
+        Some(Occupancy { total, free, excluded, ..Occupancy::default() })
+    }
 }
 
 /// How much of a (pool, realm) is what, in grains. `held + free + resting + reserved + excluded = total` always (I6).

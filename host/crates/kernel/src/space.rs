@@ -34,7 +34,7 @@ use order::Order;
 use runs::unite;
 
 pub(crate) use cut::{cut_more_shards, cut_shards};
-pub(crate) use layout::Layout;
+pub(crate) use layout::{Layout, capacity};
 #[cfg(feature = "sim")]
 pub use probe::SpaceProbe;
 

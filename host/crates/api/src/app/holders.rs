@@ -84,10 +84,10 @@ impl App {
         }
     }
 
-    /// Where on the pool's line the text is. Addresses need no plugin, and if a plugin does not answer, the names that
+    /// Where on the pool's line the text is. Addresses and ports need no plugin, and if a plugin does not answer, the names that
     /// are kept with the allocations do.
     fn place(&self, pool: &Pool, resource: &str) -> Result<Span, AppError> {
-        if let Some(span) = address_place(pool, resource) {
+        if let Some(span) = single_place(pool, resource) {
             let outside = || AppError::ResourceOutside { pool: pool.draft.id.clone(), resource: resource.to_owned() };
             return if holds(pool, span) { Ok(span) } else { Err(outside()) };
         }
@@ -187,12 +187,17 @@ impl App {
     }
 }
 
-/// The place of a single address, where the pool's names are known to be the addresses of its line: the host knows these
-/// two mappings, so that "who holds this address" needs no plugin and finds delegated prefixes by any address in them.
-fn address_place(pool: &Pool, resource: &str) -> Option<Span> {
+/// The place of a single address or port, where the pool's names are known to be those of its line: the host knows these
+/// mappings, so that "who holds this address" needs no plugin and finds prefixes and blocks of ports by anything in them.
+fn single_place(pool: &Pool, resource: &str) -> Option<Span> {
+    let port = |text: &str| text.parse::<u16>().ok().map(u128::from);
     let position = match pool.draft.mapping_id.as_str() {
         "ipv4/1" => u128::from(resource.parse::<Ipv4Addr>().ok()?.to_bits()),
         "ipv6/1" => resource.parse::<Ipv6Addr>().ok()?.to_bits(),
+        "port/1" => match resource.split_once(':') {
+            Some((address, text)) => u128::from(address.parse::<Ipv4Addr>().ok()?.to_bits()) << 16 | port(text)?,
+            None => port(resource)?,
+        },
         _ => return None,
     };
     Span::new(position, 1)

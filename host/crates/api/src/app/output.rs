@@ -114,6 +114,8 @@ pub struct PoolStats {
     pub sum: Occupancy,
     /// Of each realm that was ever used, by name.
     pub realms: Vec<(RealmName, Occupancy)>,
+    /// What each further realm has at its first use, in a pool whose requests make its realms; `None` in others.
+    pub per_realm: Option<Occupancy>,
     /// A few short texts that together cover the pool, if its plugin can be asked.
     pub summary: Vec<CompactString>,
 }

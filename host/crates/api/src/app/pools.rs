@@ -31,10 +31,7 @@ impl App {
     /// Makes a pool; the same again is a success.
     pub async fn create_pool(&self, caller: &Caller, input: PoolInput) -> Result<PoolCreated, AppError> {
         caller.needs(Role::Operate)?;
-        let mut draft = self.draft(&caller.tenant, input).await?;
-        if let Some(there) = self.view.pool(&caller.tenant, &draft.id) {
-            adopt(&mut draft, &there);
-        }
+        let draft = self.new_draft(&caller.tenant, input).await?;
         let id = draft.id.clone();
         match self.engine.submit(Command::CreatePool(Box::new(draft))).await? {
             Ok(Reply::PoolCreated(pool)) => {
@@ -79,10 +76,20 @@ impl App {
         }
     }
 
-    /// Whether a pool could be made of this as far as its own words go: its plugin reads it. Changes nothing.
-    pub async fn check_pool(&self, caller: &Caller, input: PoolInput) -> Result<(), AppError> {
+    /// What [`Self::create_pool`] would answer: overlaps and other pools of the name included. Changes nothing.
+    pub async fn check_pool(&self, caller: &Caller, input: PoolInput) -> Result<PoolUpdated, AppError> {
         caller.needs(Role::Operate)?;
-        self.draft(&caller.tenant, input).await.map(|_| ())
+        let draft = self.new_draft(&caller.tenant, input).await?;
+        let (pool, added_grains) = match self.engine.submit(Command::CheckPool(Box::new(draft))).await? {
+            Ok(Reply::PoolWouldCreate(pool)) => {
+                let added_grains = capacity(&pool);
+                (pool, added_grains)
+            }
+            Ok(Reply::PoolExists(pool)) => (pool, 0),
+            Ok(other) => return Err(unexpected(&other)),
+            Err(error) => return Err(AppError::Refused { error: Box::new(error), resource: None }),
+        };
+        Ok(PoolUpdated { pool, added_grains, removed_grains: 0, applied: false })
     }
 
     /// Deletes a pool; says how many allocations were released.
@@ -135,8 +142,9 @@ impl App {
         let counted = self.view.occupancy(pool.uid);
         let sum = counted.iter().fold(Occupancy::default(), |sum, (_, one)| add(sum, *one));
         let realms = counted.iter().filter_map(|(realm, one)| Some((self.realm_name(*realm)?, *one))).collect();
+        let per_realm = if pool.draft.terms.realm_by.is_empty() { None } else { pool.untouched() };
         let summary = self.summary(&pool).await;
-        Ok(PoolStats { pool, sum, realms, summary })
+        Ok(PoolStats { pool, sum, realms, per_realm, summary })
     }
 
     /// A few words for what the pool holds; nothing if its plugin cannot be asked.
@@ -151,6 +159,15 @@ impl App {
             Ok(Ok(texts)) => texts.into_iter().flatten().take(MOST_RUNS).collect(),
             Ok(Err(_)) | Err(_) => Vec::new(),
         }
+    }
+
+    /// As [`Self::draft`]; if a pool of the name is there and means the same, in its words.
+    async fn new_draft(&self, tenant: &TenantId, input: PoolInput) -> Result<PoolDraft, AppError> {
+        let mut draft = self.draft(tenant, input).await?;
+        if let Some(there) = self.view.pool(tenant, &draft.id) {
+            adopt(&mut draft, &there);
+        }
+        Ok(draft)
     }
 
     /// The plugin reads the spec; everything else of the input gets its default.

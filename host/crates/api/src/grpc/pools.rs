@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::refusal::{refuse, refuse_held};
 use super::show::{self, grains};
 use super::{Face, answer, read};
-use crate::app::{AppError, Caller, DeleteMode, PoolInput, PoolQuery, UpdateMode, read_id};
+use crate::app::{AppError, Caller, DeleteMode, PoolInput, PoolQuery, UpdateMode, capacity, read_id};
 
 impl Face {
     async fn create(
@@ -22,6 +22,10 @@ impl Face {
             Some(Pool::Document(document)) => read::pool_document(&document, None),
             None => Err(no_pool()),
         }?;
+        if request.dry_run {
+            let would = self.app.check_pool(caller, input).await?;
+            return Ok(v1::CreatePoolResponse { pool: Some(show::pool(&would.pool)), created: would.added_grains > 0 });
+        }
         let made = self.app.create_pool(caller, input).await?;
         Ok(v1::CreatePoolResponse { pool: Some(show::pool(&made.pool)), created: made.created })
     }
@@ -82,12 +86,13 @@ impl Face {
         match self.app.create_pool(caller, input.clone()).await {
             Ok(made) => {
                 let outcome = if made.created { v1::ApplyOutcome::Created } else { v1::ApplyOutcome::Unchanged };
-                Ok(applied(outcome, Some(&made.pool), (0, 0)))
+                let added = if made.created { capacity(&made.pool) } else { 0 };
+                Ok(applied(outcome, &made.pool, (added, 0)))
             }
             Err(AppError::Refused { error, .. }) if matches!(*error, CommandError::PoolDiffers { .. }) => {
                 let updated = self.app.update_pool(caller, input, UpdateMode::Apply).await?;
                 let change = (updated.added_grains, updated.removed_grains);
-                Ok(applied(v1::ApplyOutcome::Updated, Some(&updated.pool), change))
+                Ok(applied(v1::ApplyOutcome::Updated, &updated.pool, change))
             }
             Err(error) => Err(error),
         }
@@ -99,11 +104,11 @@ impl Face {
                 let would = self.app.update_pool(caller, input, UpdateMode::DryRun).await?;
                 let same = would.pool.draft == there.draft;
                 let outcome = if same { v1::ApplyOutcome::Unchanged } else { v1::ApplyOutcome::Updated };
-                Ok(applied(outcome, Some(&would.pool), (would.added_grains, would.removed_grains)))
+                Ok(applied(outcome, &would.pool, (would.added_grains, would.removed_grains)))
             }
             Err(AppError::PoolUnknown { .. }) => {
-                self.app.check_pool(caller, input).await?;
-                Ok(applied(v1::ApplyOutcome::Created, None, (0, 0)))
+                let would = self.app.check_pool(caller, input).await?;
+                Ok(applied(v1::ApplyOutcome::Created, &would.pool, (would.added_grains, 0)))
             }
             Err(error) => Err(error),
         }
@@ -141,10 +146,10 @@ fn no_pool() -> AppError {
     AppError::missing("pool", "must be given, as a definition or as a document")
 }
 
-fn applied(outcome: v1::ApplyOutcome, pool: Option<&kernel::Pool>, change: (u128, u128)) -> v1::ApplyPoolResponse {
+fn applied(outcome: v1::ApplyOutcome, pool: &kernel::Pool, change: (u128, u128)) -> v1::ApplyPoolResponse {
     v1::ApplyPoolResponse {
         outcome: outcome.into(),
-        pool: pool.map(show::pool),
+        pool: Some(show::pool(pool)),
         added: Some(grains(change.0)),
         removed: Some(grains(change.1)),
     }

@@ -43,12 +43,13 @@ pub(super) fn allocate(request: v1::AllocateRequest) -> Result<AllocateInput, Ap
         ttl,
         metadata,
         omit_attributes: _,
+        alloc_type,
     } = request;
     let mut input = AllocateInput::new(read_id("pool_id", &pool_id)?, read_id("subscriber_id", &subscriber_id)?);
     input.key = self::key(&key, &duid, iaid)?;
     input.node = optional_id::<NodeId>("node_id", &node_id)?;
     input.resource = optional_text(resource).map(CompactString::from);
-    input.ttl = self::ttl(ttl)?;
+    input.ttl = if permanent(alloc_type)? { Ttl::Permanent } else { self::ttl(ttl)? };
     let mut reader = Reader::default();
     input.hints = reader.texts("hints", hints);
     let named = attributes.contains_key("mac") || mac.is_empty();
@@ -88,6 +89,19 @@ pub(super) fn ttl(wished: Option<Duration>) -> Result<Ttl, AppError> {
         (seconds, nanos) if seconds <= 0 && nanos <= 0 => Ttl::Permanent,
         (_, _) => Ttl::Millis(millis("ttl", seconds, nanos)?),
     })
+}
+
+/// Session and sticky are what the pool's terms make of an allocation: saying so asks for nothing.
+fn permanent(alloc_type: i32) -> Result<bool, AppError> {
+    match v1::AllocationType::try_from(alloc_type) {
+        Ok(v1::AllocationType::Permanent) => Ok(true),
+        Ok(v1::AllocationType::Unspecified | v1::AllocationType::Session | v1::AllocationType::Sticky) => Ok(false),
+        Err(_) => Err(AppError::invalid(
+            "alloc_type",
+            alloc_type,
+            "must be session (1), sticky (2) or permanent (3), or be unset",
+        )),
+    }
 }
 
 /// A length of time that may be left out.

@@ -217,6 +217,7 @@ pub(super) fn stats(stats: &PoolStats) -> v1::PoolStats {
             .map(|(realm, of)| v1::RealmStats { realm: realm.to_string(), occupancy: Some(occupancy(of)) })
             .collect(),
         summary: stats.summary.iter().map(ToString::to_string).collect(),
+        per_realm: stats.per_realm.as_ref().map(occupancy),
     }
 }
 

@@ -72,7 +72,7 @@ async fn with_pool() -> (Served, Client) {
 
 async fn create(client: &Client, document: &str) -> Result<v1::CreatePoolResponse, ClientError> {
     let pool = Some(v1::create_pool_request::Pool::Document(document.to_owned()));
-    answered(client.pools().create_pool(v1::CreatePoolRequest { pool }).await)
+    answered(client.pools().create_pool(v1::CreatePoolRequest { pool, dry_run: false }).await)
 }
 
 fn request(pool: &str, subscriber: &str) -> v1::AllocateRequest {

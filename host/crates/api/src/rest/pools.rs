@@ -37,13 +37,23 @@ pub(super) async fn list(By(caller): By, State(rest): State<Rest>, params: Param
 
 /// Make a pool, in the form with `spec` or in the older one. The same again is a success.
 #[utoipa::path(post, path = "/api/v1/pools", operation_id = "create_pool", tag = "pools", request_body = PoolBody,
+    params(("dry_run" = Option<bool>, Query, description = "Say what would happen, change nothing")),
     responses(
         (status = 201, description = "Made", body = PoolAnswer),
-        (status = 200, description = "It was there, the same", body = PoolAnswer),
+        (status = 200, description = "It was there, the same; or (dry run) it would be made, with `applied`, `added_grains` and `removed_grains` beside", body = PoolAnswer),
         Problems, Conflicts,
     ))]
-pub(super) async fn create(By(caller): By, State(rest): State<Rest>, body: Body) -> Result<Response, Refusal> {
+pub(super) async fn create(
+    By(caller): By,
+    State(rest): State<Rest>,
+    params: Params,
+    body: Body,
+) -> Result<Response, Refusal> {
     let input = PoolInput::from_document(&body.json::<Value>()?, None)?;
+    if params.flag("dry_run")? {
+        let would = rest.app.check_pool(&caller, input).await?;
+        return answer(StatusCode::OK, &PoolUpdateBody::of(&would));
+    }
     let PoolCreated { pool, created } = rest.app.create_pool(&caller, input).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = answer(status, &PoolAnswer::of(&pool))?;

@@ -74,6 +74,9 @@ pub(crate) struct CreateArgs {
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) fields: FieldArgs,
+    /// Say what would happen and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

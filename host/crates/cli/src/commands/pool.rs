@@ -51,7 +51,7 @@ pub(super) async fn run(connection: &Connection, command: PoolCommand, screen: &
 }
 
 async fn create(connection: &Connection, args: CreateArgs, screen: &mut Screen) -> Result<(), Failure> {
-    let CreateArgs { id, file, fields } = args;
+    let CreateArgs { id, file, fields, dry_run } = args;
     let mut draft = match &file {
         Some(path) => Draft::from_file(path, id.as_deref())?,
         None => Draft::default(),
@@ -60,7 +60,7 @@ async fn create(connection: &Connection, args: CreateArgs, screen: &mut Screen) 
         draft.put("id", Document::Text(id));
     }
     draft.set(&fields)?;
-    let request = CreatePoolRequest { pool: Some(create_pool_request::Pool::Document(draft.json())) };
+    let request = CreatePoolRequest { pool: Some(create_pool_request::Pool::Document(draft.json())), dry_run };
     let client = connect(connection, Patience::Timeout).await?;
     let answer = client.pools().create_pool(request).await?.into_inner();
     let pool = answer.pool.unwrap_or_default();
@@ -68,7 +68,18 @@ async fn create(connection: &Connection, args: CreateArgs, screen: &mut Screen) 
     if !answer.created {
         lines.push(("note", "the pool was there already, the same".into()));
     }
-    Ok(screen.one(&pool_document(&pool), &lines)?)
+    if !dry_run {
+        return Ok(screen.one(&pool_document(&pool), &lines)?);
+    }
+    if answer.created {
+        lines.insert(0, ("dry run", "nothing was changed; the pool would be:".into()));
+    }
+    let document = Fields::default()
+        .put("dry_run", Document::Truth(true))
+        .put("created", Document::Truth(answer.created))
+        .put("pool", pool_document(&pool))
+        .done();
+    Ok(screen.one(&document, &lines)?)
 }
 
 async fn update(connection: &Connection, args: UpdateArgs, screen: &mut Screen) -> Result<(), Failure> {

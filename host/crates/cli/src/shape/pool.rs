@@ -145,10 +145,11 @@ pub(crate) fn stats_document(stats: &PoolStats) -> Document {
     occupancy_fields(fields, stats.occupancy.as_ref())
         .number("utilization", format!("{:.6}", stats.utilization))
         .put("realms", Document::List(realms.collect()))
+        .some("per_realm", stats.per_realm.as_ref().map(|each| occupancy_fields(Fields::default(), Some(each)).done()))
         .done()
 }
 
-/// A line a realm and one for all of them together.
+/// A line a realm, one for each further realm where requests make them, and one for all of them together.
 pub(crate) fn stats_rows(stats: &PoolStats) -> Vec<Vec<Cell>> {
     let row = |realm: Cell, occupancy: Option<&nexus_proto::v1::Occupancy>, tone: Tone| {
         let occupancy = occupancy.cloned().unwrap_or_default();
@@ -173,6 +174,9 @@ pub(crate) fn stats_rows(stats: &PoolStats) -> Vec<Vec<Cell>> {
         .iter()
         .map(|realm| row(realm.realm.as_str().into(), realm.occupancy.as_ref(), Tone::Plain))
         .collect();
+    if stats.per_realm.is_some() {
+        rows.push(row("(each further)".into(), stats.per_realm.as_ref(), Tone::Plain));
+    }
     let all = format!("all ({:.1} % used)", stats.utilization * 100.0);
     rows.push(row(Cell::toned(all, tone), stats.occupancy.as_ref(), tone));
     rows

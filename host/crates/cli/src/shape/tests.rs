@@ -125,17 +125,20 @@ fn stats_have_a_line_a_realm_and_one_for_all() {
     let occupancy =
         Occupancy { allocations: 9, total: grains(10), held: grains(9), free: grains(1), ..Occupancy::default() };
     let realms = vec![RealmStats { realm: "default/olt-1".to_owned(), occupancy: Some(occupancy.clone()) }];
+    let each = Occupancy { total: grains(10), free: grains(10), ..Occupancy::default() };
     let stats = PoolStats {
         pool_id: "cvlan".to_owned(),
         r#type: "vlan".to_owned(),
         occupancy: Some(occupancy),
         utilization: 0.9,
         realms,
+        per_realm: Some(each),
         ..PoolStats::default()
     };
     let rows = stats_rows(&stats);
     assert_eq!(texts(&rows[0]), ["default/olt-1", "9", "10", "9", "1", "0", "0", "0"]);
-    assert_eq!(texts(&rows[1]), ["all (90.0 % used)", "9", "10", "9", "1", "0", "0", "0"]);
+    assert_eq!(texts(&rows[1]), ["(each further)", "0", "10", "0", "10", "0", "0", "0"]);
+    assert_eq!(texts(&rows[2]), ["all (90.0 % used)", "9", "10", "9", "1", "0", "0", "0"]);
     let document = stats_document(&stats);
     assert_eq!(document.field("utilization"), Some(&Document::number("0.900000")));
 }

@@ -32,11 +32,19 @@ pub(super) struct Deletion {
     released: u64,
 }
 
+/// What comes of a draft.
+enum Planned {
+    /// The pool that would be made.
+    New(Arc<Pool>, Arc<Layout>),
+    /// It is there, the same.
+    There(Arc<Pool>),
+}
+
 impl Kernel {
     pub(super) fn create_pool(&mut self, draft: PoolDraft, effects: &mut Effects) -> Result<Reply, CommandError> {
         let (pool, layout) = match self.plan_pool(draft)? {
-            Ok(planned) => planned,
-            Err(there) => return Ok(Reply::PoolExists(there)),
+            Planned::New(pool, layout) => (pool, layout),
+            Planned::There(pool) => return Ok(Reply::PoolExists(pool)),
         };
         let (uid, draft) = (pool.uid, &pool.draft);
         let realm = draft.terms.realm_by.is_empty().then(|| {
@@ -56,15 +64,14 @@ impl Kernel {
     /// What making the pool would do.
     pub(super) fn check_pool(&self, draft: PoolDraft) -> Result<Reply, CommandError> {
         Ok(match self.plan_pool(draft)? {
-            Ok((pool, _)) => Reply::PoolWouldCreate(pool),
-            Err(there) => Reply::PoolExists(there),
+            Planned::New(pool, _) => Reply::PoolWouldCreate(pool),
+            Planned::There(pool) => Reply::PoolExists(pool),
         })
     }
 
-    /// The pool that would be made; `Err` inside: it is there, the same.
-    fn plan_pool(&self, draft: PoolDraft) -> Result<Result<(Arc<Pool>, Arc<Layout>), Arc<Pool>>, CommandError> {
+    fn plan_pool(&self, draft: PoolDraft) -> Result<Planned, CommandError> {
         if let Some(state) = self.pool_named(&draft.tenant, &draft.id) {
-            return existing(state, &draft).map(Err);
+            return existing(state, &draft).map(Planned::There);
         }
         self.check_overlap(&draft, None)?;
         let shards = shards(&draft)?;
@@ -72,7 +79,7 @@ impl Kernel {
         let now_ms = self.log.clock.now_ms();
         let uid = self.next_pool;
         let pool = Pool { uid, revision: Revision(1), created_ms: now_ms, updated_ms: now_ms, draft, shards };
-        Ok(Ok((Arc::new(pool), layout)))
+        Ok(Planned::New(Arc::new(pool), layout))
     }
 
     fn pool_named(&self, tenant: &TenantId, id: &PoolId) -> Option<&PoolState> {

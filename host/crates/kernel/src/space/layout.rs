@@ -54,8 +54,8 @@ impl Layout {
     pub(super) fn with_bitmaps_up_to(most: u128, geometry: Arc<Geometry>, shards: &[Shard]) -> Result<Self, String> {
         let terrain = Terrain::new(&geometry)?;
         let grains = Grains::new(&terrain);
-        let total = grains.total();
-        let excluded = excluded_grains(&terrain)?;
+        let capacity = count(&terrain, &grains)?;
+        let total = capacity.total;
         let slim = geometry.sizing.default_len / geometry.grain <= MOST_DENSE_SPAN;
         let longest = geometry.sizing.max_len / geometry.grain;
         let mut shards = shards.to_vec();
@@ -78,7 +78,6 @@ impl Layout {
         if !terrain.is_regular() && plots.iter().any(|plot| !plot.dense) {
             return Err("spans and exclusions of so large a pool must repeat in a short pattern".to_owned());
         }
-        let capacity = Totals { total, free: total - excluded, excluded };
         let ends = plots.iter().map(|plot| plot.cover.end()).collect();
         Ok(Self { geometry, terrain, plots, ends, before, capacity, longest })
     }
@@ -169,6 +168,17 @@ impl Layout {
     fn plot(&self, plot: usize) -> &Plot {
         self.plots.get(plot).expect("plots are numbered by this layout")
     }
+}
+
+/// How much a geometry holds while nothing is taken.
+pub(crate) fn capacity(geometry: &Geometry) -> Result<Totals, String> {
+    let terrain = Terrain::new(geometry)?;
+    count(&terrain, &Grains::new(&terrain))
+}
+
+fn count(terrain: &Terrain, grains: &Grains) -> Result<Totals, String> {
+    let (total, excluded) = (grains.total(), excluded_grains(terrain)?);
+    Ok(Totals { total, free: total - excluded, excluded })
 }
 
 /// A shard may begin and end only where no span that is handed out can reach over the border.

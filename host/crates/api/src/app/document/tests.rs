@@ -69,6 +69,12 @@ fn a_misspelt_field_of_the_older_form_is_found_through_the_schema() {
     assert!(found[0].remedy.contains("exclusions"), "{found:?}");
     let found = unknown_fields(schema, r#"{"cidr":"10.0.0.0/8","hold_downs":1}"#, true).unwrap();
     assert!(found[0].remedy.contains("hold_down?"), "{found:?}");
+    for (misspelt, meant) in
+        [("hold_dwon", "hold_down"), ("realmby", "realm_by"), ("shardingfactor", "sharding_factor")]
+    {
+        let found = unknown_fields(schema, &json!({"cidr": "10.0.0.0/8", misspelt: 1}).to_string(), true).unwrap();
+        assert!(found[0].remedy.ends_with(&format!("did you mean {meant}?")), "{found:?}");
+    }
     assert!(unknown_fields(schema, r#"{"cidr":"10.0.0.0/8"}"#, true).is_none());
 }
 

@@ -47,6 +47,32 @@ async fn duid_and_iaid_tell_one_households_allocations_apart() {
 }
 
 #[tokio::test]
+async fn a_permanent_allocation_has_no_lease_and_other_kinds_ask_for_nothing() {
+    let (_served, client) = with_pool().await;
+    let of = |subscriber: &str, kind: i32| v1::AllocateRequest { alloc_type: kind, ..request("p1", subscriber) };
+    for (subscriber, asked, expires) in [
+        ("a", v1::AllocationType::Unspecified, true),
+        ("b", v1::AllocationType::Session, true),
+        ("c", v1::AllocationType::Sticky, true),
+        ("d", v1::AllocationType::Permanent, false),
+    ] {
+        let made = allocate(&client, of(subscriber, asked.into())).await.unwrap();
+        assert_eq!(made.expires_at > 0, expires, "{asked:?}");
+        let permanent = made.allocation.unwrap().alloc_type() == v1::AllocationType::Permanent;
+        assert_eq!(permanent, !expires, "{asked:?}");
+    }
+    let refused = allocate(&client, of("e", 9)).await.unwrap_err();
+    assert!(
+        refused
+            .violations
+            .iter()
+            .any(|one| ["session", "sticky", "permanent"].iter().all(|word| one.remedy.contains(word)))
+    );
+    let expected = (Code::InvalidArgument, "INVALID_FIELD".to_owned(), "alloc_type".to_owned());
+    assert_eq!(blame::<v1::AllocateResponse>(Err(refused)), expected);
+}
+
+#[tokio::test]
 async fn swapped_ids_are_told_so_and_an_unknown_pool_is_not_found() {
     let (_served, client) = with_pool().await;
     let swapped = allocate(&client, request("line-7", "p1")).await.unwrap_err();

@@ -52,10 +52,12 @@ prop_compose! {
         attributes in pairs(),
         ttl in length(),
         omit_attributes in any::<bool>(),
+        alloc_type in -1..6_i32,
     ) -> v1::AllocateRequest {
         let [subscriber_id, pool_id, mac, duid, key, resource, node_id, _] = texts;
         v1::AllocateRequest {
-            subscriber_id, pool_id, mac, duid, iaid, key, resource, hints, attributes, node_id, ttl, metadata, omit_attributes,
+            subscriber_id, pool_id, mac, duid, iaid, key, resource, hints, attributes, node_id, ttl, metadata,
+            omit_attributes, alloc_type,
         }
     }
 }
@@ -73,7 +75,7 @@ fn is_sound<T>(outcome: Result<tonic::Response<T>, tonic::Status>) {
 
 fn pool() -> v1::CreatePoolRequest {
     let document = r#"{"id": "p1", "cidr": "10.0.0.0/24", "lease": "1h"}"#.to_owned();
-    v1::CreatePoolRequest { pool: Some(v1::create_pool_request::Pool::Document(document)) }
+    v1::CreatePoolRequest { pool: Some(v1::create_pool_request::Pool::Document(document)), dry_run: false }
 }
 
 #[test]

@@ -25,8 +25,10 @@ async fn a_pool_is_made_once_and_shown_as_it_is() {
     wanted.lease =
         Some(v1::LeaseTerms { default: Some(prost_types::Duration { seconds: 600, nanos: 0 }), min: None, max: None });
     wanted.metadata = r#"{"site":"east"}"#.to_owned();
-    let create =
-        |definition| v1::CreatePoolRequest { pool: Some(v1::create_pool_request::Pool::Definition(definition)) };
+    let create = |definition| {
+        let pool = Some(v1::create_pool_request::Pool::Definition(definition));
+        v1::CreatePoolRequest { pool, dry_run: false }
+    };
     let made = answered(client.pools().create_pool(create(wanted.clone())).await).unwrap();
     assert!(made.created);
     assert!(!answered(client.pools().create_pool(create(wanted)).await).unwrap().created);
@@ -46,12 +48,22 @@ async fn apply_creates_keeps_or_changes_and_a_dry_run_only_says_so() {
     let served = Served::start().await;
     let client = served.client().await;
     let outcome = |answer: Result<v1::ApplyPoolResponse, ClientError>| answer.unwrap().outcome();
-    assert_eq!(outcome(apply(&client, definition(SPEC), true).await), v1::ApplyOutcome::Created);
+    let would = apply(&client, definition(SPEC), true).await.unwrap();
+    assert_eq!((would.outcome(), would.added.unwrap().count), (v1::ApplyOutcome::Created, 256));
+    let dry = Some(v1::create_pool_request::Pool::Definition(definition(SPEC)));
+    let dry = v1::CreatePoolRequest { pool: dry, dry_run: true };
+    assert!(answered(client.pools().create_pool(dry).await).unwrap().created);
     let get = v1::GetPoolRequest { pool_id: "p1".to_owned() };
     assert_eq!(blame(answered(client.pools().get_pool(get).await)).0, Code::NotFound);
     assert_eq!(outcome(apply(&client, definition(SPEC), false).await), v1::ApplyOutcome::Created);
     for dry_run in [true, false] {
         assert_eq!(outcome(apply(&client, definition(SPEC), dry_run).await), v1::ApplyOutcome::Unchanged);
+    }
+    let over = v1::PoolDefinition { id: "p2".to_owned(), ..definition(r#"{"cidr": "10.0.0.128/25"}"#) };
+    for dry_run in [true, false] {
+        let refused = apply(&client, over.clone(), dry_run).await.unwrap_err();
+        assert_eq!((refused.code, refused.reason.as_str()), (Code::AlreadyExists, "POOL_OVERLAPS"));
+        assert!(refused.message.contains("p2") && refused.message.contains("p1"), "{}", refused.message);
     }
     let larger = definition(r#"{"cidr": "10.0.0.0/23"}"#);
     let would = apply(&client, larger.clone(), true).await.unwrap();
@@ -118,7 +130,7 @@ async fn what_is_wrong_with_a_pool_names_the_field() {
         let expected = (Code::InvalidArgument, reason.to_owned(), field.to_owned());
         assert_eq!(blame(create(&client, document).await), expected, "{document}");
     }
-    let nothing = answered(client.pools().create_pool(v1::CreatePoolRequest { pool: None }).await);
+    let nothing = answered(client.pools().create_pool(v1::CreatePoolRequest::default()).await);
     assert_eq!(blame(nothing).2, "pool");
 }
 

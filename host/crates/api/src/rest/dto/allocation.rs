@@ -46,7 +46,8 @@ pub(crate) struct AllocateBody {
     /// The wished lease: integer seconds or text such as `"1h"`. Negative: no lease; 0: the pool's default.
     #[schema(value_type = Option<i64>)]
     ttl: Option<Value>,
-    /// `session`, `sticky` or `permanent` (no lease).
+    /// `permanent`: no lease, as with a negative ttl. `session` and `sticky` follow from the pool's terms and ask for
+    /// nothing.
     #[schema(value_type = Option<String>)]
     alloc_type: Option<Value>,
     /// For the resource type: `{"prefix_length": 56}`.

@@ -276,6 +276,9 @@ pub(crate) struct StatsBody<'a> {
     utilization: f64,
     shards: usize,
     realms: Vec<RealmStatsBody<'a>>,
+    /// Only with `realm_by`: what each further realm has at its first use. The sums count realms that were used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_realm: Option<OccupancyBody>,
     /// A few short texts for what the pool holds.
     summary: Vec<&'a str>,
 }
@@ -301,6 +304,7 @@ impl<'a> StatsBody<'a> {
             realms: realms
                 .map(|(realm, one)| RealmStatsBody { realm: realm.as_str(), occupancy: one.into() })
                 .collect(),
+            per_realm: stats.per_realm.as_ref().map(OccupancyBody::from),
             summary: stats.summary.iter().map(compact_str::CompactString::as_str).collect(),
         }
     }

@@ -111,6 +111,15 @@ async fn leases_are_given_renewed_and_end() {
         face.post("/api/v1/allocations", &json!({"pool_id": "p", "subscriber_id": "t", "ttl": -1})).await.with(201);
     assert_eq!(permanent["alloc_type"], "permanent");
     face.post("/api/v1/allocations/t/renew", &json!({})).await.problem(409, "NO_LEASE");
+    for (subscriber, kind) in [("u", "session"), ("v", "sticky"), ("w", "permanent")] {
+        let body = json!({"pool_id": "p", "subscriber_id": subscriber, "ttl": 60, "alloc_type": kind});
+        let made = face.post("/api/v1/allocations", &body).await.with(201);
+        let shown = if kind == "permanent" { "permanent" } else { "session" };
+        assert_eq!((&made["alloc_type"], made.get("ttl").is_none()), (&json!(shown), kind == "permanent"), "{made}");
+    }
+    let other = json!({"pool_id": "p", "subscriber_id": "x", "alloc_type": "Eternal"});
+    let problem = face.post("/api/v1/allocations", &other).await.problem(400, "INVALID_FIELD");
+    assert_eq!(problem["errors"][0]["remedy"], "must be session, sticky or permanent");
     face.post("/api/v1/allocations/nobody/renew", &json!({})).await.problem(404, "ALLOCATION_NOT_FOUND");
 }
 

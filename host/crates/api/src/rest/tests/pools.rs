@@ -30,6 +30,7 @@ async fn a_pool_is_described_changed_and_counted() {
     assert_eq!(problem["errors"][0]["field"], "cidr");
     let stats = face.get("/api/v1/pools/p/stats").await.with(200);
     assert_eq!((&stats["capacity"], &stats["available"], &stats["allocated"]), (&json!(256), &json!(256), &json!(0)));
+    assert_eq!(stats.get("per_realm"), None, "it has one realm, which is counted");
     face.put("/api/v1/pools/none", &body).await.problem(400, "INVALID_FIELD");
     face.put("/api/v1/pools/none", &json!({"cidr": "10.1.0.0/24"})).await.problem(404, "POOL_UNKNOWN");
 }
@@ -57,6 +58,32 @@ async fn overlapping_pools_of_a_realm_are_refused_with_both_names() {
 }
 
 #[tokio::test]
+async fn a_dry_run_refuses_what_the_real_call_would_and_makes_nothing() {
+    let face = Face::with_pool().await;
+    for (body, reason) in [
+        (json!({"id": "q", "cidr": "10.0.0.128/25"}), "POOL_OVERLAPS"),
+        (json!({"id": "p", "cidr": "10.0.0.0/23"}), "POOL_DIFFERS"),
+    ] {
+        let would = face.post("/api/v1/pools?dry_run=true", &body).await.problem(409, reason);
+        assert_eq!(face.post("/api/v1/pools", &body).await.problem(409, reason), would);
+    }
+    let new = json!({"id": "q", "cidr": "10.0.1.0/24"});
+    let would = face.post("/api/v1/pools?dry_run=true", &new).await.with(200);
+    assert_eq!((&would["applied"], &would["added_grains"], &would["id"]), (&json!(false), &json!(256), &json!("q")));
+    face.get("/api/v1/pools/q").await.problem(404, "POOL_UNKNOWN");
+    face.post("/api/v1/pools", &new).await.with(201);
+    let again = face.post("/api/v1/pools?dry_run=true", &new).await.with(200);
+    assert_eq!((&again["applied"], &again["added_grains"]), (&json!(false), &json!(0)));
+    let over = face.put("/api/v1/pools/p?dry_run=true", &json!({"cidr": "10.0.0.0/23"})).await;
+    let problem = over.problem(409, "POOL_OVERLAPS");
+    assert_eq!((&problem["pool_id"], &problem["other_pool_id"]), (&json!("p"), &json!("q")));
+    let named = json!({"pool_id": "p", "subscriber_id": "a", "ip": "10.0.0.200"});
+    face.post("/api/v1/allocations", &named).await.with(201);
+    let less = face.put("/api/v1/pools/p?dry_run=true", &json!({"cidr": "10.0.0.0/25"})).await;
+    assert_eq!(less.problem(409, "SPANS_HELD")["holders"], json!(["a"]));
+}
+
+#[tokio::test]
 async fn pools_are_listed_by_id_in_pages() {
     let face = Face::start();
     for at in 0..5 {
@@ -74,12 +101,19 @@ async fn a_realm_is_made_of_the_requests_attributes() {
     let face = Face::start();
     let body = json!({"id": "v", "type": "vlan", "range": "100-101", "realm_by": ["olt_id"]});
     face.post("/api/v1/pools", &body).await.with(201);
+    let stats = face.get("/api/v1/pools/v/stats").await.with(200);
+    assert_eq!((&stats["capacity"], &stats["realms"]), (&json!(0), &json!([])), "no realm was used");
+    let each = &stats["per_realm"];
+    assert_eq!((&each["capacity"], &each["available"], &each["excluded"]), (&json!(2), &json!(2), &json!(0)));
     let problem = face.post("/api/v1/allocations", &json!({"pool_id": "v", "subscriber_id": "a"})).await;
     assert_eq!(problem.problem(400, "REALM_ATTRIBUTE_MISSING")["errors"][0]["field"], "olt_id");
     for (subscriber, olt) in [("a", "olt/1"), ("b", "olt-2")] {
         let body = json!({"pool_id": "v", "subscriber_id": subscriber, "olt_id": olt});
         assert_eq!(face.post("/api/v1/allocations", &body).await.with(201)["resource"], "100");
     }
+    let stats = face.get("/api/v1/pools/v/stats").await.with(200);
+    assert_eq!((&stats["capacity"], &stats["allocated"], &stats["available"]), (&json!(4), &json!(2), &json!(2)));
+    assert_eq!((&stats["per_realm"], stats["realms"].as_array().map(Vec::len)), (each, Some(2)));
     let holders = face.get("/api/v1/resources/vlan/100").await.with(200);
     assert_eq!(holders["count"], 2);
     let one = face.get("/api/v1/resources/vlan/100?realm=olt-2").await.with(200);
