@@ -132,12 +132,12 @@ fn what_allocations_are_made_of_cannot_change() {
     let coarser = with_geometry(addresses(0, 32), |geometry| geometry.grain = 4);
     let longer = with_geometry(addresses(0, 32), |geometry| geometry.sizing.max_len = 1 << 72);
     let aligned = with_geometry(addresses(0, 32), |geometry| geometry.sizing.align = Alignment::Origin);
-    let (mut typed, mut moved, mut shared, mut sharded) =
+    let (mut typed, mut moved, mut shared, mut counted) =
         (addresses(0, 32), addresses(0, 32), addresses(0, 32), addresses(0, 32));
     typed.type_id = "vlan".parse().expect("a type");
     moved.realm.name = "vrf-1".parse().expect("a realm");
     shared.realm.shared = true;
-    sharded.sharding_factor = Some(7);
+    counted.sharding_factor = Some(7);
     let by_olt = with_terms(addresses(0, 32), |terms| terms.realm_by = vec!["olt_id".into()]);
     for (draft, said) in [
         (coarser, "grain of pool homes cannot change while the pool lives: it is 1, not 4"),
@@ -146,13 +146,13 @@ fn what_allocations_are_made_of_cannot_change() {
         (typed, "type of pool homes cannot change while the pool lives: it is ipv4, not vlan"),
         (moved, "it is default, not vrf-1"),
         (shared, "it is false, not true"),
-        (sharded, "sharding_factor of pool homes cannot change while the pool lives: it is the default, not 7"),
+        (counted, "sharding_factor of pool homes cannot change while the pool lives: it is the default, not 7"),
         (by_olt, "it is none, not olt_id"),
     ] {
         for dry_run in [true, false] {
             match update(&mut bed, &pool, draft.clone(), dry_run) {
                 Err(error @ CommandError::PoolFieldFixed { .. }) => {
-                    assert!(error.to_string().ends_with(said), "{error}")
+                    assert!(error.to_string().ends_with(said), "{error}");
                 }
                 other => panic!("{said}: {other:?}"),
             }
