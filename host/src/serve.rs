@@ -29,7 +29,7 @@ use crate::past::Past;
 use crate::plugins::{self, Plugins};
 use crate::shutdown::{GaveUp, Signals};
 use crate::vitals::{PoolGauges, Ready, Vitals};
-use crate::{clock, telemetry};
+use crate::{clock, commands, telemetry};
 
 /// Most requests of one batch.
 const BATCH_LIMIT: usize = 10_000;
@@ -71,7 +71,9 @@ fn load(matches: &ArgMatches) -> Result<Config, Vec<Fault>> {
     let file = matches.get_one::<PathBuf>("config");
     let given = KEYS.iter().filter(|key| matches.value_source(key.flag) == Some(ValueSource::CommandLine));
     let flags = given.filter_map(|key| Some((key, matches.get_one::<String>(key.flag)?.clone())));
-    Config::load(file.map(PathBuf::as_path), std::env::vars(), flags)
+    let others = commands::variables_of_others();
+    let variables = std::env::vars().filter(|(name, _)| !others.contains(name));
+    Config::load(file.map(PathBuf::as_path), variables, flags)
 }
 
 /// Standard error, for people; there is no log yet.
@@ -180,7 +182,7 @@ fn build(config: &Config) -> anyhow::Result<Option<Built>> {
         readiness: Arc::new(readiness),
         metrics: ApiMetrics::register(&registry)?,
         host: identity.node,
-        settings: Settings { batch_limit: BATCH_LIMIT, body_limit: BODY_LIMIT },
+        settings: Settings { batch_limit: BATCH_LIMIT, body_limit: BODY_LIMIT, openapi: config.openapi },
         stopping: CancellationToken::new(),
     });
     Ok(Some(Built { app: Arc::new(app), authority, registry, vitals, driver, plugins, checkpoints }))

@@ -88,7 +88,7 @@ impl Daemon {
             readiness: Arc::new(Ready),
             metrics: ApiMetrics::register(&registry).expect("the registry is new"),
             host: "core-1".parse().expect("a plain word"),
-            settings: Settings { batch_limit: 1_000, body_limit: 1 << 20 },
+            settings: Settings { batch_limit: 1_000, body_limit: 1 << 20, openapi: true },
             stopping: CancellationToken::new(),
         });
         Self { app: Arc::new(app), registry, clock, types: own_types }
