@@ -103,8 +103,9 @@ impl ResourceTypes for Plugins {
         Ok(OpenedSpec { geometry: opened.geometry, mapping_id: opened.mapping_id })
     }
 
-    fn render(&self, pool: &Pool, spans: &[Span]) -> Result<Vec<CompactString>, TypeError> {
-        self.0.render(pool.draft.type_id.as_str(), &pool.draft.spec, spans).map_err(told)
+    fn render(&self, pool: &Pool, spans: &[Span]) -> Result<Vec<Result<CompactString, TypeError>>, TypeError> {
+        let names = self.0.render_each(pool.draft.type_id.as_str(), &pool.draft.spec, spans).map_err(told)?;
+        Ok(names.into_iter().map(|name| name.map_err(told)).collect())
     }
 
     fn parse(&self, pool: &Pool, names: &[&str]) -> Result<Vec<Result<Span, TypeError>>, TypeError> {

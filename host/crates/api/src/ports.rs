@@ -41,8 +41,8 @@ pub struct OpenedSpec {
 pub trait ResourceTypes: fmt::Debug + Send + Sync {
     /// Reads a pool's spec (JSON text).
     fn open(&self, type_id: &TypeId, spec: &str) -> Result<OpenedSpec, TypeError>;
-    /// Canonical names, in order.
-    fn render(&self, pool: &Pool, spans: &[Span]) -> Result<Vec<CompactString>, TypeError>;
+    /// Canonical names, in order, each on its own.
+    fn render(&self, pool: &Pool, spans: &[Span]) -> Result<Vec<Result<CompactString, TypeError>>, TypeError>;
     /// Spans of names, in order, each on its own.
     fn parse(&self, pool: &Pool, names: &[&str]) -> Result<Vec<Result<Span, TypeError>>, TypeError>;
     /// What a request's hints ask for. Not called when there are none.

@@ -152,7 +152,7 @@ impl Loop {
         for allocation in effects.allocations().filter(|allocation| allocation.name().is_none()) {
             let pool = self.view.pool_by_uid(allocation.pool);
             let names = pool.and_then(|pool| self.types.render(&pool, &[allocation.span]).ok());
-            if let Some(name) = names.and_then(|names| names.into_iter().next()) {
+            if let Some(Ok(name)) = names.and_then(|names| names.into_iter().next()) {
                 allocation.set_name(name);
             }
         }
@@ -255,9 +255,9 @@ impl ResourceTypes for Types {
         Ok(OpenedSpec { geometry, mapping_id: format_compact!("{type_id}/1") })
     }
 
-    fn render(&self, pool: &Pool, spans: &[Span]) -> Result<Vec<CompactString>, TypeError> {
+    fn render(&self, pool: &Pool, spans: &[Span]) -> Result<Vec<Result<CompactString, TypeError>>, TypeError> {
         self.answers(pool)?;
-        Ok(spans.iter().map(|span| name(pool, *span)).collect())
+        Ok(spans.iter().map(|span| Ok(name(pool, *span))).collect())
     }
 
     fn parse(&self, pool: &Pool, names: &[&str]) -> Result<Vec<Result<Span, TypeError>>, TypeError> {

@@ -1,0 +1,60 @@
+//! A real daemon under plugins made by hand: what a hostile one costs, and what a swap under live pools does to them.
+
+#![allow(clippy::indexing_slicing, reason = "a test that finds nothing there has failed")]
+
+mod common;
+#[allow(dead_code, reason = "plugin-host's own tests use the rest")]
+#[path = "../crates/plugin-host/tests/guests/guest.rs"]
+mod guest;
+
+use std::path::Path;
+
+use common::{Daemon, Start, directory, wait_for};
+use guest::Guest;
+use serde_json::{Value, json};
+
+fn started(directory: &Path) -> Daemon {
+    Start::on(directory).with(&["--plugin-settle", "100ms"]).run()
+}
+
+/// Drops a guest of type `num` into the folder and waits until the daemon has made up its mind about it.
+fn dropped(daemon: &Daemon, directory: &Path, guest: &Guest) -> Value {
+    let path = directory.join("plugins/num.wasm");
+    let part = path.with_extension("part");
+    std::fs::write(&part, guest.build()).expect("written");
+    std::fs::rename(&part, &path).expect("renamed");
+    wait_for("a decision on the file", || {
+        let plugins = daemon.get("/api/v1/plugins").1["plugins"].as_array().expect("a list").clone();
+        plugins.into_iter().find(|plugin| plugin["type"] == "num" && plugin["version"] == guest.version.as_str())
+    })
+}
+
+fn with_pool(daemon: &Daemon) {
+    let (status, made) = daemon.post("/api/v1/pools", &json!({"id": "n", "type": "num", "spec": {}}));
+    assert_eq!(status, 201, "{made}");
+}
+
+fn allocate(daemon: &Daemon, subscriber: &str) -> (u16, Value) {
+    let (status, answer) = daemon.post("/api/v1/allocate", &json!({"pool_id": "n", "subscriber_id": subscriber}));
+    (status, answer.get("resource").unwrap_or(&answer["reason"]).clone())
+}
+
+#[test]
+fn a_resource_that_cannot_be_named_costs_its_own_answer_only() {
+    let directory = directory();
+    let daemon = started(directory.path());
+    let trap = "(if (i64.eq (local.get $n) (i64.const 1000666)) (then unreachable))";
+    let hostile = Guest::new("num").range(1_000, 100_000_000).hook("NAME", trap);
+    assert_eq!(dropped(&daemon, directory.path(), &hostile)["state"], "active");
+    with_pool(&daemon);
+    let ask =
+        |subscriber: &str, resource: &str| json!({"pool_id": "n", "subscriber_id": subscriber, "resource": resource});
+    let asked = [ask("before", "1001"), ask("bad", "1000666"), ask("after", "1002")];
+    let (status, answer) = daemon.post("/api/v1/allocations:batch", &json!({ "requests": asked }));
+    assert_eq!(status, 200, "{answer}");
+    let results = answer["results"].as_array().expect("results");
+    let statuses: Vec<_> = results.iter().map(|result| result["status"].as_u64().expect("a status")).collect();
+    assert_eq!(statuses, [201, 503, 201], "{answer}");
+    assert_eq!(results[1]["problem"]["reason"], "PLUGIN_UNAVAILABLE", "{answer}");
+    assert_eq!(results[2]["allocation"]["resource"], "1002", "{answer}");
+}
