@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Fault, KEYS, TlsFiles};
 use crate::driver::{self, Driver};
 use crate::past::Past;
-use crate::plugins::{self, Plugins};
+use crate::plugins::{self, Live, Plugins};
 use crate::shutdown::{GaveUp, Signals};
 use crate::vitals::{PoolGauges, Ready, Vitals};
 use crate::{clock, commands, telemetry};
@@ -97,7 +97,8 @@ fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let sockets = Sockets::bind(config).await?;
-        let Some(built) = build(config)? else {
+        // Loading plugins waits for the engine.
+        let Some(built) = tokio::task::block_in_place(|| build(config))? else {
             complain(&plugins::NO_PLUGINS);
             return Ok(ExitCode::from(EXIT_CONFIG));
         };
@@ -154,7 +155,7 @@ fn build(config: &Config) -> anyhow::Result<Option<Built>> {
         clock_tolerance_ms: millis(config.clock_tolerance),
     };
     let recovered = driver::recover(&store, &view, settings)?;
-    let plugins = Arc::new(Plugins::load(config, &view, &registry)?);
+    let plugins = Arc::new(Plugins::default());
     let types: Arc<dyn ResourceTypes> = Arc::<Plugins>::clone(&plugins);
     let vitals = Arc::new(Vitals::new(&registry)?);
     vitals.damaged(recovered.damaged.named(&view));
@@ -173,6 +174,9 @@ fn build(config: &Config) -> anyhow::Result<Option<Built>> {
         damaged: recovered.damaged,
     };
     let driver = Driver::start(parts, recovered.kernel, inbox, engine.waker()).context("no thread for the kernel")?;
+    // Weak: the driver ends when the last engine does, and the plugins outlive it.
+    let live = Live { view: Arc::clone(&view), engine: engine.downgrade() };
+    plugins.load(config, live, &registry)?;
     let readiness = Ready { vitals: Arc::clone(&vitals), types: Arc::clone(&types), view: Arc::clone(&view) };
     let app = App::new(Parts {
         engine,

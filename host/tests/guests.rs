@@ -58,3 +58,48 @@ fn a_resource_that_cannot_be_named_costs_its_own_answer_only() {
     assert_eq!(results[1]["problem"]["reason"], "PLUGIN_UNAVAILABLE", "{answer}");
     assert_eq!(results[2]["allocation"]["resource"], "1002", "{answer}");
 }
+
+/// The first sixteen positions there are, all handed out.
+fn filled(directory: &Path) -> Daemon {
+    let daemon = started(directory);
+    assert_eq!(dropped(&daemon, directory, &Guest::new("num").range(1_008, 16))["state"], "active");
+    with_pool(&daemon);
+    let asked: Vec<_> = (0..16).map(|n| json!({"pool_id": "n", "subscriber_id": format!("s{n}")})).collect();
+    let (status, answer) = daemon.post("/api/v1/allocations:batch", &json!({ "requests": asked }));
+    assert_eq!((status, &answer["failed"]), (200, &json!(0)), "{answer}");
+    assert_eq!(allocate(&daemon, "late").0, 503, "the pool is full");
+    daemon
+}
+
+#[test]
+fn a_version_that_reads_a_pool_larger_makes_it_larger() {
+    let directory = directory();
+    let daemon = filled(directory.path());
+    let larger = Guest::new("num").version("1.1.0").mapping("decimal-2").range(1_008, 32);
+    let swapped = dropped(&daemon, directory.path(), &larger);
+    assert_eq!(swapped["state"], "active", "{swapped}");
+    assert_eq!(allocate(&daemon, "late"), (201, "1024".into()));
+    let pool = daemon.get("/api/v1/pools/n").1;
+    assert_eq!(pool["revision"], 2, "{pool}");
+    daemon.kill();
+    let daemon = started(directory.path());
+    assert_eq!(allocate(&daemon, "late"), (200, "1024".into()));
+    assert_eq!(allocate(&daemon, "later"), (201, "1025".into()));
+    assert_eq!(daemon.get("/api/v1/pools/n").1["revision"], 2, "once");
+}
+
+#[test]
+fn a_version_that_a_live_pool_cannot_follow_is_refused_and_changes_nothing() {
+    let directory = directory();
+    let daemon = filled(directory.path());
+    // Shards are cut once and for all.
+    let cut = "(i64.store offset=96 (local.get $at) (i64.const 32))";
+    let recut = Guest::new("num").version("1.1.0").range(1_008, 64).hook("LAID_OUT", cut);
+    let refused = dropped(&daemon, directory.path(), &recut);
+    assert_eq!(refused["state"], "refused", "{refused}");
+    let why = refused["why"].as_str().expect("a reason");
+    assert!(why.contains("default/n") && why.contains("the cut"), "{why}");
+    assert_eq!(daemon.get("/api/v1/pools/n").1["revision"], 1);
+    assert_eq!(allocate(&daemon, "late").0, 503, "the pool is what it was");
+    assert_eq!(allocate(&daemon, "s3").0, 200);
+}

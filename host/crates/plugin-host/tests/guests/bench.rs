@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use kernel::{PoolUid, Span};
 use plugin_host::{
-    Limits, LivePool, LivePools, NameCursor, NamePage, PluginEvent, PluginHost, PluginMetrics, Settings,
+    Limits, LivePool, LivePools, NameCursor, NamePage, NotReread, PluginEvent, PluginHost, PluginMetrics, Rereading,
+    Settings,
 };
 
 /// What lives, as a test sets it.
@@ -15,6 +16,10 @@ use plugin_host::{
 pub(crate) struct Pools {
     pub(crate) pools: Mutex<Vec<LivePool>>,
     pub(crate) names: Mutex<Vec<(Span, String)>>,
+    /// What the pools were made to be.
+    pub(crate) reread: Mutex<Vec<Rereading>>,
+    /// What the next rereading meets.
+    pub(crate) not_reread: Mutex<Option<NotReread>>,
 }
 
 impl LivePools for Pools {
@@ -29,6 +34,14 @@ impl LivePools for Pools {
         let next = (skip + names.len() < all.len())
             .then(|| NameCursor { realm: kernel::RealmUid(0), start: (skip + names.len()) as u128 });
         NamePage { names, next }
+    }
+
+    fn reread(&self, readings: &[Rereading]) -> Result<(), NotReread> {
+        if let Some(error) = self.not_reread.lock().unwrap().take() {
+            return Err(error);
+        }
+        self.reread.lock().unwrap().extend_from_slice(readings);
+        Ok(())
     }
 }
 
