@@ -295,8 +295,7 @@ async fn rest(app: Arc<App>, authority: Arc<Authority>, incoming: Incoming) -> a
 }
 
 async fn grpc(app: Arc<App>, authority: Arc<Authority>, incoming: Incoming) -> anyhow::Result<()> {
-    let stopping = app.stopping().clone().cancelled_owned();
-    api::grpc::serve(app, authority, incoming, stopping).await.context("gRPC ended")
+    api::grpc::serve(app, authority, incoming).await.context("gRPC ended")
 }
 
 async fn metrics(registry: Registry, incoming: Incoming, stopping: CancellationToken) -> anyhow::Result<()> {
