@@ -195,11 +195,20 @@ impl ResourceTypes for Plugins {
 
     fn retire(&self, type_id: &TypeId) -> Result<(), RetireError> {
         let host = self.0.get().ok_or_else(|| RetireError::Unknown(type_id.to_string()))?;
-        host.retire(type_id.as_str()).map_err(|error| match error {
-            plugin_host::RetireError::Unknown { type_id, .. } => RetireError::Unknown(type_id),
-            plugin_host::RetireError::InUse { type_id, pools } => RetireError::InUse { type_id, pools },
-            plugin_host::RetireError::Record(why) => RetireError::Storage(why.to_string()),
-        })
+        host.retire(type_id.as_str()).map_err(not_turned)
+    }
+
+    fn resume(&self, type_id: &TypeId) -> Result<(), RetireError> {
+        let host = self.0.get().ok_or_else(|| RetireError::Unknown(type_id.to_string()))?;
+        host.resume(type_id.as_str()).map_err(not_turned)
+    }
+}
+
+fn not_turned(error: plugin_host::RetireError) -> RetireError {
+    match error {
+        plugin_host::RetireError::Unknown { type_id, .. } => RetireError::Unknown(type_id),
+        plugin_host::RetireError::InUse { type_id, pools } => RetireError::InUse { type_id, pools },
+        plugin_host::RetireError::Record(why) => RetireError::Storage(why.to_string()),
     }
 }
 
@@ -222,7 +231,7 @@ fn shown(status: PluginStatus) -> api::ports::PluginStatus {
     let (state, why) = match status.state {
         PluginState::Active => (Shown::Active, String::new()),
         PluginState::Suspended { why } => (Shown::Suspended, why),
-        PluginState::Retired => (Shown::Suspended, "retired by an operator".to_owned()),
+        PluginState::Retired => (Shown::Retired, String::new()),
         PluginState::Refused { why } => (Shown::Refused, why.to_string()),
     };
     let since = status.since.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -97,6 +97,7 @@ fn operator_routes() -> Router<Rest> {
         .route("/nodes/{id}/allocations", get(nodes::allocations))
         .route("/plugins", get(plugins::list))
         .route("/plugins/{type}/retire", post(plugins::retire))
+        .route("/plugins/{type}/resume", post(plugins::resume))
         .route("/watch", get(watch::watch))
 }
 

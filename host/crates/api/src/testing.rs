@@ -66,7 +66,7 @@ impl Daemon {
         let view = Arc::new(View::new(Box::new(move || boot.boot_ms()), WATCH_WINDOW));
         view.loaded(Seq(0));
         let (engine, inbox) = Engine::channel(1_024);
-        let own_types = Arc::new(Types { broken: AtomicBool::new(false) });
+        let own_types = Arc::new(Types { broken: AtomicBool::new(false), retired: AtomicBool::new(false) });
         let types: Arc<dyn ResourceTypes> = Arc::<Types>::clone(&own_types);
         let settings = KernelSettings { seed: 7, restart_grace_ms: 0, clock_tolerance_ms: 60_000 };
         let kernel = Recovery::new(settings).finish(clock.tick());
@@ -178,6 +178,8 @@ impl Loop {
 #[derive(Debug)]
 struct Types {
     broken: AtomicBool,
+    /// Of `vlan`.
+    retired: AtomicBool,
 }
 
 impl Types {
@@ -187,6 +189,16 @@ impl Types {
         }
         let type_id = pool.draft.type_id.to_string();
         Err(TypeError::Unavailable { type_id, why: "it is broken for this test".to_owned() })
+    }
+}
+
+impl Types {
+    fn turn(&self, type_id: &TypeId, retired: bool) -> Result<(), RetireError> {
+        if type_id.as_str() != "vlan" {
+            return Err(RetireError::Unknown(type_id.to_string()));
+        }
+        self.retired.store(retired, Ordering::SeqCst);
+        Ok(())
     }
 }
 
@@ -301,11 +313,17 @@ impl ResourceTypes for Types {
             calls: 0,
             failures: 0,
         };
-        vec![plugin("ipv4", "cidr"), plugin("vlan", "range")]
+        let retired = self.retired.load(Ordering::SeqCst);
+        let state = if retired { PluginState::Retired } else { PluginState::Active };
+        vec![plugin("ipv4", "cidr"), PluginStatus { state, ..plugin("vlan", "range") }]
     }
 
     fn retire(&self, type_id: &TypeId) -> Result<(), RetireError> {
-        if KNOWN.contains(&type_id.as_str()) { Ok(()) } else { Err(RetireError::Unknown(type_id.to_string())) }
+        self.turn(type_id, true)
+    }
+
+    fn resume(&self, type_id: &TypeId) -> Result<(), RetireError> {
+        self.turn(type_id, false)
     }
 }
 
