@@ -17,10 +17,16 @@ fn contradict(directory: &Path) {
     let (mut store, _) = Store::open(directory, StoreSettings::default(), 0).expect("no daemon runs");
     let (mut odd, mut found) = (None, None);
     store
-        .recover(&mut |op| match op.fact {
-            Fact::Pool(pool) if pool.draft.id.as_str() == "odd" => odd = Some(pool.uid),
-            Fact::Held(held) if Some(held.pool) == odd => found = Some((held, op.stamp_ms)),
-            _ => {}
+        .recover(&mut |op| {
+            if let Fact::Pool(pool) = &op.fact
+                && pool.draft.id.as_str() == "odd"
+            {
+                odd = Some(pool.uid);
+            } else if let Fact::Held(held) = op.fact
+                && Some(held.pool) == odd
+            {
+                found = Some((held, op.stamp_ms));
+            }
         })
         .expect("what the daemon wrote");
     let (held, stamp_ms) = found.expect("an allocation of the pool");

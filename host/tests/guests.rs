@@ -3,7 +3,7 @@
 #![allow(clippy::indexing_slicing, reason = "a test that finds nothing there has failed")]
 
 mod common;
-#[allow(dead_code, reason = "plugin-host's own tests use the rest")]
+#[allow(dead_code, clippy::unwrap_used, reason = "shared with plugin-host, whose own tests use the rest")]
 #[path = "../crates/plugin-host/tests/guests/guest.rs"]
 mod guest;
 
@@ -39,14 +39,20 @@ fn allocate(daemon: &Daemon, subscriber: &str) -> (u16, Value) {
     (status, answer.get("resource").unwrap_or(&answer["reason"]).clone())
 }
 
+/// A daemon with a pool whose plugin traps when it has to name 1000666.
+fn hostile(directory: &Path) -> Daemon {
+    let daemon = started(directory);
+    let trap = "(if (i64.eq (local.get $n) (i64.const 1000666)) (then unreachable))";
+    let guest = Guest::new("num").range(1_000, 100_000_000).hook("NAME", trap);
+    assert_eq!(dropped(&daemon, directory, &guest)["state"], "active");
+    with_pool(&daemon);
+    daemon
+}
+
 #[test]
 fn a_resource_that_cannot_be_named_costs_its_own_answer_only() {
     let directory = directory();
-    let daemon = started(directory.path());
-    let trap = "(if (i64.eq (local.get $n) (i64.const 1000666)) (then unreachable))";
-    let hostile = Guest::new("num").range(1_000, 100_000_000).hook("NAME", trap);
-    assert_eq!(dropped(&daemon, directory.path(), &hostile)["state"], "active");
-    with_pool(&daemon);
+    let daemon = hostile(directory.path());
     let ask =
         |subscriber: &str, resource: &str| json!({"pool_id": "n", "subscriber_id": subscriber, "resource": resource});
     let asked = [ask("before", "1001"), ask("bad", "1000666"), ask("after", "1002")];
@@ -57,6 +63,24 @@ fn a_resource_that_cannot_be_named_costs_its_own_answer_only() {
     assert_eq!(statuses, [201, 503, 201], "{answer}");
     assert_eq!(results[1]["problem"]["reason"], "PLUGIN_UNAVAILABLE", "{answer}");
     assert_eq!(results[2]["allocation"]["resource"], "1002", "{answer}");
+}
+
+#[test]
+fn a_suspended_type_serves_again_when_it_is_resumed() {
+    let directory = directory();
+    let daemon = hostile(directory.path());
+    let state = || {
+        let plugins = daemon.get("/api/v1/plugins").1["plugins"].as_array().expect("a list").clone();
+        plugins.into_iter().find(|plugin| plugin["type"] == "num").expect("it was dropped")["state"].clone()
+    };
+    let bad = json!({"pool_id": "n", "subscriber_id": "bad", "resource": "1000666"});
+    wait_for("the suspension", || {
+        assert_eq!(daemon.post("/api/v1/allocate", &bad).0, 503);
+        (state() == "suspended").then_some(())
+    });
+    assert_eq!(allocate(&daemon, "good").0, 503);
+    assert_eq!(daemon.call("POST", "/api/v1/plugins/num/resume", None).0, 204);
+    assert_eq!((state(), allocate(&daemon, "good")), ("active".into(), (200, "1000".into())));
 }
 
 /// The first sixteen positions there are, all handed out.

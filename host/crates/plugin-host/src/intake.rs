@@ -59,17 +59,22 @@ impl std::fmt::Debug for Intake {
     }
 }
 
-/// A refused file with what is known of it.
+/// A refused file with what is known of it, if it came so far as to say what it is.
 struct Refused {
-    descriptor: Option<Box<Descriptor>>,
+    known: Option<Box<Known>>,
     why: Refusal,
-    /// The pools it was checked against, if it came that far.
-    standing: Option<Standing>,
+}
+
+#[derive(Clone)]
+struct Known {
+    descriptor: Descriptor,
+    /// The pools of its type before it was checked against them: what changes after that is worth another look.
+    standing: Standing,
 }
 
 impl From<Refusal> for Refused {
     fn from(why: Refusal) -> Self {
-        Self { descriptor: None, why, standing: None }
+        Self { known: None, why }
     }
 }
 
@@ -144,9 +149,9 @@ impl Intake {
             Ok(()) => Verdict::Serves,
             Err(Refused { why: Refusal::CompilerBusy, .. }) => Verdict::NotYet,
             Err(refused) => {
-                let verdict = match (&refused.why, &refused.standing) {
+                let verdict = match (&refused.why, &refused.known) {
                     (Refusal::PoolsBusy(_), _) => Verdict::NotYet,
-                    (Refusal::LivePool { .. }, Some(standing)) => Verdict::InTheWay(standing.clone()),
+                    (Refusal::LivePool { .. }, Some(known)) => Verdict::InTheWay(known.standing.clone()),
                     (_, _) => Verdict::Refused,
                 };
                 self.refuse(origin.source, Some(origin.digest), refused);
@@ -168,13 +173,9 @@ impl Intake {
         }
         let label = origin.source.to_string();
         let (component, descriptor) = self.examine(&label, &bytes.into())?;
-        // Taken before the check: what changes after it is worth another look.
         let standing = Standing::of(&descriptor.type_id, &*self.live);
-        let known = |why: Refusal| Refused {
-            descriptor: Some(Box::new(descriptor.clone())),
-            why,
-            standing: Some(standing.clone()),
-        };
+        let facts = Known { descriptor: descriptor.clone(), standing };
+        let known = |why: Refusal| Refused { known: Some(Box::new(facts.clone())), why };
         self.outranks(&descriptor, origin).map_err(known)?;
         subject::smoke(&component, bytes.len()).map_err(known)?;
         let plugin = self.plugin(component, descriptor.clone(), origin.clone());
@@ -236,7 +237,8 @@ impl Intake {
     }
 
     fn refuse(&self, source: Source, digest: Option<Digest>, refused: Refused) {
-        let Refused { descriptor, why, standing: _ } = refused;
+        let Refused { known, why } = refused;
+        let descriptor = known.map(|known| known.descriptor);
         let plugin = descriptor.as_ref().map_or("unknown", |known| known.type_id.as_str());
         if matches!(why, Refusal::Older { .. } | Refusal::Retired(_)) {
             tracing::info!(plugin, %source, %why, "plugin file is not needed");
@@ -244,12 +246,7 @@ impl Intake {
             tracing::warn!(plugin, %source, %why, "plugin file is refused");
             self.metrics.failures(plugin, FailureReason::Refused).inc();
         }
-        let file = RefusedFile {
-            descriptor: descriptor.map(|known| *known),
-            digest,
-            why: why.clone(),
-            since: SystemTime::now(),
-        };
+        let file = RefusedFile { descriptor, digest, why: why.clone(), since: SystemTime::now() };
         self.catalog.refuse(source.clone(), file);
         (self.events)(PluginEvent::Refused { source, why });
     }

@@ -143,8 +143,8 @@ impl App {
             let spans: Vec<Span> = allocations.iter().map(|allocation| allocation.span).collect();
             match self.types.render(pool, &spans) {
                 Ok(names) => {
-                    let named = allocations.iter().zip(names).filter_map(|(held, name)| Some((held, name.ok()?)));
-                    named.for_each(|(held, name)| held.set_name(name));
+                    let each = allocations.iter().zip(names).filter_map(|(held, name)| Some((held, name.ok()?)));
+                    each.for_each(|(held, name)| held.set_name(name));
                 }
                 Err(error) => tracing::debug!(pool = %pool.draft.id, %error, "a page is shown without some names"),
             }

@@ -13,7 +13,7 @@ use plugin_host::{
 
 /// What lives, as a test sets it.
 #[derive(Debug, Default)]
-pub(crate) struct Pools {
+pub(crate) struct Live {
     pub(crate) pools: Mutex<Vec<LivePool>>,
     pub(crate) names: Mutex<Vec<(Span, String)>>,
     /// What the pools were made to be.
@@ -22,7 +22,7 @@ pub(crate) struct Pools {
     pub(crate) not_reread: Mutex<Option<NotReread>>,
 }
 
-impl LivePools for Pools {
+impl LivePools for Live {
     fn pools(&self, _: &str) -> Vec<LivePool> {
         self.pools.lock().unwrap().clone()
     }
@@ -48,7 +48,7 @@ impl LivePools for Pools {
 /// A plugin host in a directory of its own.
 pub(crate) struct Bench {
     pub(crate) dir: tempfile::TempDir,
-    pub(crate) pools: Arc<Pools>,
+    pub(crate) pools: Arc<Live>,
     pub(crate) events: Arc<Mutex<Vec<PluginEvent>>>,
     pub(crate) metrics: PluginMetrics,
     pub(crate) limits: Limits,
