@@ -6,8 +6,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Names another folder of components.
+const FOLDER: &str = "NEXUS_PLUGINS_DIR";
+
 fn main() {
-    println!("cargo::rerun-if-env-changed=NEXUS_PLUGINS_DIR");
+    println!("cargo::rerun-if-env-changed={FOLDER}");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     let mut list = String::from("pub(crate) const EMBEDDED: &[(&str, &[u8])] = &[\n");
     if let Some(folder) = folder(&out) {
@@ -20,6 +23,8 @@ fn main() {
         }
     }
     list.push_str("];\n");
+    // Still set where people build and run in one shell: the daemon must know that it is not one of its settings.
+    let _infallible = writeln!(list, "pub(crate) const BUILD_VARIABLE: &str = {FOLDER:?};");
     if let Err(error) = fs::write(out.join("embedded.rs"), list) {
         println!("cargo::warning=could not write the list of embedded plugins: {error}");
     }
@@ -27,7 +32,7 @@ fn main() {
 
 /// `NEXUS_PLUGINS_DIR`, or the folder beside this build's own output. Watched even while it is missing.
 fn folder(out: &Path) -> Option<PathBuf> {
-    if let Some(named) = env::var_os("NEXUS_PLUGINS_DIR") {
+    if let Some(named) = env::var_os(FOLDER) {
         return Some(PathBuf::from(named));
     }
     // <target-dir>[/<triple>]/<profile>/build/<package>/out

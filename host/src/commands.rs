@@ -1,10 +1,12 @@
 //! The whole command tree: what the `cli` crate offers against a running daemon, plus what works on this machine's files.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
 use crate::config::KEYS;
+use crate::plugins::BUILD_VARIABLE;
 
 /// Every command of `nexus`.
 pub(crate) fn tree() -> Command {
@@ -13,6 +15,17 @@ pub(crate) fn tree() -> Command {
         .subcommand(store())
         .subcommand(Command::new("openapi").about("Print the REST API's OpenAPI 3.1 description").hide(true))
         .mut_subcommand("plugin", |plugin| plugin.subcommand(plugin_check()).subcommand(plugin_pack()))
+}
+
+/// The variables that mean something to other commands or to the build: `serve` ignores them without a word.
+pub(crate) fn variables_of_others() -> BTreeSet<String> {
+    let mut names = BTreeSet::from([BUILD_VARIABLE.to_owned()]);
+    let mut commands = vec![tree()];
+    while let Some(command) = commands.pop() {
+        names.extend(command.get_arguments().filter_map(|arg| Some(arg.get_env()?.to_string_lossy().into_owned())));
+        commands.extend(command.get_subcommands().cloned());
+    }
+    names
 }
 
 fn serve() -> Command {

@@ -284,9 +284,11 @@ impl Loop {
     /// Once there is space the store opens again, and the kernel is made again from what is on the disk.
     fn start_again(&mut self) {
         match recovery::rebuild(&self.parts) {
-            Ok(kernel) => {
+            Ok(recovery::Recovered { kernel, damaged }) => {
                 self.kernel = kernel;
                 self.failed = None;
+                self.parts.vitals.damaged(damaged.named(&self.parts.view));
+                self.parts.damaged = damaged;
                 self.parts.vitals.storage_failed(false);
                 tracing::info!("the store is open again, the kernel is what is on the disk");
             }

@@ -1,16 +1,17 @@
 //! The plugins of this daemon: the embedded ones and the folder's, lent to the API, checked against the live pools.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use api::engine::WeakEngine;
 use api::ports::{OpenedSpec, Problem, ResourceTypes, RetireError, TypeError};
 use compact_str::CompactString;
-use kernel::{Plan, Pool, PoolUid, Span, TypeId};
+use kernel::{Command, CommandError, Plan, Pool, PoolDraft, PoolUid, Span, TypeId};
 use plugin_host::{
-    Limits, LivePool, LivePools, NameCursor, NamePage, PluginError, PluginHost, PluginMetrics, PluginState,
-    PluginStatus, Settings,
+    Limits, LivePool, LivePools, NameCursor, NamePage, NotReread, PluginError, PluginHost, PluginMetrics, PluginState,
+    PluginStatus, Reading, Rereading, Settings,
 };
 use prometheus::Registry;
 use view::{AllocationFilter, ListCursor, View};
@@ -25,9 +26,10 @@ const RESCAN: Duration = Duration::from_secs(30);
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
-/// The plugin host as the API asks for it.
-#[derive(Debug)]
-pub(crate) struct Plugins(PluginHost);
+/// The plugin host as the API asks for it. It is there before its plugins are loaded, because they are checked against
+/// pools that the engine may have to change, and the engine names what it hands out by plugins.
+#[derive(Debug, Default)]
+pub(crate) struct Plugins(OnceLock<PluginHost>);
 
 impl Plugins {
     /// Whether there is any plugin to load: embedded, in the folder, or recorded by an earlier run.
@@ -38,7 +40,10 @@ impl Plugins {
     }
 
     /// Loads what served before, what is embedded and what lies in the folder, and watches the folder.
-    pub(crate) fn load(config: &Config, view: &Arc<View>, registry: &Registry) -> anyhow::Result<Self> {
+    ///
+    /// # Panics
+    /// If it was called before.
+    pub(crate) fn load(&self, config: &Config, live: Live, registry: &Registry) -> anyhow::Result<()> {
         std::fs::create_dir_all(&config.plugin_dir)
             .with_context(|| format!("plugins.dir {} cannot be made", config.plugin_dir.display()))?;
         let metrics = PluginMetrics::new()?;
@@ -53,12 +58,19 @@ impl Plugins {
             settle: config.plugin_settle,
             rescan: RESCAN,
             lanes,
-            live: Arc::new(Live(Arc::clone(view))),
+            live: Arc::new(live),
             metrics,
             // The plugin host logs each event; nothing else of the daemon follows them.
             events: Arc::new(|_| {}),
         })?;
-        Ok(Self(host))
+        self.0.set(host).expect("plugins are loaded once");
+        Ok(())
+    }
+
+    fn host(&self, type_id: &TypeId) -> Result<&PluginHost, TypeError> {
+        let not_yet =
+            || TypeError::Unavailable { type_id: type_id.to_string(), why: "plugins are being loaded".to_owned() };
+        self.0.get().ok_or_else(not_yet)
     }
 }
 
@@ -67,12 +79,42 @@ fn state_dir(config: &Config) -> std::path::PathBuf {
     config.data_path.join("components")
 }
 
-/// The pools that live, from the read view.
-struct Live(Arc<View>);
+/// The pools that live: from the read view, changed through the engine.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) view: Arc<View>,
+    pub(crate) engine: WeakEngine,
+}
+
+impl Live {
+    /// Makes one pool what it is read as, as an operator's edit would.
+    fn follow(&self, reading: &Rereading) -> Result<(), NotReread> {
+        let Some(pool) = self.view.pool_by_uid(reading.pool) else { return Ok(()) };
+        let name = format!("{}/{}", pool.draft.tenant, pool.draft.id);
+        let edited = || NotReread::NotNow(format!("{name} was edited meanwhile"));
+        if pool.draft.spec != reading.spec {
+            return Err(edited());
+        }
+        let Reading { mapping_id, geometry } = reading.to.clone();
+        let draft = Box::new(PoolDraft { mapping_id, geometry, ..pool.draft.clone() });
+        let expected = Some(pool.revision);
+        match self.engine.submit_blocking(Command::UpdatePool { pool: pool.uid, expected, draft, dry_run: false }) {
+            Ok(Ok(_)) => {
+                tracing::info!(pool = name, "pool became what its plugin's new version reads it as");
+                Ok(())
+            }
+            // Deleted meanwhile.
+            Ok(Err(CommandError::PoolUnknown { .. } | CommandError::PoolClosing { .. })) => Ok(()),
+            Ok(Err(CommandError::RevisionDiffers { .. })) => Err(edited()),
+            Ok(Err(error)) => Err(NotReread::Refused { pool: name, why: error.to_string() }),
+            Err(error) => Err(NotReread::NotNow(error.to_string())),
+        }
+    }
+}
 
 impl LivePools for Live {
     fn pools(&self, type_id: &str) -> Vec<LivePool> {
-        let of_type = self.0.pools(None).into_iter().filter(|pool| pool.draft.type_id.as_str() == type_id);
+        let of_type = self.view.pools(None).into_iter().filter(|pool| pool.draft.type_id.as_str() == type_id);
         of_type
             .map(|pool| LivePool {
                 tenant: pool.draft.tenant.clone(),
@@ -88,52 +130,85 @@ impl LivePools for Live {
     fn names(&self, pool: PoolUid, from: Option<NameCursor>, limit: usize) -> NamePage {
         let filter = AllocationFilter { pool: Some(pool), ..AllocationFilter::default() };
         let after = from.map(|from| ListCursor { pool, realm: from.realm, start: from.start });
-        let page = self.0.list(&filter, after, limit);
+        let page = self.view.list(&filter, after, limit);
         let named = page.rows.iter().filter_map(|held| Some((held.span, CompactString::from(held.name()?))));
         NamePage {
             names: named.collect(),
             next: page.next.map(|next| NameCursor { realm: next.realm, start: next.start }),
         }
     }
+
+    fn reread(&self, readings: &[Rereading]) -> Result<(), NotReread> {
+        let mut followed: Vec<&Rereading> = Vec::new();
+        for reading in readings {
+            if let Err(error) = self.follow(reading) {
+                for reading in followed.into_iter().rev() {
+                    if let Err(stuck) = self.follow(&reading.undone()) {
+                        tracing::error!(error = %stuck, "a pool stays as a refused version of its plugin reads it");
+                    }
+                }
+                return Err(error);
+            }
+            followed.push(reading);
+        }
+        Ok(())
+    }
 }
 
 impl ResourceTypes for Plugins {
     fn open(&self, type_id: &TypeId, spec: &str) -> Result<OpenedSpec, TypeError> {
-        let opened = self.0.open(type_id.as_str(), spec).map_err(told)?;
+        let opened = self.host(type_id)?.open(type_id.as_str(), spec).map_err(told)?;
         Ok(OpenedSpec { geometry: opened.geometry, mapping_id: opened.mapping_id })
     }
 
-    fn render(&self, pool: &Pool, spans: &[Span]) -> Result<Vec<CompactString>, TypeError> {
-        self.0.render(pool.draft.type_id.as_str(), &pool.draft.spec, spans).map_err(told)
+    fn render(&self, pool: &Pool, spans: &[Span]) -> Result<Vec<Result<CompactString, TypeError>>, TypeError> {
+        let names = self
+            .host(&pool.draft.type_id)?
+            .render_each(pool.draft.type_id.as_str(), &pool.draft.spec, spans)
+            .map_err(told)?;
+        Ok(names.into_iter().map(|name| name.map_err(told)).collect())
     }
 
     fn parse(&self, pool: &Pool, names: &[&str]) -> Result<Vec<Result<Span, TypeError>>, TypeError> {
-        let parsed = self.0.parse(pool.draft.type_id.as_str(), &pool.draft.spec, names).map_err(told)?;
+        let parsed = self
+            .host(&pool.draft.type_id)?
+            .parse(pool.draft.type_id.as_str(), &pool.draft.spec, names)
+            .map_err(told)?;
         Ok(parsed.into_iter().map(|span| span.map_err(told)).collect())
     }
 
     fn interpret(&self, pool: &Pool, hints: &[(CompactString, CompactString)]) -> Result<Plan, TypeError> {
-        self.0.interpret(pool.draft.type_id.as_str(), &pool.draft.spec, hints).map_err(told)
+        self.host(&pool.draft.type_id)?.interpret(pool.draft.type_id.as_str(), &pool.draft.spec, hints).map_err(told)
     }
 
     fn summarize(&self, pool: &Pool, run: Span) -> Result<Vec<CompactString>, TypeError> {
-        self.0.summarize(pool.draft.type_id.as_str(), &pool.draft.spec, run).map_err(told)
+        self.host(&pool.draft.type_id)?.summarize(pool.draft.type_id.as_str(), &pool.draft.spec, run).map_err(told)
     }
 
     fn attributes(&self, pool: &Pool, span: Span) -> Result<Vec<(CompactString, CompactString)>, TypeError> {
-        self.0.attributes(pool.draft.type_id.as_str(), &pool.draft.spec, span).map_err(told)
+        self.host(&pool.draft.type_id)?.attributes(pool.draft.type_id.as_str(), &pool.draft.spec, span).map_err(told)
     }
 
     fn list(&self) -> Vec<api::ports::PluginStatus> {
-        self.0.list().into_iter().map(shown).collect()
+        self.0.get().map_or_else(Vec::new, |host| host.list().into_iter().map(shown).collect())
     }
 
     fn retire(&self, type_id: &TypeId) -> Result<(), RetireError> {
-        self.0.retire(type_id.as_str()).map_err(|error| match error {
-            plugin_host::RetireError::Unknown { type_id, .. } => RetireError::Unknown(type_id),
-            plugin_host::RetireError::InUse { type_id, pools } => RetireError::InUse { type_id, pools },
-            plugin_host::RetireError::Record(why) => RetireError::Storage(why.to_string()),
-        })
+        let host = self.0.get().ok_or_else(|| RetireError::Unknown(type_id.to_string()))?;
+        host.retire(type_id.as_str()).map_err(not_turned)
+    }
+
+    fn resume(&self, type_id: &TypeId) -> Result<(), RetireError> {
+        let host = self.0.get().ok_or_else(|| RetireError::Unknown(type_id.to_string()))?;
+        host.resume(type_id.as_str()).map_err(not_turned)
+    }
+}
+
+fn not_turned(error: plugin_host::RetireError) -> RetireError {
+    match error {
+        plugin_host::RetireError::Unknown { type_id, .. } => RetireError::Unknown(type_id),
+        plugin_host::RetireError::InUse { type_id, pools } => RetireError::InUse { type_id, pools },
+        plugin_host::RetireError::Record(why) => RetireError::Storage(why.to_string()),
     }
 }
 
@@ -156,7 +231,7 @@ fn shown(status: PluginStatus) -> api::ports::PluginStatus {
     let (state, why) = match status.state {
         PluginState::Active => (Shown::Active, String::new()),
         PluginState::Suspended { why } => (Shown::Suspended, why),
-        PluginState::Retired => (Shown::Suspended, "retired by an operator".to_owned()),
+        PluginState::Retired => (Shown::Retired, String::new()),
         PluginState::Refused { why } => (Shown::Refused, why.to_string()),
     };
     let since = status.since.duration_since(UNIX_EPOCH).unwrap_or_default();

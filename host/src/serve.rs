@@ -26,10 +26,10 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Fault, KEYS, TlsFiles};
 use crate::driver::{self, Driver};
 use crate::past::Past;
-use crate::plugins::{self, Plugins};
+use crate::plugins::{self, Live, Plugins};
 use crate::shutdown::{GaveUp, Signals};
 use crate::vitals::{PoolGauges, Ready, Vitals};
-use crate::{clock, telemetry};
+use crate::{clock, commands, telemetry};
 
 /// Most requests of one batch.
 const BATCH_LIMIT: usize = 10_000;
@@ -71,7 +71,9 @@ fn load(matches: &ArgMatches) -> Result<Config, Vec<Fault>> {
     let file = matches.get_one::<PathBuf>("config");
     let given = KEYS.iter().filter(|key| matches.value_source(key.flag) == Some(ValueSource::CommandLine));
     let flags = given.filter_map(|key| Some((key, matches.get_one::<String>(key.flag)?.clone())));
-    Config::load(file.map(PathBuf::as_path), std::env::vars(), flags)
+    let others = commands::variables_of_others();
+    let variables = std::env::vars().filter(|(name, _)| !others.contains(name));
+    Config::load(file.map(PathBuf::as_path), variables, flags)
 }
 
 /// Standard error, for people; there is no log yet.
@@ -95,7 +97,8 @@ fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let sockets = Sockets::bind(config).await?;
-        let Some(built) = build(config)? else {
+        // Loading plugins waits for the engine.
+        let Some(built) = tokio::task::block_in_place(|| build(config))? else {
             complain(&plugins::NO_PLUGINS);
             return Ok(ExitCode::from(EXIT_CONFIG));
         };
@@ -152,7 +155,7 @@ fn build(config: &Config) -> anyhow::Result<Option<Built>> {
         clock_tolerance_ms: millis(config.clock_tolerance),
     };
     let recovered = driver::recover(&store, &view, settings)?;
-    let plugins = Arc::new(Plugins::load(config, &view, &registry)?);
+    let plugins = Arc::new(Plugins::default());
     let types: Arc<dyn ResourceTypes> = Arc::<Plugins>::clone(&plugins);
     let vitals = Arc::new(Vitals::new(&registry)?);
     vitals.damaged(recovered.damaged.named(&view));
@@ -171,6 +174,9 @@ fn build(config: &Config) -> anyhow::Result<Option<Built>> {
         damaged: recovered.damaged,
     };
     let driver = Driver::start(parts, recovered.kernel, inbox, engine.waker()).context("no thread for the kernel")?;
+    // Weak: the driver ends when the last engine does, and the plugins outlive it.
+    let live = Live { view: Arc::clone(&view), engine: engine.downgrade() };
+    plugins.load(config, live, &registry)?;
     let readiness = Ready { vitals: Arc::clone(&vitals), types: Arc::clone(&types), view: Arc::clone(&view) };
     let app = App::new(Parts {
         engine,
@@ -180,7 +186,7 @@ fn build(config: &Config) -> anyhow::Result<Option<Built>> {
         readiness: Arc::new(readiness),
         metrics: ApiMetrics::register(&registry)?,
         host: identity.node,
-        settings: Settings { batch_limit: BATCH_LIMIT, body_limit: BODY_LIMIT },
+        settings: Settings { batch_limit: BATCH_LIMIT, body_limit: BODY_LIMIT, openapi: config.openapi },
         stopping: CancellationToken::new(),
     });
     Ok(Some(Built { app: Arc::new(app), authority, registry, vitals, driver, plugins, checkpoints }))
@@ -289,8 +295,7 @@ async fn rest(app: Arc<App>, authority: Arc<Authority>, incoming: Incoming) -> a
 }
 
 async fn grpc(app: Arc<App>, authority: Arc<Authority>, incoming: Incoming) -> anyhow::Result<()> {
-    let stopping = app.stopping().clone().cancelled_owned();
-    api::grpc::serve(app, authority, incoming, stopping).await.context("gRPC ended")
+    api::grpc::serve(app, authority, incoming).await.context("gRPC ended")
 }
 
 async fn metrics(registry: Registry, incoming: Incoming, stopping: CancellationToken) -> anyhow::Result<()> {

@@ -29,6 +29,7 @@ pub(crate) struct Vitals {
     puts: IntCounter,
     disk_free: IntGauge,
     clock_gauge: IntGauge,
+    damaged_gauge: IntGauge,
 }
 
 impl fmt::Debug for Vitals {
@@ -70,6 +71,10 @@ impl Vitals {
             )?,
             puts,
             disk_free: gauge("nexus_store_free_bytes", "free bytes on the data directory's disk")?,
+            damaged_gauge: gauge(
+                "nexus_store_damaged_pools",
+                "pools with damaged records; nothing is handed out of them",
+            )?,
             clock_gauge: gauge("nexus_clock_suspect", "1 while boot and wall clock disagree and leases do not expire")?,
         })
     }
@@ -109,6 +114,7 @@ impl Vitals {
 
     /// Pools by name that nothing is handed out from, and why.
     pub(crate) fn damaged(&self, pools: BTreeMap<String, String>) {
+        self.damaged_gauge.set(i64::try_from(pools.len()).unwrap_or(i64::MAX));
         *self.damaged.lock().unwrap_or_else(PoisonError::into_inner) = pools;
     }
 
@@ -142,7 +148,8 @@ impl Readiness for Ready {
         let listed = self.types.list();
         for pool in self.view.pools(None) {
             let type_id = pool.draft.type_id.as_str();
-            let serves = listed.iter().any(|plugin| plugin.type_id == type_id && plugin.state != PluginState::Refused);
+            let can_serve = |state| matches!(state, PluginState::Active | PluginState::Suspended);
+            let serves = listed.iter().any(|plugin| plugin.type_id == type_id && can_serve(plugin.state));
             if !serves {
                 reasons.push(format!("no plugin serves type {type_id} of pool {}", pool.draft.id));
             }
@@ -162,7 +169,7 @@ impl Readiness for Ready {
         );
         for plugin in self.types.list() {
             match plugin.state {
-                PluginState::Active => {}
+                PluginState::Active | PluginState::Retired => {}
                 PluginState::Suspended => {
                     warnings.push(format!("plugin {} is suspended: {}", plugin.type_id, plugin.why));
                 }

@@ -5,7 +5,10 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::Context as _;
 use nexus_proto::v1::plugin_service_server::{PluginService, PluginServiceServer};
-use nexus_proto::v1::{ListPluginsRequest, ListPluginsResponse, RetirePluginRequest, RetirePluginResponse};
+use nexus_proto::v1::{
+    ListPluginsRequest, ListPluginsResponse, ResumePluginRequest, ResumePluginResponse, RetirePluginRequest,
+    RetirePluginResponse,
+};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
@@ -19,6 +22,10 @@ impl PluginService for Empty {
 
     async fn retire_plugin(&self, _: Request<RetirePluginRequest>) -> Result<Response<RetirePluginResponse>, Status> {
         Ok(Response::new(RetirePluginResponse {}))
+    }
+
+    async fn resume_plugin(&self, _: Request<ResumePluginRequest>) -> Result<Response<ResumePluginResponse>, Status> {
+        Ok(Response::new(ResumePluginResponse {}))
     }
 }
 

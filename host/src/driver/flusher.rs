@@ -92,8 +92,8 @@ impl Flusher {
         }
     }
 
-    /// Names what has no name yet, one plugin call a pool. If a plugin cannot, the allocations stand without: their
-    /// answers say `plugin_unavailable`, and a repeat names them.
+    /// Names what has no name yet, one plugin call a pool. What the plugin cannot name stands without: its answer says
+    /// `plugin_unavailable`, and a repeat names it.
     fn name(&self, effects: &Effects) {
         let mut unnamed: BTreeMap<PoolUid, Vec<&Arc<Allocation>>> = BTreeMap::new();
         for allocation in effects.allocations().filter(|allocation| allocation.name().is_none()) {
@@ -102,13 +102,16 @@ impl Flusher {
         for (uid, allocations) in unnamed {
             let Some(pool) = self.view.pool_by_uid(uid) else { continue };
             let spans: Vec<Span> = allocations.iter().map(|allocation| allocation.span).collect();
-            match self.types.render(&pool, &spans) {
-                Ok(names) => {
-                    for (allocation, name) in allocations.into_iter().zip(names) {
-                        allocation.set_name(name);
-                    }
+            let names = self.types.render(&pool, &spans).unwrap_or_else(|error| vec![Err(error); spans.len()]);
+            let mut refused = Vec::new();
+            for (allocation, name) in allocations.into_iter().zip(names) {
+                match name {
+                    Ok(name) => allocation.set_name(name),
+                    Err(error) => refused.push(error),
                 }
-                Err(error) => tracing::warn!(pool = %pool.draft.id, error = %error, "allocations stay unnamed"),
+            }
+            if let Some(error) = refused.first() {
+                tracing::warn!(pool = %pool.draft.id, count = refused.len(), %error, "allocations stay unnamed");
             }
         }
     }

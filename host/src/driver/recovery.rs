@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kernel::{Kernel, KernelSettings, PoolUid, Recovery, Seq};
+use kernel::{Kernel, KernelSettings, PoolUid, Recovery, RecoveryFault, Seq};
 use store::{Damage, Store, StoreError};
 use view::View;
 
@@ -19,19 +19,27 @@ pub(crate) struct Damaged {
 }
 
 impl Damaged {
-    fn of(damage: &[Damage]) -> Self {
+    /// What does not read back, and what reads back but cannot be.
+    fn of(damage: &[Damage], faults: &[RecoveryFault]) -> Self {
         let mut damaged = Self::default();
         for found in damage {
             tracing::error!(key = %found.key, why = %found.why, "a record on the disk is damaged");
-            let first = match found.pool {
-                Some(pool) => damaged.pools.entry(pool).or_default(),
-                None => damaged.all.get_or_insert_default(),
-            };
-            if first.is_empty() {
-                *first = found.to_string();
-            }
+            damaged.note(found.pool, || found.to_string());
+        }
+        for fault in faults {
+            let (pool, why) = told(fault);
+            tracing::error!(pool = pool.0, why, "a record on the disk contradicts the others");
+            damaged.note(Some(pool), || why);
         }
         damaged
+    }
+
+    /// The first of each pool is enough for people; the log has all.
+    fn note(&mut self, pool: Option<PoolUid>, why: impl FnOnce() -> String) {
+        match pool {
+            Some(pool) => _ = self.pools.entry(pool).or_insert_with(why),
+            None => _ = self.all.get_or_insert_with(why),
+        }
     }
 
     /// What is damaged of this pool, if anything.
@@ -43,6 +51,19 @@ impl Damaged {
     pub(crate) fn named(&self, view: &View) -> BTreeMap<String, String> {
         let pools = view.pools(None).into_iter();
         pools.filter_map(|pool| Some((pool.draft.id.to_string(), self.why(pool.uid)?.to_owned()))).collect()
+    }
+}
+
+/// The pool concerned, and what is wrong. No subscriber: everybody may read `/ready`.
+fn told(fault: &RecoveryFault) -> (PoolUid, String) {
+    match fault {
+        RecoveryFault::PoolUnreadable { pool, why } => (pool.uid, format!("its geometry cannot be laid out: {why}")),
+        RecoveryFault::NotHeld(held) => {
+            (held.pool, format!("the allocation of {:?} is not in the pool or overlaps another", held.span))
+        }
+        RecoveryFault::NotReserved(kept) => {
+            (kept.pool, format!("the reservation of {:?} is not in the pool or is held by another", kept.span))
+        }
     }
 }
 
@@ -64,12 +85,13 @@ pub(crate) fn recover(store: &Store, view: &View, settings: KernelSettings) -> R
     let kernel = recovery.finish(clock::tick());
     view.loaded(last_of(&found));
     show(view, &kernel);
-    Ok(Recovered { kernel, damaged: Damaged::of(&found.damage) })
+    let damaged = Damaged::of(&found.damage, kernel.faults());
+    Ok(Recovered { kernel, damaged })
 }
 
 /// After a full disk: opens the store again and makes the kernel from what is there. The view keeps what it has and is
 /// shown what the failed group left on the disk, if anything.
-pub(super) fn rebuild(parts: &Parts) -> Result<Kernel, StoreError> {
+pub(super) fn rebuild(parts: &Parts) -> Result<Recovered, StoreError> {
     let mut store = owned(&parts.store);
     store.reopen()?;
     let seen = Seq(*parts.view.committed().borrow());
@@ -83,7 +105,8 @@ pub(super) fn rebuild(parts: &Parts) -> Result<Kernel, StoreError> {
     recovery.reaches(last_of(&found), found.high_water_ms);
     let kernel = recovery.finish(clock::tick());
     show(&parts.view, &kernel);
-    Ok(kernel)
+    let damaged = Damaged::of(&found.damage, kernel.faults());
+    Ok(Recovered { kernel, damaged })
 }
 
 /// The log's last operation. Checkpoints drop what was replaced, so no fact that is left may carry its number.

@@ -60,6 +60,8 @@ pub struct Settings {
     pub batch_limit: usize,
     /// Longest body of a request, in bytes.
     pub body_limit: usize,
+    /// Whether REST shows its own description at `/openapi.json`.
+    pub openapi: bool,
 }
 
 /// Everything the application layer stands on.

@@ -61,11 +61,33 @@ impl Waker {
     }
 }
 
+/// An engine for whoever must not keep the daemon from ending: the queue stays open no longer than others need it.
+#[derive(Clone, Debug)]
+pub struct WeakEngine {
+    queue: Weak<SyncSender<Option<Job>>>,
+    limit: usize,
+}
+
+impl WeakEngine {
+    /// Carries out one command and waits on this thread until its records are on disk. Not for async callers.
+    pub fn submit_blocking(&self, command: Command) -> Outcome {
+        let queue = self.queue.upgrade().ok_or(EngineError::Stopped)?;
+        let outcome = Engine { queue, limit: self.limit }.hand_in(vec![command])?;
+        let outcomes = outcome.blocking_recv().map_err(|_| EngineError::Stopped)?;
+        outcomes.into_iter().next().unwrap_or(Err(EngineError::Stopped))
+    }
+}
+
 impl Engine {
     /// A queue of at most `limit` jobs; when it is full, jobs are refused as [`EngineError::Overloaded`].
     pub fn channel(limit: usize) -> (Self, Inbox) {
         let (sender, receiver) = sync_channel(limit);
         (Self { queue: Arc::new(sender), limit }, Inbox { queue: receiver })
+    }
+
+    /// The same queue, without keeping it open.
+    pub fn downgrade(&self) -> WeakEngine {
+        WeakEngine { queue: Arc::downgrade(&self.queue), limit: self.limit }
     }
 
     /// A waker of this queue's reader.
@@ -81,12 +103,16 @@ impl Engine {
 
     /// Carries out commands in order, each on its own; returns when the records of all are on disk.
     pub async fn submit_many(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, EngineError> {
+        self.hand_in(commands)?.await.map_err(|_| EngineError::Stopped)
+    }
+
+    fn hand_in(&self, commands: Vec<Command>) -> Result<oneshot::Receiver<Vec<Outcome>>, EngineError> {
         let (answer, outcome) = oneshot::channel();
         self.queue.try_send(Some(Job { commands, answer })).map_err(|refused| match refused {
             TrySendError::Full(_) => EngineError::Overloaded { limit: self.limit },
             TrySendError::Disconnected(_) => EngineError::Stopped,
         })?;
-        outcome.await.map_err(|_| EngineError::Stopped)
+        Ok(outcome)
     }
 }
 

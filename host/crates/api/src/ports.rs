@@ -41,8 +41,8 @@ pub struct OpenedSpec {
 pub trait ResourceTypes: fmt::Debug + Send + Sync {
     /// Reads a pool's spec (JSON text).
     fn open(&self, type_id: &TypeId, spec: &str) -> Result<OpenedSpec, TypeError>;
-    /// Canonical names, in order.
-    fn render(&self, pool: &Pool, spans: &[Span]) -> Result<Vec<CompactString>, TypeError>;
+    /// Canonical names, in order, each on its own.
+    fn render(&self, pool: &Pool, spans: &[Span]) -> Result<Vec<Result<CompactString, TypeError>>, TypeError>;
     /// Spans of names, in order, each on its own.
     fn parse(&self, pool: &Pool, names: &[&str]) -> Result<Vec<Result<Span, TypeError>>, TypeError>;
     /// What a request's hints ask for. Not called when there are none.
@@ -55,6 +55,8 @@ pub trait ResourceTypes: fmt::Debug + Send + Sync {
     fn list(&self) -> Vec<PluginStatus>;
     /// Takes a type out of service. Refused while pools use it.
     fn retire(&self, type_id: &TypeId) -> Result<(), RetireError>;
+    /// Lets a suspended or retired type serve again; does nothing to one that serves.
+    fn resume(&self, type_id: &TypeId) -> Result<(), RetireError>;
 }
 
 /// A plugin as operators see it.
@@ -68,9 +70,9 @@ pub struct PluginStatus {
     pub digest: String,
     /// `embedded` or the file's path.
     pub source: String,
-    /// `active`, `suspended` or `refused`.
+    /// `active`, `suspended`, `retired` or `refused`.
     pub state: PluginState,
-    /// Why it is suspended or refused; empty if active.
+    /// Why it is suspended or refused; empty otherwise.
     pub why: String,
     /// JSON Schemas (2020-12) as text; empty for a refused file.
     pub spec_schema: String,
@@ -88,10 +90,12 @@ pub struct PluginStatus {
 pub enum PluginState {
     Active,
     Suspended,
+    /// An operator took it out of service.
+    Retired,
     Refused,
 }
 
-/// Why a plugin was not retired.
+/// Why a plugin was not retired or resumed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RetireError {
     #[error("no plugin serves type {0}")]

@@ -46,13 +46,15 @@ pub(crate) struct Rest {
 
 /// The whole face, ready to be served.
 pub fn router(app: Arc<App>, authority: Arc<Authority>) -> Router {
+    let described =
+        if app.settings().openapi { Router::new().route("/openapi.json", get(openapi::serve)) } else { Router::new() };
     let rest = Rest { app, authority };
     let counted = axum::middleware::from_fn_with_state(rest.clone(), observe::observe);
     let v1 = pool_routes().merge(allocation_routes()).merge(operator_routes());
     let routes = Router::new()
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
-        .route("/openapi.json", get(openapi::serve))
+        .merge(described)
         .nest("/api/v1", v1)
         .fallback(any(no_such_path))
         .layer(counted)
@@ -95,6 +97,7 @@ fn operator_routes() -> Router<Rest> {
         .route("/nodes/{id}/allocations", get(nodes::allocations))
         .route("/plugins", get(plugins::list))
         .route("/plugins/{type}/retire", post(plugins::retire))
+        .route("/plugins/{type}/resume", post(plugins::resume))
         .route("/watch", get(watch::watch))
 }
 

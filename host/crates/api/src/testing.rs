@@ -66,7 +66,7 @@ impl Daemon {
         let view = Arc::new(View::new(Box::new(move || boot.boot_ms()), WATCH_WINDOW));
         view.loaded(Seq(0));
         let (engine, inbox) = Engine::channel(1_024);
-        let own_types = Arc::new(Types { broken: AtomicBool::new(false) });
+        let own_types = Arc::new(Types { broken: AtomicBool::new(false), retired: AtomicBool::new(false) });
         let types: Arc<dyn ResourceTypes> = Arc::<Types>::clone(&own_types);
         let settings = KernelSettings { seed: 7, restart_grace_ms: 0, clock_tolerance_ms: 60_000 };
         let kernel = Recovery::new(settings).finish(clock.tick());
@@ -88,7 +88,7 @@ impl Daemon {
             readiness: Arc::new(Ready),
             metrics: ApiMetrics::register(&registry).expect("the registry is new"),
             host: "core-1".parse().expect("a plain word"),
-            settings: Settings { batch_limit: 1_000, body_limit: 1 << 20 },
+            settings: Settings { batch_limit: 1_000, body_limit: 1 << 20, openapi: true },
             stopping: CancellationToken::new(),
         });
         Self { app: Arc::new(app), registry, clock, types: own_types }
@@ -152,7 +152,7 @@ impl Loop {
         for allocation in effects.allocations().filter(|allocation| allocation.name().is_none()) {
             let pool = self.view.pool_by_uid(allocation.pool);
             let names = pool.and_then(|pool| self.types.render(&pool, &[allocation.span]).ok());
-            if let Some(name) = names.and_then(|names| names.into_iter().next()) {
+            if let Some(Ok(name)) = names.and_then(|names| names.into_iter().next()) {
                 allocation.set_name(name);
             }
         }
@@ -178,6 +178,8 @@ impl Loop {
 #[derive(Debug)]
 struct Types {
     broken: AtomicBool,
+    /// Of `vlan`.
+    retired: AtomicBool,
 }
 
 impl Types {
@@ -187,6 +189,16 @@ impl Types {
         }
         let type_id = pool.draft.type_id.to_string();
         Err(TypeError::Unavailable { type_id, why: "it is broken for this test".to_owned() })
+    }
+}
+
+impl Types {
+    fn turn(&self, type_id: &TypeId, retired: bool) -> Result<(), RetireError> {
+        if type_id.as_str() != "vlan" {
+            return Err(RetireError::Unknown(type_id.to_string()));
+        }
+        self.retired.store(retired, Ordering::SeqCst);
+        Ok(())
     }
 }
 
@@ -255,9 +267,9 @@ impl ResourceTypes for Types {
         Ok(OpenedSpec { geometry, mapping_id: format_compact!("{type_id}/1") })
     }
 
-    fn render(&self, pool: &Pool, spans: &[Span]) -> Result<Vec<CompactString>, TypeError> {
+    fn render(&self, pool: &Pool, spans: &[Span]) -> Result<Vec<Result<CompactString, TypeError>>, TypeError> {
         self.answers(pool)?;
-        Ok(spans.iter().map(|span| name(pool, *span)).collect())
+        Ok(spans.iter().map(|span| Ok(name(pool, *span))).collect())
     }
 
     fn parse(&self, pool: &Pool, names: &[&str]) -> Result<Vec<Result<Span, TypeError>>, TypeError> {
@@ -301,11 +313,17 @@ impl ResourceTypes for Types {
             calls: 0,
             failures: 0,
         };
-        vec![plugin("ipv4", "cidr"), plugin("vlan", "range")]
+        let retired = self.retired.load(Ordering::SeqCst);
+        let state = if retired { PluginState::Retired } else { PluginState::Active };
+        vec![plugin("ipv4", "cidr"), PluginStatus { state, ..plugin("vlan", "range") }]
     }
 
     fn retire(&self, type_id: &TypeId) -> Result<(), RetireError> {
-        if KNOWN.contains(&type_id.as_str()) { Ok(()) } else { Err(RetireError::Unknown(type_id.to_string())) }
+        self.turn(type_id, true)
+    }
+
+    fn resume(&self, type_id: &TypeId) -> Result<(), RetireError> {
+        self.turn(type_id, false)
     }
 }
 

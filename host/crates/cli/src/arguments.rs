@@ -113,6 +113,12 @@ pub(crate) enum PluginCommand {
         #[arg(value_name = "TYPE")]
         type_id: String,
     },
+    /// Let a suspended or retired resource type serve again
+    Resume {
+        /// The resource type
+        #[arg(value_name = "TYPE")]
+        type_id: String,
+    },
 }
 
 // What chooses the realm in a pool with `realm_by`. No doc comment: clap would take it for the command's help.

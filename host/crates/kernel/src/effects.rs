@@ -52,7 +52,7 @@ impl Effects {
         self.replies.iter().map(|(request, _)| *request)
     }
 
-    /// The allocations that are written or answered in this group, to be named before it is written.
+    /// The allocations that are written in this group, then those that are only answered, to be named before it is written.
     pub fn allocations(&self) -> impl Iterator<Item = &Arc<Allocation>> {
         let written = self.writes.iter().filter_map(|op| match &op.fact {
             Fact::Held(allocation) => Some(allocation),
@@ -66,9 +66,11 @@ impl Effects {
             | Fact::Clock => None,
         });
         let answered = self.replies.iter().filter_map(|(_, answer)| match answer {
-            Ok(Reply::Allocated { allocation, .. } | Reply::Renewed(allocation)) => Some(allocation),
+            Ok(Reply::Allocated { allocation, created: false } | Reply::Renewed(allocation)) => Some(allocation),
             Ok(
-                Reply::PoolCreated(_)
+                // It is among the writes.
+                Reply::Allocated { created: true, .. }
+                | Reply::PoolCreated(_)
                 | Reply::PoolExists(_)
                 | Reply::PoolWouldCreate(_)
                 | Reply::PoolUpdated(_)

@@ -15,7 +15,7 @@ pub enum PluginEvent {
         version: semver::Version,
         digest: Digest,
         source: Source,
-        /// Pools whose geometry the new version reads differently, with every live name proven: open them again.
+        /// Pools that became what the new version reads them as, with every live name proven, just before it took over.
         changed: Vec<PoolUid>,
     },
     /// A file is not taken into service.

@@ -1,5 +1,5 @@
 //! The life of a plugin's file, from bytes to service: size, digest, imports and exports, compile, describe, rank,
-//! conformance, live pools, copy, active. The first check that fails is the [`Refusal`], and what served before serves on.
+//! conformance, live pools (which become what it reads), copy, active. The first check that fails is the [`Refusal`], and what served before serves on.
 //!
 //! One file at a time: loads, retirement and resumption hold one lock that no call of a plugin takes.
 
@@ -18,7 +18,7 @@ use crate::engine::{Metering, PluginEngine};
 use crate::error::{PluginHostError, RetireError};
 use crate::event::{Listener, PluginEvent};
 use crate::fault::{FailureReason, Fault};
-use crate::live::{self, LivePools};
+use crate::live::{self, LivePools, Rereading, Standing};
 use crate::metrics::PluginMetrics;
 use crate::plugin::{Origin, Plugin};
 use crate::printable::printable;
@@ -28,12 +28,14 @@ use crate::subject;
 use crate::v1::Component;
 
 /// What became of an offered file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It serves, or is what serves already.
     Serves,
     /// It is refused until it changes.
     Refused,
+    /// It is refused until it or these pools change.
+    InTheWay(Standing),
     /// Nothing is decided: to be offered again.
     NotYet,
 }
@@ -57,15 +59,22 @@ impl std::fmt::Debug for Intake {
     }
 }
 
-/// A refused file with what is known of it.
+/// A refused file with what is known of it, if it came so far as to say what it is.
 struct Refused {
-    descriptor: Option<Box<Descriptor>>,
+    known: Option<Box<Known>>,
     why: Refusal,
+}
+
+#[derive(Clone)]
+struct Known {
+    descriptor: Descriptor,
+    /// The pools of its type before it was checked against them: what changes after that is worth another look.
+    standing: Standing,
 }
 
 impl From<Refusal> for Refused {
     fn from(why: Refusal) -> Self {
-        Self { descriptor: None, why }
+        Self { known: None, why }
     }
 }
 
@@ -140,8 +149,13 @@ impl Intake {
             Ok(()) => Verdict::Serves,
             Err(Refused { why: Refusal::CompilerBusy, .. }) => Verdict::NotYet,
             Err(refused) => {
+                let verdict = match (&refused.why, &refused.known) {
+                    (Refusal::PoolsBusy(_), _) => Verdict::NotYet,
+                    (Refusal::LivePool { .. }, Some(known)) => Verdict::InTheWay(known.standing.clone()),
+                    (_, _) => Verdict::Refused,
+                };
                 self.refuse(origin.source, Some(origin.digest), refused);
-                Verdict::Refused
+                verdict
             }
         }
     }
@@ -159,14 +173,25 @@ impl Intake {
         }
         let label = origin.source.to_string();
         let (component, descriptor) = self.examine(&label, &bytes.into())?;
-        let known = |why: Refusal| Refused { descriptor: Some(Box::new(descriptor.clone())), why };
+        let standing = Standing::of(&descriptor.type_id, &*self.live);
+        let facts = Known { descriptor: descriptor.clone(), standing };
+        let known = |why: Refusal| Refused { known: Some(Box::new(facts.clone())), why };
         self.outranks(&descriptor, origin).map_err(known)?;
         subject::smoke(&component, bytes.len()).map_err(known)?;
         let plugin = self.plugin(component, descriptor.clone(), origin.clone());
         let changed = live::check(&plugin, &*self.live).map_err(known)?;
+        // The pools go first: while they still can refuse, the version can be refused.
+        self.live.reread(&changed).map_err(|error| known(error.into()))?;
         let record = Record { type_id: descriptor.type_id.clone(), origin: origin.clone(), retired: false };
-        self.records.keep(&record, bytes).map_err(|error| known(Refusal::NotKept(with_source(&error))))?;
+        if let Err(error) = self.records.keep(&record, bytes) {
+            let undone: Vec<_> = changed.iter().map(Rereading::undone).collect();
+            if let Err(error) = self.live.reread(&undone) {
+                tracing::error!(plugin = descriptor.type_id, %error, "pools stay as a version reads them that is not kept");
+            }
+            return Err(known(Refusal::NotKept(with_source(&error))));
+        }
         self.catalog.install(&plugin, false);
+        let changed: Vec<_> = changed.iter().map(|reading| reading.pool).collect();
         let Descriptor { type_id, version, .. } = descriptor;
         let Origin { digest, source, .. } = origin.clone();
         tracing::info!(plugin = type_id, %version, %digest, %source, changed = changed.len(), "plugin serves");
@@ -212,7 +237,8 @@ impl Intake {
     }
 
     fn refuse(&self, source: Source, digest: Option<Digest>, refused: Refused) {
-        let Refused { descriptor, why } = refused;
+        let Refused { known, why } = refused;
+        let descriptor = known.map(|known| known.descriptor);
         let plugin = descriptor.as_ref().map_or("unknown", |known| known.type_id.as_str());
         if matches!(why, Refusal::Older { .. } | Refusal::Retired(_)) {
             tracing::info!(plugin, %source, %why, "plugin file is not needed");
@@ -220,12 +246,7 @@ impl Intake {
             tracing::warn!(plugin, %source, %why, "plugin file is refused");
             self.metrics.failures(plugin, FailureReason::Refused).inc();
         }
-        let file = RefusedFile {
-            descriptor: descriptor.map(|known| *known),
-            digest,
-            why: why.clone(),
-            since: SystemTime::now(),
-        };
+        let file = RefusedFile { descriptor, digest, why: why.clone(), since: SystemTime::now() };
         self.catalog.refuse(source.clone(), file);
         (self.events)(PluginEvent::Refused { source, why });
     }

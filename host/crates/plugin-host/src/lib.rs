@@ -42,7 +42,7 @@ pub use event::PluginEvent;
 pub use fault::FailureReason;
 pub use host::{OpenedPool, PluginHost, Settings};
 pub use limits::{LimitValues, Limits, LimitsError};
-pub use live::{LivePool, LivePools, NameCursor, NamePage, NoPools};
+pub use live::{LivePool, LivePools, NameCursor, NamePage, NoPools, NotReread, Reading, Rereading};
 pub use metrics::{Function, PluginMetrics};
 pub use refusal::Refusal;
 pub use status::{Descriptor, PluginState, PluginStatus, Source};

@@ -43,12 +43,81 @@ pub struct NamePage {
     pub next: Option<NameCursor>,
 }
 
-/// The pools and names that live now. The daemon implements it over its read view.
+/// What a plugin makes of a spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    pub mapping_id: CompactString,
+    pub geometry: Arc<Geometry>,
+}
+
+/// A pool that a new version reads another way than its record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rereading {
+    pub pool: PoolUid,
+    /// What was read. If the pool has another spec by now, the reading is not about it.
+    pub spec: Arc<str>,
+    pub from: Reading,
+    pub to: Reading,
+}
+
+impl Rereading {
+    /// The way back.
+    #[must_use]
+    pub fn undone(&self) -> Self {
+        let Self { pool, spec, from, to } = self;
+        Self { pool: *pool, spec: Arc::clone(spec), from: to.clone(), to: from.clone() }
+    }
+}
+
+/// Why pools did not become what a version reads them as.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReread {
+    /// As an edit it would be refused.
+    #[error("{pool} cannot become what the plugin reads it as: {why}")]
+    Refused { pool: String, why: String },
+    /// Another time it may be possible.
+    #[error("the live pools cannot be changed now: {0}")]
+    NotNow(String),
+}
+
+impl From<NotReread> for Refusal {
+    fn from(error: NotReread) -> Self {
+        match error {
+            NotReread::Refused { pool, why } => {
+                Self::LivePool { pool, problem: format!("it cannot become what the plugin reads it as: {why}") }
+            }
+            NotReread::NotNow(why) => Self::PoolsBusy(why),
+        }
+    }
+}
+
+/// The pools of a type as a check found them: a file that was refused because of them is worth another look when they differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    type_id: String,
+    pools: Vec<(PoolUid, Arc<str>)>,
+}
+
+impl Standing {
+    pub(crate) fn of(type_id: &str, live: &dyn LivePools) -> Self {
+        let pools = live.pools(type_id).into_iter().map(|pool| (pool.uid, pool.spec)).collect();
+        Self { type_id: type_id.to_owned(), pools }
+    }
+
+    /// Whether the pools are still the same.
+    pub(crate) fn lasts(&self, live: &dyn LivePools) -> bool {
+        Self::of(&self.type_id, live) == *self
+    }
+}
+
+/// The pools and names that live now. The daemon implements it over its read view and its engine.
 pub trait LivePools: Send + Sync {
     /// The pools of a type.
     fn pools(&self, type_id: &str) -> Vec<LivePool>;
     /// At most `limit` names of a pool's live allocations at or after `from`. Allocations without a name are left out.
     fn names(&self, pool: PoolUid, from: Option<NameCursor>, limit: usize) -> NamePage;
+    /// Makes pools what a new version reads them as, each as an operator's edit would: all of them or none. May block.
+    fn reread(&self, readings: &[Rereading]) -> Result<(), NotReread>;
 }
 
 /// A host without pools: a new data directory, or a tool.
@@ -63,11 +132,15 @@ impl LivePools for NoPools {
     fn names(&self, _: PoolUid, _: Option<NameCursor>, _: usize) -> NamePage {
         NamePage::default()
     }
+
+    fn reread(&self, _: &[Rereading]) -> Result<(), NotReread> {
+        Ok(())
+    }
 }
 
-/// Whether `plugin` may serve the pools that live. The pools whose geometry it reads differently are returned: every live
-/// name of theirs was proven to mean the same span, inside the new geometry.
-pub(crate) fn check(plugin: &Plugin, live: &dyn LivePools) -> Result<Vec<PoolUid>, Refusal> {
+/// Whether `plugin` may serve the pools that live. The pools that it reads another way are returned: every live name of
+/// theirs was proven to mean the same span, inside the new geometry.
+pub(crate) fn check(plugin: &Plugin, live: &dyn LivePools) -> Result<Vec<Rereading>, Refusal> {
     let mut changed = Vec::new();
     for pool in live.pools(&plugin.descriptor.type_id) {
         let refuse = |problem: String| Refusal::LivePool { pool: format!("{}/{}", pool.tenant, pool.pool), problem };
@@ -77,8 +150,10 @@ pub(crate) fn check(plugin: &Plugin, live: &dyn LivePools) -> Result<Vec<PoolUid
         let alike = plugin.descriptor.mapping_id == pool.mapping_id.as_str()
             && GeometryHash::of(&geometry) == GeometryHash::of(&pool.geometry);
         names_keep_their_spans(plugin, live, &pool, if alike { SAMPLE } else { usize::MAX }).map_err(refuse)?;
-        if geometry != *pool.geometry {
-            changed.push(pool.uid);
+        let from = Reading { mapping_id: pool.mapping_id, geometry: pool.geometry };
+        let to = Reading { mapping_id: plugin.descriptor.mapping_id.as_str().into(), geometry: Arc::new(geometry) };
+        if from != to {
+            changed.push(Rereading { pool: pool.uid, spec: pool.spec, from, to });
         }
     }
     Ok(changed)

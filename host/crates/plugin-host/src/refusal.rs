@@ -45,6 +45,8 @@ pub enum Refusal {
     Conformance(Vec<String>),
     #[error("live pool {pool} stands in the way: {problem}")]
     LivePool { pool: String, problem: String },
+    #[error("the live pools cannot follow it now: {0}; it will be tried again")]
+    PoolsBusy(String),
     #[error("{type_id} {found} is older than {serving}, which serves")]
     Older { type_id: String, found: String, serving: String },
     #[error("type {0} is retired; resume it or drop another file")]

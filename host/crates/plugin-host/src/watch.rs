@@ -1,7 +1,8 @@
 //! The plugins directory, watched: a file is offered once it was left alone for a while and could be read whole.
 //!
 //! inotify says when to look and a rescan looks anyway, so a lost event costs time only. Dot-files, `.part` files and
-//! whatever does not end in `.wasm` are not looked at. A refused file is offered again when its size or time changes.
+//! whatever does not end in `.wasm` are not looked at. A refused file is offered again when its size or time changes, and
+//! one that live pools stood in the way of also when those change.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -17,6 +18,7 @@ use notify::Watcher as _;
 
 use crate::error::PluginHostError;
 use crate::intake::{Intake, Verdict};
+use crate::live::Standing;
 use crate::refusal::Refusal;
 
 /// When the directory is looked at.
@@ -40,6 +42,8 @@ struct Seen {
     stamp: Stamp,
     /// When it may be offered; none once it was.
     due: Option<Instant>,
+    /// It was refused because of these pools.
+    in_the_way: Option<Standing>,
 }
 
 /// The directory and what was seen in it.
@@ -72,9 +76,9 @@ impl Folder {
             if stop.load(Ordering::Acquire) {
                 break;
             }
-            let next = self.offer(intake, &path);
+            let (due, in_the_way) = self.offer(intake, &path);
             if let Some(seen) = self.files.get_mut(&path) {
-                seen.due = next;
+                (seen.due, seen.in_the_way) = (due, in_the_way);
             }
         }
         let rescan = Instant::now() + self.pace.rescan;
@@ -105,25 +109,31 @@ impl Folder {
                 // A file that was left alone since long before it was seen need not wait again.
                 let age = SystemTime::now().duration_since(stamp.modified).unwrap_or(Duration::ZERO);
                 let due = now + self.pace.settle.saturating_sub(age);
-                self.files.insert(path, Seen { stamp, due: Some(due) });
+                self.files.insert(path, Seen { stamp, due: Some(due), in_the_way: None });
+            }
+        }
+        for seen in self.files.values_mut() {
+            if seen.in_the_way.as_ref().is_some_and(|pools| !pools.lasts(&*intake.live)) {
+                (seen.due, seen.in_the_way) = (Some(now), None);
             }
         }
     }
 
-    /// Offers one file. Some: when to offer it again.
-    fn offer(&self, intake: &Intake, path: &Path) -> Option<Instant> {
-        let stamp = self.files.get(path)?.stamp;
+    /// Offers one file. When to offer it again, and which pools to watch for that.
+    fn offer(&self, intake: &Intake, path: &Path) -> (Option<Instant>, Option<Standing>) {
+        let Some(Seen { stamp, .. }) = self.files.get(path) else { return (None, None) };
         let limit = intake.engine.limits().values().file_bytes;
-        match read_whole(path, stamp, limit) {
+        match read_whole(path, *stamp, limit) {
             Ok(Some(bytes)) => match intake.offer_file(path, stamp.modified, &bytes) {
-                Verdict::Serves | Verdict::Refused => None,
-                Verdict::NotYet => Some(Instant::now() + self.pace.rescan),
+                Verdict::Serves | Verdict::Refused => (None, None),
+                Verdict::InTheWay(pools) => (None, Some(pools)),
+                Verdict::NotYet => (Some(Instant::now() + self.pace.rescan), None),
             },
             // It changed under our eyes: what `look` finds next decides.
-            Ok(None) => Some(Instant::now() + self.pace.settle),
+            Ok(None) => (Some(Instant::now() + self.pace.settle), None),
             Err(why) => {
                 intake.refuse_unread(path, why);
-                None
+                (None, None)
             }
         }
     }

@@ -45,9 +45,9 @@ pub enum StoreError {
     /// A checkpoint gave way to a recovery or to the end of the daemon. It is made another time.
     #[error("the checkpoint was put off")]
     PutOff,
-    /// A group may take at most this much; the caller makes smaller ones.
-    #[error("a group of {found_bytes} bytes is too large, at most {most_bytes} fit")]
-    GroupTooLarge { found_bytes: usize, most_bytes: usize },
+    /// Groups are split, so this is a single record beyond all that requests can carry.
+    #[error("a record of {found_bytes} bytes is too large, at most {most_bytes} fit")]
+    RecordTooLarge { found_bytes: usize, most_bytes: usize },
 }
 
 impl StoreError {

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use kernel::{Op, Seq};
 
-use frame::{FILE_HEADER_BYTES, FileHeader, MAX_FRAME_BYTES};
+use frame::{FILE_HEADER_BYTES, FRAME_BYTES, FileHeader, MAX_FRAME_BYTES};
 pub(crate) use scan::{Tidy, each_frame, scan};
 
 use crate::error::StoreError;
@@ -135,8 +135,8 @@ pub(crate) struct LogWriter {
 /// What happened to a group.
 #[derive(Debug)]
 pub(crate) enum Written {
-    /// It is on disk.
-    Synced,
+    /// So many of its operations are on disk, at least one.
+    Synced(usize),
     /// The file has no room for it (or there is none yet): bring another and write again.
     NeedsFile,
 }
@@ -160,12 +160,11 @@ impl LogWriter {
         self.file = file;
     }
 
-    /// Writes and syncs one group.
+    /// Writes and syncs one group, or as much of its beginning as goes into a frame of [`FRAME_BYTES`].
     ///
     /// # Panics
     /// If the operations do not continue the log: the kernel's sequence is broken, and writing it would lose data.
     pub(crate) fn write(&mut self, ops: &[Op], room_bytes: u64) -> Result<Written, StoreError> {
-        let count = ops.len() as u64;
         for (expected, op) in (self.next_seq.0..).zip(ops) {
             assert_eq!(op.seq.0, expected, "the log's operations are gap-free");
         }
@@ -173,12 +172,16 @@ impl LogWriter {
         let Some(log) = &self.file else { return Ok(Written::NeedsFile) };
         for op in ops {
             self.block.push(op);
+            if self.block.len() >= FRAME_BYTES {
+                break;
+            }
         }
+        let count = self.block.count();
         self.frame.clear();
         frame::encode(&mut self.frame, &mut self.block, self.next_seq, log.header.salt);
         let frame_bytes = self.frame.len();
         if frame_bytes > MAX_FRAME_BYTES {
-            return Err(StoreError::GroupTooLarge { found_bytes: frame_bytes, most_bytes: MAX_FRAME_BYTES });
+            return Err(StoreError::RecordTooLarge { found_bytes: frame_bytes, most_bytes: MAX_FRAME_BYTES });
         }
         let at = log.durable_bytes();
         let end = at + frame_bytes as u64;
@@ -190,6 +193,6 @@ impl LogWriter {
         log.file.sync().map_err(|error| log.failed("sync", error))?;
         log.durable.store(end, Ordering::Release);
         self.next_seq = Seq(self.next_seq.0 + count);
-        Ok(Written::Synced)
+        Ok(Written::Synced(usize::try_from(count).unwrap_or(usize::MAX)))
     }
 }

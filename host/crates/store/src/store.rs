@@ -99,7 +99,8 @@ impl Store {
         Ok((store, identity))
     }
 
-    /// Writes one commit group. When it returns, the group is on disk, whole; if it fails, none of it counts.
+    /// Writes one commit group. When it returns, the group is on disk, whole; if it fails, none of it counts, or of a group
+    /// of more than 16 MiB a beginning, which [`Self::recover`] then gives.
     ///
     /// # Panics
     /// If the operations do not continue the log without a gap.
@@ -116,12 +117,14 @@ impl Store {
     }
 
     fn write(&mut self, ops: &[Op]) -> Result<(), StoreError> {
-        loop {
-            match self.log.write(ops, self.shared.settings.log_file_bytes)? {
-                Written::Synced => return Ok(()),
+        let mut left = ops;
+        while !left.is_empty() {
+            match self.log.write(left, self.shared.settings.log_file_bytes)? {
+                Written::Synced(count) => left = left.get(count..).unwrap_or_default(),
                 Written::NeedsFile => self.next_file()?,
             }
         }
+        Ok(())
     }
 
     /// Goes on in the file that was made ahead, or makes one now.

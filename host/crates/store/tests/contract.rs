@@ -24,6 +24,28 @@ fn recovered(store: &Store) -> (Known, u64) {
     (known, found.next_seq.0)
 }
 
+#[test]
+fn a_group_of_any_size_is_written() {
+    let directory = TempDir::new().unwrap();
+    let open = || Store::open(directory.path(), settings(), sample::START_MS).unwrap().0;
+    let mut store = open();
+    // More than a frame may have, in records as large as requests can make them.
+    let large = |seq: u64| {
+        let mut op = sample::pool(seq, u32::try_from(seq).unwrap(), 4);
+        if let kernel::Fact::Pool(pool) = &mut op.fact {
+            std::sync::Arc::get_mut(pool).unwrap().draft.extra = "x".repeat(4 << 20).into();
+        }
+        op
+    };
+    let group: Vec<Op> = (1..=20).map(large).chain(held(21, 3)).collect();
+    store.append(&group).unwrap();
+    assert_eq!(recovered(&store), (Known::of(&group), 24));
+    drop(store);
+    assert_eq!(recovered(&open()), (Known::of(&group), 24));
+    let found = check(directory.path()).unwrap();
+    assert_eq!((found.log_frames > 1, found.damage), (true, Vec::new()));
+}
+
 /// The suite. `open` gives the store of one directory, again and again.
 fn contract(open: &dyn Fn() -> Store) {
     let mut written: Vec<Op> = Vec::new();

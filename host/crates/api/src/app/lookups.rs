@@ -142,7 +142,10 @@ impl App {
             let Some(Some(pool)) = pools.get(&uid) else { continue };
             let spans: Vec<Span> = allocations.iter().map(|allocation| allocation.span).collect();
             match self.types.render(pool, &spans) {
-                Ok(names) => allocations.iter().zip(names).for_each(|(allocation, name)| allocation.set_name(name)),
+                Ok(names) => {
+                    let each = allocations.iter().zip(names).filter_map(|(held, name)| Some((held, name.ok()?)));
+                    each.for_each(|(held, name)| held.set_name(name));
+                }
                 Err(error) => tracing::debug!(pool = %pool.draft.id, %error, "a page is shown without some names"),
             }
         }

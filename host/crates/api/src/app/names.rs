@@ -27,6 +27,11 @@ pub(crate) fn of_type_error(pool: &Pool, resource: &str, error: TypeError) -> Ap
     }
 }
 
+/// Fewer answers than questions.
+fn no_answer(pool: &Pool) -> TypeError {
+    TypeError::Unavailable { type_id: pool.draft.type_id.to_string(), why: "it gave no answer".to_owned() }
+}
+
 impl App {
     /// Sees to it that the allocation has its name.
     pub(crate) fn name(&self, pool: &Pool, allocation: &Allocation) -> Result<(), AppError> {
@@ -38,22 +43,17 @@ impl App {
     }
 
     pub(crate) fn render_one(&self, pool: &Pool, span: Span) -> Result<CompactString, AppError> {
-        let names = self.types.render(pool, &[span]).map_err(|error| of_type_error(pool, "", error))?;
-        names.into_iter().next().ok_or_else(|| AppError::PluginUnavailable {
-            type_id: pool.draft.type_id.to_string(),
-            why: "it gave no name".to_owned(),
-        })
+        let names = self.types.render(pool, &[span]);
+        let name = names.and_then(|names| names.into_iter().next().unwrap_or_else(|| Err(no_answer(pool))));
+        name.map_err(|error| of_type_error(pool, "", error))
     }
 
     /// The span of a resource's text. A bare address in a pool of prefixes means the prefix that begins there, since that
     /// is how the older form's answers name it.
     pub(crate) fn parse_one(&self, pool: &Pool, resource: &str) -> Result<Span, AppError> {
-        let found = self.types.parse(pool, &[resource]).map_err(|error| of_type_error(pool, resource, error))?;
-        let found = found.into_iter().next().unwrap_or_else(|| {
-            let type_id = pool.draft.type_id.to_string();
-            Err(TypeError::Unavailable { type_id, why: "it gave no answer".to_owned() })
-        });
-        found.map_err(|error| of_type_error(pool, resource, error))
+        let found = self.types.parse(pool, &[resource]);
+        let span = found.and_then(|found| found.into_iter().next().unwrap_or_else(|| Err(no_answer(pool))));
+        span.map_err(|error| of_type_error(pool, resource, error))
     }
 
     /// The kernel's refusal with the text of the span it is about.

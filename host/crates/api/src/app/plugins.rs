@@ -9,7 +9,7 @@ use super::caller::{Caller, Role};
 use super::error::AppError;
 use super::names::of_type_error;
 use super::output::Holding;
-use crate::ports::{PluginStatus, RetireError};
+use crate::ports::{PluginStatus, ResourceTypes, RetireError};
 
 impl App {
     /// Every plugin, serving or refused.
@@ -20,14 +20,25 @@ impl App {
 
     /// Takes a type out of service; refused while pools use it.
     pub async fn retire_plugin(&self, caller: &Caller, type_id: &kernel::TypeId) -> Result<(), AppError> {
+        self.turn(caller, type_id, |types, type_id| types.retire(type_id)).await
+    }
+
+    /// Lets a suspended or retired type serve again.
+    pub async fn resume_plugin(&self, caller: &Caller, type_id: &kernel::TypeId) -> Result<(), AppError> {
+        self.turn(caller, type_id, |types, type_id| types.resume(type_id)).await
+    }
+
+    async fn turn(
+        &self,
+        caller: &Caller,
+        type_id: &kernel::TypeId,
+        turn: fn(&dyn ResourceTypes, &kernel::TypeId) -> Result<(), RetireError>,
+    ) -> Result<(), AppError> {
         caller.needs(Role::Admin)?;
-        let (types, retired) = (Arc::clone(&self.types), type_id.clone());
+        let (types, type_id) = (Arc::clone(&self.types), type_id.clone());
         // It is recorded on disk.
-        match tokio::task::spawn_blocking(move || types.retire(&retired)).await {
-            Ok(Ok(())) => {
-                tracing::info!(plugin = %type_id, "plugin retired");
-                Ok(())
-            }
+        match tokio::task::spawn_blocking(move || turn(&*types, &type_id)).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(RetireError::Unknown(type_id))) => Err(AppError::PluginUnknown { type_id }),
             Ok(Err(RetireError::InUse { type_id, pools })) => Err(AppError::PluginInUse { type_id, pools }),
             Ok(Err(RetireError::Storage(why))) => Err(AppError::Storage { why }),

@@ -8,6 +8,15 @@ use super::{Face, answer, show};
 use crate::app::{AppError, Caller, read_id};
 
 impl Face {
+    async fn resume(
+        &self,
+        caller: &Caller,
+        request: v1::ResumePluginRequest,
+    ) -> Result<v1::ResumePluginResponse, AppError> {
+        self.app.resume_plugin(caller, &read_id("type", &request.r#type)?).await?;
+        Ok(v1::ResumePluginResponse {})
+    }
+
     async fn retire(
         &self,
         caller: &Caller,
@@ -35,5 +44,13 @@ impl PluginService for Face {
     ) -> Result<Response<v1::RetirePluginResponse>, Status> {
         let (caller, request) = self.open(request)?;
         answer(self.retire(&caller, request).await)
+    }
+
+    async fn resume_plugin(
+        &self,
+        request: Request<v1::ResumePluginRequest>,
+    ) -> Result<Response<v1::ResumePluginResponse>, Status> {
+        let (caller, request) = self.open(request)?;
+        answer(self.resume(&caller, request).await)
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use compact_str::{CompactString, format_compact};
-use kernel::{InvalidId, Key, NodeId, Ttl};
+use compact_str::CompactString;
+use kernel::{InvalidId, NodeId, Ttl};
 use nexus_proto::v1;
 use prost_types::{Duration, Timestamp};
 use serde_json::{Map, Value};
 
-use crate::app::{AllocateInput, AppError, Pairs, PoolInput, Reader, Select, read_id};
+use crate::app::{AllocateInput, AppError, Pairs, PoolInput, Reader, Select, key_of, read_id};
 
 /// An id that may be left out.
 pub(super) fn optional_id<T: FromStr<Err = InvalidId>>(field: &str, raw: &str) -> Result<Option<T>, AppError> {
@@ -46,7 +46,7 @@ pub(super) fn allocate(request: v1::AllocateRequest) -> Result<AllocateInput, Ap
         alloc_type,
     } = request;
     let mut input = AllocateInput::new(read_id("pool_id", &pool_id)?, read_id("subscriber_id", &subscriber_id)?);
-    input.key = self::key(&key, &duid, iaid)?;
+    input.key = key_of(&key, &duid, iaid)?;
     input.node = optional_id::<NodeId>("node_id", &node_id)?;
     input.resource = optional_text(resource).map(CompactString::from);
     input.ttl = if permanent(alloc_type)? { Ttl::Permanent } else { self::ttl(ttl)? };
@@ -62,23 +62,9 @@ pub(super) fn allocate(request: v1::AllocateRequest) -> Result<AllocateInput, Ap
     reader.finish(Some(input))
 }
 
-/// The key as it was named, or made of the client's DUID and IAID.
-pub(super) fn key(key: &str, duid: &str, iaid: Option<u32>) -> Result<Option<Key>, AppError> {
-    let made = match (duid, iaid) {
-        ("", None) => return optional_id("key", key),
-        (duid, None) => format_compact!("duid:{duid}"),
-        ("", Some(iaid)) => format_compact!("iaid:{iaid}"),
-        (duid, Some(iaid)) => format_compact!("duid:{duid}/iaid:{iaid}"),
-    };
-    if !key.is_empty() {
-        return Err(AppError::invalid("key", key, "must be left out when duid or iaid are given: they are the key"));
-    }
-    read_id("duid", &made).map(Some)
-}
-
 /// Which of a subscriber's allocations are meant.
 pub(super) fn select(pool_id: &str, key: &str, duid: &str, iaid: Option<u32>) -> Result<Select, AppError> {
-    Ok(Select { pool: optional_id("pool_id", pool_id)?, key: self::key(key, duid, iaid)? })
+    Ok(Select { pool: optional_id("pool_id", pool_id)?, key: key_of(key, duid, iaid)? })
 }
 
 /// A wished lease. Negative: none at all; zero is the same as unset.

@@ -1,7 +1,6 @@
 //! The server: services, reflection and health on one listener, with bounds.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,25 +65,15 @@ pub enum ServeError {
     Transport(#[source] tonic::transport::Error),
 }
 
-/// Serves until `drain` resolves; then takes no more calls, ends the streams, answers what is under way, and returns.
-pub async fn serve(
-    app: Arc<App>,
-    authority: Arc<Authority>,
-    incoming: Incoming,
-    drain: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), ServeError> {
+/// Serves until the application stops; then takes no more calls, ends the streams, answers what is under way, and returns.
+pub async fn serve(app: Arc<App>, authority: Arc<Authority>, incoming: Incoming) -> Result<(), ServeError> {
     // Connections have tasks of their own; they end with this future, however it ends.
     let _lifeline = incoming.lifeline();
     let face = Face { app: Arc::clone(&app), authority };
     let (mut reporter, health) = tonic_health::server::health_reporter();
     tell(&reporter, readiness(&app)).await;
     let routes = routes(face)?.add_service(health);
-    let stopping = app.stopping().clone();
-    let drain = async move {
-        drain.await;
-        // The streams of both faces end by this token, whichever heard of the end first.
-        stopping.cancel();
-    };
+    let stopping = app.stopping().clone().cancelled_owned();
     let counting = Counting::new(Arc::clone(&app));
     let serving = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
@@ -95,7 +84,7 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))
         .layer(counting.clone())
         .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, drain);
+        .serve_with_incoming_shutdown(incoming, stopping);
     tokio::select! {
         ended = serving => ended.map_err(ServeError::Transport),
         never = follow_readiness(&app, &mut reporter) => match never {},

@@ -239,6 +239,7 @@ pub(super) fn plugin(plugin: PluginStatus) -> v1::Plugin {
     let state = match plugin.state {
         PluginState::Active => v1::PluginState::Active,
         PluginState::Suspended => v1::PluginState::Suspended,
+        PluginState::Retired => v1::PluginState::Retired,
         PluginState::Refused => v1::PluginState::Refused,
     };
     v1::Plugin {

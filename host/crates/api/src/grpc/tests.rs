@@ -47,9 +47,8 @@ impl Served {
         let daemon = Daemon::start();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let drain = daemon.app.stopping().clone().cancelled_owned();
         let incoming = Incoming::new(listener, tls);
-        let server = tokio::spawn(serve(Arc::clone(&daemon.app), Arc::new(authority), incoming, drain));
+        let server = tokio::spawn(serve(Arc::clone(&daemon.app), Arc::new(authority), incoming));
         Self { daemon, address, server }
     }
 

@@ -67,7 +67,7 @@ pub(super) enum Conflicts {
         resources::holders,
         reservations::list, reservations::list_of_pool, reservations::add, reservations::remove,
         nodes::list, nodes::allocations,
-        plugins::list, plugins::retire,
+        plugins::list, plugins::retire, plugins::resume,
         watch::watch,
     ),
     components(schemas(dto::event::GapBody)),

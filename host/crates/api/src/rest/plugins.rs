@@ -35,3 +35,17 @@ pub(super) async fn retire(
     rest.app.retire_plugin(&caller, &type_id).await?;
     Ok(no_content())
 }
+
+/// Let a suspended or retired type serve again.
+#[utoipa::path(post, path = "/api/v1/plugins/{type}/resume", operation_id = "resume_plugin", tag = "plugins",
+    params(("type" = String, Path, description = "The resource type")),
+    responses((status = 204, description = "It serves"), Problems, Unknown))]
+pub(super) async fn resume(
+    By(caller): By,
+    State(rest): State<Rest>,
+    Segments(type_id): Segments<String>,
+) -> Result<Response, Refusal> {
+    let type_id: TypeId = read_id("type", &type_id)?;
+    rest.app.resume_plugin(&caller, &type_id).await?;
+    Ok(no_content())
+}

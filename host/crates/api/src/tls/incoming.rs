@@ -166,13 +166,11 @@ pub struct Connection {
     life: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Until the first byte: when that must be there.
     first_word: Option<Pin<Box<Sleep>>>,
-    /// Set from the pause before a write until all of it is flushed.
-    gathered: bool,
 }
 
 impl Connection {
     fn new(transport: Transport, life: Pin<Box<WaitForCancellationFutureOwned>>) -> Self {
-        Self { transport, life, first_word: Some(Box::pin(tokio::time::sleep(FIRST_WORD_DEADLINE))), gathered: false }
+        Self { transport, life, first_word: Some(Box::pin(tokio::time::sleep(FIRST_WORD_DEADLINE))) }
     }
 
     /// Why nothing will be read any more, although the peer has not ended it.
@@ -184,18 +182,6 @@ impl Connection {
             Some(deadline) => deadline.as_mut().poll(context).map(|()| io::ErrorKind::TimedOut),
             None => Poll::Pending,
         }
-    }
-
-    /// Lets the tasks that are ready now go first, once before a write. A commit group answers many calls of a connection
-    /// at once, each from a task of its own; without this the connection writes as soon as the first has answered, and
-    /// most of a call's cost is a packet for each answer.
-    fn poll_gather(&mut self, context: &Context<'_>) -> Poll<()> {
-        if self.gathered || std::env::var_os("NEXUS_NOYIELD").is_some() {
-            return Poll::Ready(());
-        }
-        self.gathered = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
     }
 }
 
@@ -237,7 +223,6 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_gather(context));
         match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Transport::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
@@ -249,7 +234,6 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_gather(context));
         match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
@@ -264,12 +248,10 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = match &mut self.transport {
+        match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_flush(context),
             Transport::Tls(stream) => Pin::new(stream).poll_flush(context),
-        };
-        self.gathered &= flushed.is_pending();
-        flushed
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,6 +1,6 @@
-//! `nexus plugin list` and `nexus plugin retire`.
+//! `nexus plugin list`, `nexus plugin retire` and `nexus plugin resume`.
 
-use nexus_proto::v1::{ListPluginsRequest, RetirePluginRequest};
+use nexus_proto::v1::{ListPluginsRequest, ResumePluginRequest, RetirePluginRequest};
 
 use crate::arguments::{Connection, PluginCommand};
 use crate::document::Fields;
@@ -21,6 +21,11 @@ pub(super) async fn run(connection: &Connection, command: PluginCommand, screen:
             client.plugins().retire_plugin(RetirePluginRequest { r#type: type_id.clone() }).await?;
             let document = Fields::default().text("retired", &type_id).done();
             screen.one(&document, &[("retired", type_id.into())])?;
+        }
+        PluginCommand::Resume { type_id } => {
+            client.plugins().resume_plugin(ResumePluginRequest { r#type: type_id.clone() }).await?;
+            let document = Fields::default().text("resumed", &type_id).done();
+            screen.one(&document, &[("resumed", type_id.into())])?;
         }
     }
     Ok(())

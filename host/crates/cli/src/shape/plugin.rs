@@ -18,6 +18,7 @@ fn state(plugin: &Plugin) -> (&'static str, Tone) {
         PluginState::Unspecified => ("", Tone::Plain),
         PluginState::Active => ("active", Tone::Good),
         PluginState::Suspended => ("suspended", Tone::Notable),
+        PluginState::Retired => ("retired", Tone::Notable),
         PluginState::Refused => ("refused", Tone::Bad),
     }
 }

@@ -7,17 +7,22 @@ use std::time::{Duration, Instant};
 
 use kernel::{PoolUid, Span};
 use plugin_host::{
-    Limits, LivePool, LivePools, NameCursor, NamePage, PluginEvent, PluginHost, PluginMetrics, Settings,
+    Limits, LivePool, LivePools, NameCursor, NamePage, NotReread, PluginEvent, PluginHost, PluginMetrics, Rereading,
+    Settings,
 };
 
 /// What lives, as a test sets it.
 #[derive(Debug, Default)]
-pub(crate) struct Pools {
+pub(crate) struct Live {
     pub(crate) pools: Mutex<Vec<LivePool>>,
     pub(crate) names: Mutex<Vec<(Span, String)>>,
+    /// What the pools were made to be.
+    pub(crate) reread: Mutex<Vec<Rereading>>,
+    /// What the next rereading meets.
+    pub(crate) not_reread: Mutex<Option<NotReread>>,
 }
 
-impl LivePools for Pools {
+impl LivePools for Live {
     fn pools(&self, _: &str) -> Vec<LivePool> {
         self.pools.lock().unwrap().clone()
     }
@@ -30,12 +35,20 @@ impl LivePools for Pools {
             .then(|| NameCursor { realm: kernel::RealmUid(0), start: (skip + names.len()) as u128 });
         NamePage { names, next }
     }
+
+    fn reread(&self, readings: &[Rereading]) -> Result<(), NotReread> {
+        if let Some(error) = self.not_reread.lock().unwrap().take() {
+            return Err(error);
+        }
+        self.reread.lock().unwrap().extend_from_slice(readings);
+        Ok(())
+    }
 }
 
 /// A plugin host in a directory of its own.
 pub(crate) struct Bench {
     pub(crate) dir: tempfile::TempDir,
-    pub(crate) pools: Arc<Pools>,
+    pub(crate) pools: Arc<Live>,
     pub(crate) events: Arc<Mutex<Vec<PluginEvent>>>,
     pub(crate) metrics: PluginMetrics,
     pub(crate) limits: Limits,

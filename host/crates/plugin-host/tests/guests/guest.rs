@@ -5,6 +5,14 @@ use std::fmt::Write as _;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+/// The interface as it is published, for whichever crate's tests build guests.
+const INTERFACE: [&str; 4] = [
+    include_str!("../../../../../wit/types.wit"),
+    include_str!("../../../../../wit/log.wit"),
+    include_str!("../../../../../wit/geometry.wit"),
+    include_str!("../../../../../wit/world.wit"),
+];
+
 /// A plugin to be built. Positions `first..first + count`, each named by its decimal number.
 #[derive(Clone, Debug)]
 pub(crate) struct Guest {
@@ -93,9 +101,7 @@ impl Guest {
     /// The component.
     pub(crate) fn build(&self) -> Vec<u8> {
         let mut wit = String::new();
-        for file in ["types", "log", "geometry", "world"] {
-            let path = format!("{}/../../../wit/{file}.wit", env!("CARGO_MANIFEST_DIR"));
-            let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        for text in INTERFACE {
             let (_, body) = text.split_once("package nexus:allocator@1.0.0;").expect("a package line");
             wit.push_str(body);
         }

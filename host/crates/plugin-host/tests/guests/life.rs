@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kernel::{Geometry, PoolUid};
-use plugin_host::{LivePool, PluginEvent, PluginHost, PluginState, Refusal, RetireError};
+use plugin_host::{LivePool, NotReread, PluginEvent, PluginHost, PluginState, Reading, Refusal, RetireError};
 
 use crate::bench::{Bench, span, spec};
 use crate::guest::Guest;
@@ -112,7 +112,7 @@ fn a_version_that_reads_a_smaller_pool_is_refused_if_that_loses_a_live_name() {
 }
 
 #[test]
-fn a_version_that_reads_a_larger_pool_serves_and_names_the_pool() {
+fn a_version_that_reads_a_larger_pool_serves_once_the_pool_is_larger() {
     let bench = Bench::new();
     let host = bench.start(&[Guest::new("num").build()]);
     bench.pools.pools.lock().unwrap().push(live(&host));
@@ -120,6 +120,39 @@ fn a_version_that_reads_a_larger_pool_serves_and_names_the_pool() {
     bench.drop_file("num.wasm", &Guest::new("num").version("1.1.0").range(1_000, 8_192).build());
     let event = bench.event(activated("1.1.0"));
     assert!(matches!(event, PluginEvent::Activated { changed, .. } if changed == [PoolUid(7)]));
+    let reread = bench.pools.reread.lock().unwrap();
+    let lens = |reading: &Reading| reading.geometry.spans.iter().map(|series| series.positions()).sum::<u128>();
+    assert_eq!((reread.len(), lens(&reread[0].from), lens(&reread[0].to)), (1, 4_096, 8_192));
+}
+
+#[test]
+fn a_version_that_a_live_pool_cannot_follow_is_refused_until_the_pool_is_gone() {
+    let bench = Bench::new();
+    let host = bench.start(&[Guest::new("num").build()]);
+    bench.pools.pools.lock().unwrap().push(live(&host));
+    let why = NotReread::Refused { pool: "default/p1".into(), why: "it overlaps another".into() };
+    *bench.pools.not_reread.lock().unwrap() = Some(why);
+    bench.drop_file("num.wasm", &Guest::new("num").version("1.1.0").range(1_000, 8_192).build());
+    let event = bench.event(|event| matches!(event, PluginEvent::Refused { .. }));
+    assert!(
+        matches!(&event, PluginEvent::Refused { why: Refusal::LivePool { pool, .. }, .. } if pool == "default/p1"),
+        "{event:?}"
+    );
+    assert_eq!(version(&host), "1.0.0");
+    bench.pools.pools.lock().unwrap().clear();
+    bench.event(activated("1.1.0"));
+}
+
+#[test]
+fn a_version_is_tried_again_when_the_pools_could_not_be_changed_just_then() {
+    let bench = Bench::new();
+    let host = bench.start(&[Guest::new("num").build()]);
+    bench.pools.pools.lock().unwrap().push(live(&host));
+    *bench.pools.not_reread.lock().unwrap() = Some(NotReread::NotNow("the disk is full".into()));
+    bench.drop_file("num.wasm", &Guest::new("num").version("1.1.0").range(1_000, 8_192).build());
+    bench.event(|event| matches!(event, PluginEvent::Refused { why: Refusal::PoolsBusy(_), .. }));
+    bench.event(activated("1.1.0"));
+    assert_eq!(host.list().len(), 1, "nothing is refused any more");
 }
 
 #[test]

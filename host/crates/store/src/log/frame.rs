@@ -9,7 +9,9 @@ pub(crate) const FILE_HEADER_BYTES: u64 = 64;
 const FILE_MAGIC: [u8; 8] = *b"NEXUSLOG";
 const FRAME_MAGIC: [u8; 4] = *b"NxFr";
 pub(super) const FRAME_HEADER_BYTES: usize = 24;
-/// A group of a thousand operations takes about 100 KiB; a pool's record may be some MiB.
+/// A frame that has so much is full: the group goes on in another. A group of a thousand operations takes about 100 KiB.
+pub(crate) const FRAME_BYTES: usize = 16 << 20;
+/// No frame is longer. A pool's record may be some MiB, so that the last one never gets there.
 pub(crate) const MAX_FRAME_BYTES: usize = 64 << 20;
 
 /// What a log file begins with.

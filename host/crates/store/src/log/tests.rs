@@ -197,7 +197,7 @@ fn a_group_longer_than_a_file_has_one_of_its_own() {
         assert!(matches!(writer.write(&ops, FILE_BYTES).unwrap(), Written::NeedsFile));
         let file = LogFile::create(&medium, Ordinal(ordinal), 5, 0).unwrap();
         writer.set_file(Some(Arc::new(file)));
-        assert!(matches!(writer.write(&ops, FILE_BYTES).unwrap(), Written::Synced));
+        assert!(matches!(writer.write(&ops, FILE_BYTES).unwrap(), Written::Synced(count) if count == ops.len()));
     }
     assert_eq!(read(dir.path()).seqs, expect(1..=502));
 }

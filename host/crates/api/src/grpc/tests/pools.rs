@@ -163,12 +163,20 @@ async fn a_reservation_keeps_the_resource_for_its_subscriber() {
 }
 
 #[tokio::test]
-async fn plugins_are_listed_and_retired() {
+async fn plugins_are_listed_retired_and_resumed() {
     let served = Served::start().await;
     let client = served.client().await;
     let listed = answered(client.plugins().list_plugins(v1::ListPluginsRequest {}).await).unwrap();
     assert!(listed.plugins.iter().all(|plugin| plugin.state() == v1::PluginState::Active));
     let retire = |name: &str| v1::RetirePluginRequest { r#type: name.to_owned() };
     answered(client.plugins().retire_plugin(retire("vlan")).await).unwrap();
+    let states = answered(client.plugins().list_plugins(v1::ListPluginsRequest {}).await).unwrap();
+    let retired: Vec<_> = states.plugins.iter().filter(|plugin| plugin.state() == v1::PluginState::Retired).collect();
+    assert_eq!((retired.len(), retired[0].r#type.as_str()), (1, "vlan"));
+    let resume = |name: &str| v1::ResumePluginRequest { r#type: name.to_owned() };
+    answered(client.plugins().resume_plugin(resume("vlan")).await).unwrap();
+    let listed = answered(client.plugins().list_plugins(v1::ListPluginsRequest {}).await).unwrap();
+    assert!(listed.plugins.iter().all(|plugin| plugin.state() == v1::PluginState::Active));
+    assert_eq!(blame(answered(client.plugins().resume_plugin(resume("ipx")).await)).0, Code::NotFound);
     assert_eq!(blame(answered(client.plugins().retire_plugin(retire("ipx")).await)).0, Code::NotFound);
 }

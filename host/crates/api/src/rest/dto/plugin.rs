@@ -22,7 +22,7 @@ pub(crate) struct PluginBody<'a> {
     digest: &'a str,
     /// `embedded`, or the file's path.
     source: &'a str,
-    /// `active`, `suspended` or `refused`.
+    /// `active`, `suspended`, `retired` or `refused`.
     state: &'static str,
     /// Why it is suspended or refused.
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -53,6 +53,7 @@ impl<'a> PluginBody<'a> {
             state: match plugin.state {
                 PluginState::Active => "active",
                 PluginState::Suspended => "suspended",
+                PluginState::Retired => "retired",
                 PluginState::Refused => "refused",
             },
             why: &plugin.why,

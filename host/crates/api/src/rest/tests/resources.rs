@@ -42,12 +42,16 @@ async fn attributes_are_the_pools_and_if_asked_the_resources() {
 }
 
 #[tokio::test]
-async fn plugins_are_listed_and_retired() {
+async fn plugins_are_listed_retired_and_resumed() {
     let face = Face::start();
     let told = face.get("/api/v1/plugins").await.with(200);
     assert_eq!((&told["count"], &told["plugins"][0]["spec_schema"]["type"]), (&json!(2), &json!("object")));
     assert_eq!(face.ask(Method::POST, "/api/v1/plugins/vlan/retire", Body::empty()).await.status, 204);
     face.ask(Method::POST, "/api/v1/plugins/none/retire", Body::empty()).await.problem(404, "PLUGIN_UNKNOWN");
+    assert_eq!(face.get("/api/v1/plugins").await.with(200)["plugins"][1]["state"], "retired");
+    assert_eq!(face.ask(Method::POST, "/api/v1/plugins/vlan/resume", Body::empty()).await.status, 204);
+    assert_eq!(face.get("/api/v1/plugins").await.with(200)["plugins"][1]["state"], "active");
+    face.ask(Method::POST, "/api/v1/plugins/none/resume", Body::empty()).await.problem(404, "PLUGIN_UNKNOWN");
 }
 
 #[tokio::test]
