@@ -34,6 +34,14 @@ const TURN: usize = 256;
 /// Operations in one group, unless a single job has more; a fuller one waits for the flusher.
 const GROUP: usize = 4_096;
 
+/// Operations in one group before the alarm waits for the next: what is due goes in slices, so that requests never wait
+/// for more than two of them.
+const SLICES: usize = 256;
+
+/// Between two slices while requests come: a million leases that end at once take some seconds longer, and leave the
+/// processor to who waits. Look-ups hide what is over by themselves, and who needs the space gets its slice first.
+const SLICE_EVERY_MS: u64 = 2;
+
 /// How often free disk is looked at, and the longest an idle thread sleeps.
 const PULSE: Duration = Duration::from_secs(1);
 
@@ -87,6 +95,9 @@ struct Loop {
     flusher: Option<JoinHandle<()>>,
     flusher_idle: bool,
     pulse_due_ms: u64,
+    next_slice_ms: u64,
+    /// A command came since the last slice.
+    requested: bool,
     free_bytes: u64,
     /// Set from a full disk until the store could be opened again; everything is refused meanwhile.
     failed: Option<EngineError>,
@@ -110,6 +121,8 @@ impl Loop {
             flusher,
             flusher_idle: true,
             pulse_due_ms: 0,
+            next_slice_ms: 0,
+            requested: false,
             free_bytes: u64::MAX,
             failed: None,
         }
@@ -142,7 +155,7 @@ impl Loop {
 
     /// How long the thread may sleep: until the next alarm, at most a pulse.
     fn patience(&self) -> Duration {
-        let alarm = self.kernel.next_alarm().unwrap_or(u64::MAX).saturating_sub(clock::boot_ms());
+        let alarm = self.alarm_due_ms().saturating_sub(clock::boot_ms());
         Duration::from_millis(alarm).min(PULSE)
     }
 
@@ -171,6 +184,7 @@ impl Loop {
             self.await_flushed();
             self.hand_over();
         }
+        self.requested = true;
         let now = clock::tick();
         let first = RequestId(self.next_request);
         let mut waiter = Waiter::new(first, job.commands.len(), job.answer);
@@ -214,9 +228,15 @@ impl Loop {
             return;
         }
         let now = clock::tick();
-        if self.kernel.next_alarm().is_some_and(|due| due <= now.boot_ms) && self.effects.writes_len() < GROUP {
+        if self.alarm_due_ms() <= now.boot_ms && self.effects.writes_len() < SLICES {
             self.kernel.step(now, Input::Alarm, &mut self.effects);
+            let requested = std::mem::take(&mut self.requested);
+            self.next_slice_ms = now.boot_ms + if requested { SLICE_EVERY_MS } else { 0 };
         }
+    }
+
+    fn alarm_due_ms(&self) -> u64 {
+        self.kernel.next_alarm().unwrap_or(u64::MAX).max(self.next_slice_ms)
     }
 
     fn pulse(&mut self) {

@@ -11,6 +11,7 @@ mod merge;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kernel::Seq;
 
@@ -22,6 +23,9 @@ use crate::shared::{Shared, State};
 
 /// More log files than this are due for a checkpoint however small they are: every start leaves one.
 const MANY_FILES: usize = 64;
+
+/// How long to wait before a log file is tried again that could not be made.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a cycle did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,7 @@ impl Compactor {
                 if !error.is_full() {
                     report(Err(error));
                 }
+                self.pause();
             }
             {
                 let mut state = self.shared.state.lock();
@@ -180,6 +185,14 @@ impl Compactor {
         }
         state.spare = Some(made);
         Ok(())
+    }
+
+    /// Until the bell rings, at most [`PATIENCE`]: nobody rings it when a disk has space again.
+    fn pause(&self) {
+        let mut state = self.shared.state.lock();
+        if !state.stopping {
+            self.shared.bell.wait_for(&mut state, PATIENCE);
+        }
     }
 
     fn wait_for_bell(&self) {
