@@ -1,7 +1,7 @@
 //! The wasm engine: how components are compiled, and the clock that ends their calls.
 //!
 //! Not here: what a component may import (`preflight`), and calling it (`v1`). Invariant: while any call runs, the epoch
-//! grows by one each millisecond, so every call ends by its deadline.
+//! grows by one each millisecond, so every call ends by its deadline and the overtime after it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -16,6 +16,7 @@ use wasmtime::{Config, Engine, OptLevel};
 use crate::error::PluginHostError;
 use crate::limits::Limits;
 use crate::refusal::Refusal;
+use crate::v1::overtime;
 
 /// Whether calls are measured in fuel (a measure that repeats, 11 % slower).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ impl PluginEngine {
     pub(crate) fn new(limits: Limits, metering: Metering) -> Result<Self, PluginHostError> {
         let engine =
             Engine::new(&config(&limits, metering)).map_err(|error| PluginHostError::Engine(error.to_string()))?;
-        let ticker = Ticker::start(engine.clone(), limits.cold_ticks().max(limits.hot_ticks()))?;
+        let ticker = Ticker::start(engine.clone(), limits.cold_ticks().max(limits.hot_ticks()) + overtime::LONGEST)?;
         Ok(Self { engine, limits, ticker, late: Arc::default() })
     }
 

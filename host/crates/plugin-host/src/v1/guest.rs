@@ -18,6 +18,7 @@ use super::bindings::nexus::allocator::log::{Host as LogHost, Level};
 use super::bindings::{Allocator, AllocatorPre};
 use super::convert::{attribute_in, attribute_out, descriptor_in, error_in, layout_in, plan_in, span_in, span_out};
 use super::log::LogBudget;
+use super::overtime::Overtime;
 use super::{types, wit};
 
 /// Fuel of a metered instance: more than any deadline lets it burn.
@@ -101,8 +102,14 @@ impl Component {
     /// A fresh instance that shares nothing with those before it.
     pub(crate) fn instantiate(&self) -> Result<Guest, Fault> {
         let limits = self.engine.limits();
-        let host = Host { bounds: Bounds::new(limits), logs: Arc::clone(&self.logs) };
+        let overtime = Overtime::of(limits.values().cold_cpu);
+        let host = Host { bounds: Bounds::new(limits), logs: Arc::clone(&self.logs), overtime };
         let mut store = Store::new(self.engine.wasm(), host);
+        let engine = Arc::clone(&self.engine);
+        store.epoch_deadline_callback(move |mut context| {
+            engine.wake();
+            Ok(context.data_mut().overtime.look())
+        });
         store.limiter(|host| &mut host.bounds);
         store.set_hostcall_fuel(limits.values().answer_bytes);
         store.set_max_component_handles(limits.values().handles);
@@ -215,10 +222,12 @@ impl Guest {
         function: impl FnOnce(&wit::Guest, &mut Store<Host>) -> wasmtime::Result<T>,
     ) -> Result<T, Fault> {
         let limits = self.engine.limits();
-        self.store.set_epoch_deadline(match pace {
-            Pace::Hot => limits.hot_ticks(),
-            Pace::Cold => limits.cold_ticks(),
-        });
+        let (ticks, budget) = match pace {
+            Pace::Hot => (limits.hot_ticks(), limits.values().hot_cpu),
+            Pace::Cold => (limits.cold_ticks(), limits.values().cold_cpu),
+        };
+        self.store.set_epoch_deadline(ticks);
+        self.store.data_mut().overtime = Overtime::of(budget);
         self.engine.wake();
         function(self.bindings.nexus_allocator_geometry(), &mut self.store)
             .map_err(|error| Fault::of(&error, self.store.data().bounds.denied))
@@ -233,6 +242,7 @@ fn says(error: types::Error) -> CallError {
 struct Host {
     bounds: Bounds,
     logs: Arc<LogBudget>,
+    overtime: Overtime,
 }
 
 impl types::Host for Host {}

@@ -5,6 +5,7 @@
 mod convert;
 mod guest;
 mod log;
+pub(crate) mod overtime;
 
 pub(crate) use guest::{CallError, Component, Guest};
 
