@@ -281,6 +281,6 @@ fn damage_stops_checkpoints() {
     std::fs::write(&path, bytes).unwrap();
     let store = open(&dir, small());
     let found = store.recover(&mut |_| {}).unwrap();
-    assert_eq!((found.damage.len(), found.damage[0].pool, found.ops), (1, None, 198));
+    assert_eq!((found.damage.len(), found.damage[0].pool, found.log_ops), (1, None, 198));
     assert!(matches!(store.compactor().cycle(), Err(StoreError::Damaged { count: 1, .. })));
 }
