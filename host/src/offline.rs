@@ -8,17 +8,18 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::ArgMatches;
 use plugin_host::Limits;
-use store::StoreError;
+use store::{StoreError, StoreSettings};
 
 /// `nexus openapi`: the description of the REST API.
 pub(crate) fn openapi() -> ExitCode {
     finish(print(&api::rest::openapi().trim_end()).map_err(Failure::from))
 }
 
-/// `nexus store check DIR`.
+/// `nexus store check DIR` and `nexus store accept-damage DIR`.
 pub(crate) fn store(matches: &ArgMatches) -> ExitCode {
     finish(match matches.subcommand() {
         Some(("check", matches)) => check_store(matches),
+        Some(("accept-damage", matches)) => accept_damage(matches),
         Some(_) | None => Err(anyhow::anyhow!("a subcommand is required").into()),
     })
 }
@@ -98,6 +99,21 @@ fn check_store(matches: &ArgMatches) -> Result<(), Failure> {
         1 => Err(anyhow::anyhow!("1 damaged place").into()),
         count => Err(anyhow::anyhow!("{count} damaged places").into()),
     }
+}
+
+fn accept_damage(matches: &ArgMatches) -> Result<(), Failure> {
+    let dir = path(matches, "data-path")?;
+    let accepted = store::accept_damage(dir, StoreSettings::default())?;
+    for damage in &accepted.damage {
+        print(&format_args!("given up: {damage}"))?;
+    }
+    let Some(kept) = accepted.kept else {
+        return Ok(print(&"everything reads back as it was written; nothing was changed")?);
+    };
+    print(&format_args!("log and checkpoint are kept as they were in {}", kept.display()))?;
+    Ok(print(
+        &"warning: what was answered in these places is forgotten; resources allocated there will be given to others",
+    )?)
 }
 
 /// What the argument names; a file that cannot be read is a wrong argument.

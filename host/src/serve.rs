@@ -174,8 +174,8 @@ fn build(config: &Config) -> anyhow::Result<Option<Built>> {
     let plugins = Arc::new(Plugins::default());
     let types: Arc<dyn ResourceTypes> = Arc::<Plugins>::clone(&plugins);
     let vitals = Arc::new(Vitals::new(&registry)?);
-    vitals.damaged(recovered.damaged.named(&view));
-    registry.register(Box::new(PoolGauges::new(Arc::clone(&view))?))?;
+    vitals.damaged(recovered.damaged.clone());
+    registry.register(Box::new(PoolGauges::new(Arc::clone(&view), Arc::clone(&vitals))?))?;
     let (engine, inbox) = Engine::channel(config.queue.get());
     let reader = store.reader();
     let checkpoints = Checkpoints::start(store.compactor())?;
