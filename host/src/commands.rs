@@ -61,8 +61,20 @@ fn store() -> Command {
     let path = Arg::new("data-path").required(true).value_name("DIR").value_parser(value_parser!(PathBuf));
     let check = Command::new("check")
         .about("Read a data directory whose daemon is stopped, verify every record, and count")
+        .arg(path.clone().help("the data directory"));
+    let accept = Command::new("accept-damage")
+        .about("Give up what does not read back, so that the rest may be handed out again")
+        .after_help(
+            "The daemon must be stopped. The log and the checkpoint are first copied into DIR/damaged-N as they are.\n\
+             What was answered in the damaged places is forgotten: resources allocated there look free, released ones\n\
+             may look held. Where a backup can be restored, restore it instead.",
+        )
         .arg(path.help("the data directory"));
-    Command::new("store").about("Look at a data directory offline").subcommand_required(true).subcommand(check)
+    Command::new("store")
+        .about("Look at a data directory offline, or mend it")
+        .subcommand_required(true)
+        .subcommand(check)
+        .subcommand(accept)
 }
 
 fn plugin_check() -> Command {

@@ -15,7 +15,10 @@ use std::time::Duration;
 use kernel::NodeId;
 
 pub(crate) use keys::{KEYS, Key};
-use value::{bytes, duration, truth};
+use value::{bytes, duration, level, truth};
+
+/// What `log.level` may be.
+const LEVELS: &str = "a level (error, warn, info, debug, trace, off) or a filter such as info,api=debug";
 
 /// Where a value was set. Flag over environment over file over default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +34,13 @@ enum Origin {
 pub(crate) struct Fault {
     place: String,
     what: String,
+}
+
+impl Fault {
+    /// What the key names cannot be used.
+    pub(crate) fn of(place: &str, error: impl Into<anyhow::Error>) -> Self {
+        Self { place: place.to_owned(), what: format!("{:#}", error.into()) }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -124,31 +134,28 @@ impl Raw {
             Ok(text) => text,
             Err(error) => return self.fault(&file.display().to_string(), format!("cannot be read: {error}")),
         };
-        match yaml::flatten(&text) {
-            Ok(entries) => {
-                for entry in entries {
-                    self.take_entry(entry);
-                }
-            }
-            Err(faults) => {
-                for fault in faults {
-                    self.fault(&format!("{} line {}", file.display(), fault.line), fault.what);
-                }
-            }
+        let yaml::Flat { entries, faults } = yaml::flatten(&text);
+        for fault in faults {
+            self.fault(&format!("{} line {}", file.display(), fault.line), fault.what);
+        }
+        for entry in entries {
+            self.take_entry(entry);
         }
     }
 
     fn take_entry(&mut self, entry: yaml::Entry) {
-        let section = entry.path.split('.').next().unwrap_or_default();
-        if let Some(key) = keys::by_path(&entry.path) {
-            self.values.insert(key.path, (entry.value, Origin::File { line: entry.line }));
-        } else if keys::PREDECESSOR_SECTIONS.contains(&section) {
-            self.warnings
-                .push(format!("{} line {}: {} has no meaning here and is ignored", self.file, entry.line, entry.path));
-        } else {
-            let near = value::nearest(&entry.path, KEYS.iter().map(|key| key.path));
-            let place = format!("{} line {}", self.file, entry.line);
-            self.fault(&place, format!("key {} is unknown, the nearest known is {near}", entry.path));
+        let yaml::Entry { path, value, line } = entry;
+        let place = format!("{} line {line}", self.file);
+        match (keys::by_path(&path), value) {
+            (Some(key), Some(value)) => _ = self.values.insert(key.path, (value, Origin::File { line })),
+            (Some(_), None) => self.fault(&place, format!("{path} is a list; a single value is wanted")),
+            (None, _) if keys::is_older(&path) => {
+                self.warnings.push(format!("{place}: {path} is of the older form and has no effect yet"));
+            }
+            (None, _) => {
+                let near = value::nearest(&path, KEYS.iter().map(|key| key.path));
+                self.fault(&place, format!("key {path} is unknown, the nearest known is {near}"));
+            }
         }
     }
 
@@ -253,7 +260,11 @@ impl Raw {
 
     fn build(&mut self) -> Option<Config> {
         let node_id = self.get("node.id", "1 to 256 bytes without control characters", |text| text.parse().ok());
-        self.get("node.role", "`core` (the only role in this release)", |text| (text == "core").then_some(()));
+        self.get(
+            "node.role",
+            "a role of this release: one host does everything, write `core` or leave it out",
+            |text| (text == "core").then_some(()),
+        );
         let listen = self.get("server.listen", "an IP address", |text| text.parse().ok());
         let http = self.socket(listen, "server.http_port");
         let grpc = self.socket(listen, "server.grpc_port");
@@ -275,7 +286,7 @@ impl Raw {
         let plugin_settle = self.duration("plugins.settle");
         let restart_grace = self.duration("leases.restart_grace");
         let clock_tolerance = self.duration("leases.clock_tolerance");
-        let log_level = self.get("log.level", "a level or filter", |text| Some(text.to_owned()));
+        let log_level = self.get("log.level", LEVELS, |text| level(text).then(|| text.to_owned()));
         let log_format = self.get("log.format", "text or json", |text| match text {
             "text" => Some(LogFormat::Text),
             "json" => Some(LogFormat::Json),

@@ -307,7 +307,7 @@ impl Loop {
             Ok(recovery::Recovered { kernel, damaged }) => {
                 self.kernel = kernel;
                 self.failed = None;
-                self.parts.vitals.damaged(damaged.named(&self.parts.view));
+                self.parts.vitals.damaged(damaged.clone());
                 self.parts.damaged = damaged;
                 self.parts.vitals.storage_failed(false);
                 tracing::info!("the store is open again, the kernel is what is on the disk");

@@ -26,6 +26,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// What is on the disk is unknown or cannot be read: the supervisor should start the daemon again, which reads it anew.
 const EXIT_STORAGE: i32 = 74;
 
+/// What the command line or the configuration names is missing or wrong; the same again will not help.
+const EXIT_USAGE: u8 = 2;
+
 fn main() -> ExitCode {
     let tree = commands::tree();
     let matches = tree.clone().get_matches();

@@ -2,21 +2,26 @@
 
 use std::fmt::Display;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::ArgMatches;
 use plugin_host::Limits;
+use store::{StoreError, StoreSettings};
 
 /// `nexus openapi`: the description of the REST API.
 pub(crate) fn openapi() -> ExitCode {
-    finish(print(&api::rest::openapi().trim_end()))
+    finish(print(&api::rest::openapi().trim_end()).map_err(Failure::from))
 }
 
-/// `nexus store check DIR`.
+/// `nexus store check DIR` and `nexus store accept-damage DIR`.
 pub(crate) fn store(matches: &ArgMatches) -> ExitCode {
-    finish(matches.subcommand_matches("check").context("a subcommand is required").and_then(check_store))
+    finish(match matches.subcommand() {
+        Some(("check", matches)) => check_store(matches),
+        Some(("accept-damage", matches)) => accept_damage(matches),
+        Some(_) | None => Err(anyhow::anyhow!("a subcommand is required").into()),
+    })
 }
 
 /// `nexus plugin check FILE` and `nexus plugin pack MODULE COMPONENT`.
@@ -24,19 +29,42 @@ pub(crate) fn plugin(matches: &ArgMatches) -> ExitCode {
     finish(match matches.subcommand() {
         Some(("check", matches)) => check_plugin(matches),
         Some(("pack", matches)) => pack(matches),
-        Some(_) | None => Err(anyhow::anyhow!("a subcommand is required")),
+        Some(_) | None => Err(anyhow::anyhow!("a subcommand is required").into()),
     })
 }
 
-fn finish(result: anyhow::Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // With standard error closed there is nobody to tell.
-            let _untold = writeln!(std::io::stderr(), "nexus: {error:#}");
-            ExitCode::FAILURE
+/// Why such a command ends with another code than 0.
+enum Failure {
+    /// The argument names nothing that the command could work on.
+    Wrong(anyhow::Error),
+    Failed(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::NotAStore { .. }) {
+            Self::Wrong(error.into())
+        } else {
+            Self::Failed(error.into())
         }
     }
+}
+
+fn finish(result: Result<(), Failure>) -> ExitCode {
+    let (error, code) = match result {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Wrong(error)) => (error, ExitCode::from(crate::EXIT_USAGE)),
+        Err(Failure::Failed(error)) => (error, ExitCode::FAILURE),
+    };
+    // With standard error closed there is nobody to tell.
+    let _untold = writeln!(std::io::stderr(), "nexus: {error:#}");
+    code
 }
 
 fn print(what: &dyn Display) -> anyhow::Result<()> {
@@ -47,7 +75,7 @@ fn path<'a>(matches: &'a ArgMatches, name: &str) -> anyhow::Result<&'a PathBuf> 
     matches.get_one(name).with_context(|| format!("{name} is required"))
 }
 
-fn check_store(matches: &ArgMatches) -> anyhow::Result<()> {
+fn check_store(matches: &ArgMatches) -> Result<(), Failure> {
     let dir = path(matches, "data-path")?;
     let report = store::check(dir)?;
     print(&format_args!("{}: format {}, node {}", dir.display(), report.format, report.identity.node))?;
@@ -66,29 +94,51 @@ fn check_store(matches: &ArgMatches) -> anyhow::Result<()> {
     for damage in &report.damage {
         print(&format_args!("damaged: {damage}"))?;
     }
-    if report.damage.is_empty() {
-        print(&"everything reads back as it was written")
-    } else {
-        bail!("{} damaged places", report.damage.len())
+    match report.damage.len() {
+        0 => Ok(print(&"everything reads back as it was written")?),
+        1 => Err(anyhow::anyhow!("1 damaged place").into()),
+        count => Err(anyhow::anyhow!("{count} damaged places").into()),
     }
 }
 
-fn check_plugin(matches: &ArgMatches) -> anyhow::Result<()> {
+fn accept_damage(matches: &ArgMatches) -> Result<(), Failure> {
+    let dir = path(matches, "data-path")?;
+    let accepted = store::accept_damage(dir, StoreSettings::default())?;
+    for damage in &accepted.damage {
+        print(&format_args!("given up: {damage}"))?;
+    }
+    let Some(kept) = accepted.kept else {
+        return Ok(print(&"everything reads back as it was written; nothing was changed")?);
+    };
+    print(&format_args!("log and checkpoint are kept as they were in {}", kept.display()))?;
+    Ok(print(
+        &"warning: what was answered in these places is forgotten; resources allocated there will be given to others",
+    )?)
+}
+
+/// What the argument names; a file that cannot be read is a wrong argument.
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    let unreadable = || format!("{} cannot be read", file.display());
+    std::fs::read(file).with_context(unreadable).map_err(Failure::Wrong)
+}
+
+fn check_plugin(matches: &ArgMatches) -> Result<(), Failure> {
     let file = path(matches, "file")?;
-    let bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let checked = plugin_host::check_file(Limits::small(), &bytes)?;
+    let checked = plugin_host::check_file(Limits::small(), &read(file)?).map_err(anyhow::Error::from)?;
     match &checked.descriptor {
         Ok(of) => print(&format_args!("{} {} ({}), mapping {}", of.type_id, of.version, of.title, of.mapping_id))?,
-        Err(refusal) => bail!("{} is refused: {refusal}", file.display()),
+        Err(refusal) => {
+            return Err(Failure::Wrong(anyhow::anyhow!("{} is refused: {refusal}", file.display())));
+        }
     }
     print(&checked.report)?;
-    if checked.passed { Ok(()) } else { bail!("{} does not conform", file.display()) }
+    if checked.passed { Ok(()) } else { Err(anyhow::anyhow!("{} does not conform", file.display()).into()) }
 }
 
-fn pack(matches: &ArgMatches) -> anyhow::Result<()> {
+fn pack(matches: &ArgMatches) -> Result<(), Failure> {
     let (module, component) = (path(matches, "module")?, path(matches, "component")?);
-    let core = std::fs::read(module).with_context(|| format!("{} cannot be read", module.display()))?;
-    let packed = nexus_plugin_pack::pack(&core).with_context(|| format!("{} cannot be packed", module.display()))?;
+    let unpackable = || format!("{} cannot be packed", module.display());
+    let packed = nexus_plugin_pack::pack(&read(module)?).with_context(unpackable).map_err(Failure::Wrong)?;
     std::fs::write(component, &packed).with_context(|| format!("{} cannot be written", component.display()))?;
-    print(&format_args!("wrote {} ({} bytes)", component.display(), packed.len()))
+    Ok(print(&format_args!("wrote {} ({} bytes)", component.display(), packed.len()))?)
 }

@@ -37,18 +37,19 @@ const BATCH_LIMIT: usize = 10_000;
 /// Longest body of a REST request, in bytes.
 const BODY_LIMIT: usize = 1 << 20;
 
-/// The configuration or the plugins are missing or wrong; starting again will not help.
-const EXIT_CONFIG: u8 = 2;
-
 /// `nexus serve`.
 pub(crate) fn command(matches: &ArgMatches) -> ExitCode {
-    let config = match load(matches) {
-        Ok(config) => config,
+    let loaded = load(matches).and_then(|config| {
+        let doors = Doors::open(&config)?;
+        Ok((config, doors))
+    });
+    let (config, doors) = match loaded {
+        Ok(loaded) => loaded,
         Err(faults) => {
             for fault in faults {
                 complain(&fault);
             }
-            return ExitCode::from(EXIT_CONFIG);
+            return ExitCode::from(crate::EXIT_USAGE);
         }
     };
     if matches.get_flag("check-config") {
@@ -58,7 +59,7 @@ pub(crate) fn command(matches: &ArgMatches) -> ExitCode {
         announce("the configuration is usable");
         return ExitCode::SUCCESS;
     }
-    match run(&config) {
+    match run(&config, doors) {
         Ok(code) => code,
         Err(error) => {
             complain(&format_args!("nexus: {error:#}"));
@@ -89,7 +90,27 @@ fn announce(line: &str) {
     let _untold = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-fn run(config: &Config) -> anyhow::Result<ExitCode> {
+/// Who may call, and how calls are encrypted: the files that the configuration names, read before anything is bound.
+struct Doors {
+    authority: Arc<Authority>,
+    tls: Option<Arc<api::tls::ServerConfig>>,
+}
+
+impl Doors {
+    fn open(config: &Config) -> Result<Self, Vec<Fault>> {
+        let authority = match &config.tokens_file {
+            Some(file) => Authority::with_tokens(file).map_err(|error| Fault::of("auth.tokens_file", error)),
+            None => Ok(Authority::open()),
+        };
+        let tls = config.tls.as_ref().map(server_config).transpose().map_err(|error| Fault::of("server.tls", error));
+        match (authority, tls) {
+            (Ok(authority), Ok(tls)) => Ok(Self { authority: Arc::new(authority), tls }),
+            (authority, tls) => Err(authority.err().into_iter().chain(tls.err()).collect()),
+        }
+    }
+}
+
+fn run(config: &Config, doors: Doors) -> anyhow::Result<ExitCode> {
     telemetry::start(config)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -100,9 +121,9 @@ fn run(config: &Config) -> anyhow::Result<ExitCode> {
         // Loading plugins waits for the engine.
         let Some(built) = tokio::task::block_in_place(|| build(config))? else {
             complain(&plugins::NO_PLUGINS);
-            return Ok(ExitCode::from(EXIT_CONFIG));
+            return Ok(ExitCode::from(crate::EXIT_USAGE));
         };
-        serve(config, sockets, built).await
+        serve(config, doors, sockets, built).await
     })
 }
 
@@ -129,7 +150,6 @@ impl Sockets {
 /// The parts of a running daemon.
 struct Built {
     app: Arc<App>,
-    authority: Arc<Authority>,
     registry: Registry,
     vitals: Arc<Vitals>,
     driver: Driver,
@@ -139,10 +159,6 @@ struct Built {
 
 /// Opens the store, loads the plugins, recovers; `None` if there is not a single plugin.
 fn build(config: &Config) -> anyhow::Result<Option<Built>> {
-    let authority = Arc::new(match &config.tokens_file {
-        Some(file) => Authority::with_tokens(file).context("auth.tokens_file")?,
-        None => Authority::open(),
-    });
     if !Plugins::any(config) {
         return Ok(None);
     }
@@ -158,8 +174,8 @@ fn build(config: &Config) -> anyhow::Result<Option<Built>> {
     let plugins = Arc::new(Plugins::default());
     let types: Arc<dyn ResourceTypes> = Arc::<Plugins>::clone(&plugins);
     let vitals = Arc::new(Vitals::new(&registry)?);
-    vitals.damaged(recovered.damaged.named(&view));
-    registry.register(Box::new(PoolGauges::new(Arc::clone(&view))?))?;
+    vitals.damaged(recovered.damaged.clone());
+    registry.register(Box::new(PoolGauges::new(Arc::clone(&view), Arc::clone(&vitals))?))?;
     let (engine, inbox) = Engine::channel(config.queue.get());
     let reader = store.reader();
     let checkpoints = Checkpoints::start(store.compactor())?;
@@ -189,7 +205,7 @@ fn build(config: &Config) -> anyhow::Result<Option<Built>> {
         settings: Settings { batch_limit: BATCH_LIMIT, body_limit: BODY_LIMIT, openapi: config.openapi },
         stopping: CancellationToken::new(),
     });
-    Ok(Some(Built { app: Arc::new(app), authority, registry, vitals, driver, plugins, checkpoints }))
+    Ok(Some(Built { app: Arc::new(app), registry, vitals, driver, plugins, checkpoints }))
 }
 
 fn store_settings(config: &Config) -> StoreSettings {
@@ -240,10 +256,10 @@ impl Checkpoints {
 }
 
 /// Serves until a signal, then drains: no new requests, those under way are answered, the last group is written.
-async fn serve(config: &Config, sockets: Sockets, built: Built) -> anyhow::Result<ExitCode> {
-    let Built { app, authority, registry, vitals, driver, plugins, checkpoints } = built;
+async fn serve(config: &Config, doors: Doors, sockets: Sockets, built: Built) -> anyhow::Result<ExitCode> {
+    let Doors { authority, tls } = doors;
+    let Built { app, registry, vitals, driver, plugins, checkpoints } = built;
     let mut signals = Signals::listen().context("signals cannot be caught")?;
-    let tls = config.tls.as_ref().map(server_config).transpose()?;
     let line = ready_line(config, &sockets, app.host())?;
     let stopping = app.stopping().clone();
     let mut servers = JoinSet::new();
@@ -302,9 +318,9 @@ async fn metrics(registry: Registry, incoming: Incoming, stopping: CancellationT
     api::rest::serve_metrics(registry, incoming, stopping.cancelled_owned()).await.context("metrics ended")
 }
 
-fn server_config(files: &TlsFiles) -> anyhow::Result<Arc<api::tls::ServerConfig>> {
+fn server_config(files: &TlsFiles) -> Result<Arc<api::tls::ServerConfig>, api::tls::TlsError> {
     let TlsFiles { cert, key, client_ca } = files;
-    Ok(api::tls::server_config(cert, key, client_ca.as_deref())?)
+    api::tls::server_config(cert, key, client_ca.as_deref())
 }
 
 /// What scripts wait for: where each face listens.

@@ -12,6 +12,8 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, exponential_buckets};
 use view::View;
 
+use crate::driver::Damaged;
+
 mod pools;
 
 pub(crate) use pools::PoolGauges;
@@ -23,13 +25,12 @@ pub(crate) struct Vitals {
     disk_low: AtomicBool,
     /// Milliseconds the clocks are apart; 0: they agree.
     clocks_apart_ms: AtomicU64,
-    damaged: Mutex<BTreeMap<String, String>>,
+    damaged: Mutex<Damaged>,
     flush_seconds: Histogram,
     group_size: Histogram,
     puts: IntCounter,
     disk_free: IntGauge,
     clock_gauge: IntGauge,
-    damaged_gauge: IntGauge,
 }
 
 impl fmt::Debug for Vitals {
@@ -71,10 +72,6 @@ impl Vitals {
             )?,
             puts,
             disk_free: gauge("nexus_store_free_bytes", "free bytes on the data directory's disk")?,
-            damaged_gauge: gauge(
-                "nexus_store_damaged_pools",
-                "pools with damaged records; nothing is handed out of them",
-            )?,
             clock_gauge: gauge("nexus_clock_suspect", "1 while boot and wall clock disagree and leases do not expire")?,
         })
     }
@@ -112,10 +109,14 @@ impl Vitals {
         self.clock_gauge.set(i64::from(apart_ms.is_some()));
     }
 
-    /// Pools by name that nothing is handed out from, and why.
-    pub(crate) fn damaged(&self, pools: BTreeMap<String, String>) {
-        self.damaged_gauge.set(i64::try_from(pools.len()).unwrap_or(i64::MAX));
-        *self.damaged.lock().unwrap_or_else(PoisonError::into_inner) = pools;
+    /// What does not read back.
+    pub(crate) fn damaged(&self, damaged: Damaged) {
+        *self.damaged.lock().unwrap_or_else(PoisonError::into_inner) = damaged;
+    }
+
+    /// Pools by name that nothing is handed out from, and why: of those that are there now.
+    fn damaged_pools(&self, view: &View) -> BTreeMap<String, String> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).named(view)
     }
 
     /// Everything is recovered and bound (`true`), or the daemon drains (`false`).
@@ -163,10 +164,9 @@ impl Readiness for Ready {
             0 => {}
             apart_ms => warnings.push(format!("boot and wall clock are {apart_ms} ms apart: leases do not expire")),
         }
-        let damaged = self.vitals.damaged.lock().unwrap_or_else(PoisonError::into_inner);
-        warnings.extend(
-            damaged.iter().map(|(pool, why)| format!("pool {pool} is damaged on disk, nothing is handed out: {why}")),
-        );
+        let damaged = self.vitals.damaged_pools(&self.view).into_iter();
+        warnings
+            .extend(damaged.map(|(pool, why)| format!("pool {pool} is damaged on disk, nothing is handed out: {why}")));
         for plugin in self.types.list() {
             match plugin.state {
                 PluginState::Active | PluginState::Retired => {}

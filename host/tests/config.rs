@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::process::Command;
+
 use common::{Start, directory};
 
 #[test]
@@ -48,4 +50,49 @@ fn the_description_is_served_unless_it_is_switched_off() {
     let (status, problem) = daemon.get("/openapi.json");
     assert_eq!((status, problem.get("reason").and_then(|reason| reason.as_str())), (404, Some("NO_SUCH_PATH")));
     assert_eq!(daemon.get("/api/v1/pools").0, 200);
+}
+
+/// What `serve` says and how it ends, with and without `--check-config`: the same, for what is wrong.
+fn refused(start: &[&str], expected: &[&str]) {
+    for check in [&["--check-config"][..], &[]] {
+        let directory = directory();
+        let start = Start::on(directory.path()).with(start).with(check);
+        let ended = start.command().output().expect("it runs");
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{told}");
+        assert!(expected.iter().all(|part| told.contains(part)), "{told}");
+        assert!(std::fs::read_dir(directory.path()).expect("it is there").next().is_none(), "nothing was opened");
+    }
+}
+
+#[test]
+fn files_that_the_configuration_names_are_read_before_anything_is_opened() {
+    let directory = directory();
+    let path = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let (tokens, cert) = (path("tokens.yaml", "tokens: [{name: a}]\n"), path("cert.pem", "no PEM\n"));
+    let absent = directory.path().join("absent").display().to_string();
+    refused(&["--tokens-file", &absent], &["auth.tokens_file", "absent"]);
+    refused(&["--tokens-file", &tokens], &["auth.tokens_file", "sha256"]);
+    refused(&["--tls-cert", &cert, "--tls-key", &cert], &["server.tls", "cert.pem"]);
+    let both = ["--tls-cert", &absent, "--tls-key", &absent, "--tokens-file", &absent];
+    refused(&both, &["auth.tokens_file", "server.tls"]);
+}
+
+#[test]
+fn a_level_that_is_none_is_refused() {
+    refused(&["--log-level", "loud"], &["--log-level (log.level): \"loud\" is not a level (error, warn, info"]);
+}
+
+#[test]
+fn commands_that_name_nothing_end_with_the_code_of_a_wrong_argument() {
+    let directory = directory();
+    for line in [["plugin", "check"], ["store", "check"]] {
+        let nothing = directory.path().join("nothing");
+        let ended = Command::new(env!("CARGO_BIN_EXE_nexus")).args(line).arg(nothing).output().expect("it runs");
+        assert_eq!(ended.status.code(), Some(2), "{line:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    }
 }

@@ -5,9 +5,10 @@
 mod common;
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
-use common::{Daemon, Start, directory};
+use common::{Daemon, Start, directory, wait_for};
 use kernel::{Allocation, AllocationParts, Fact, Op, Span, SubscriberId};
 use serde_json::json;
 use store::{Store, StoreSettings};
@@ -72,4 +73,54 @@ fn a_pool_whose_records_contradict_each_other_hands_out_nothing() {
     assert_eq!(allocate(&daemon, "odd", "b"), 503);
     assert_eq!(allocate(&daemon, "sound", "b"), 201);
     assert_eq!(daemon.get("/api/v1/allocations/a").0, 200);
+    assert_eq!(daemon.call("DELETE", "/api/v1/pools/odd?force=true", None).0, 204);
+    wait_for("the deleted pool leaves", || (!daemon.get("/ready").1.to_string().contains("damaged")).then_some(()));
+    assert_eq!(daemon.metric("nexus_store_damaged_pools"), Some(0.0));
+    assert_eq!(daemon.post("/api/v1/pools", &json!({"id": "odd", "cidr": "10.1.0.0/24"})).0, 201);
+    assert_eq!(allocate(&daemon, "odd", "b"), 201);
+    assert!(daemon.stop().success());
+    let daemon = Start::on(directory.path()).run();
+    assert_eq!(allocate(&daemon, "odd", "c"), 201);
+}
+
+#[test]
+fn damage_that_may_be_any_pools_stops_all_until_it_is_accepted() {
+    let directory = directory();
+    let daemon = Start::on(directory.path()).run();
+    assert_eq!(daemon.post("/api/v1/pools", &json!({"id": "v4", "cidr": "10.0.0.0/24"})).0, 201);
+    for subscriber in ["before", "damaged-one", "after"] {
+        assert_eq!(allocate(&daemon, "v4", subscriber), 201);
+    }
+    assert!(daemon.stop().success());
+    let log = std::fs::read_dir(directory.path()).expect("it is there").map(|entry| entry.expect("a file").path());
+    let holds = |bytes: &[u8]| bytes.windows(11).position(|window| window == b"damaged-one");
+    let (log, at) = log
+        .filter(|path| path.is_file())
+        .find_map(|path| holds(&std::fs::read(&path).expect("readable")).map(|at| (path, at)))
+        .expect("the log has the subscriber");
+    let mut bytes = std::fs::read(&log).expect("readable");
+    bytes[at] ^= 1;
+    std::fs::write(&log, &bytes).expect("writable");
+
+    let daemon = Start::on(directory.path()).run();
+    assert_eq!(allocate(&daemon, "v4", "new"), 503);
+    assert_eq!(daemon.get("/api/v1/allocations/after").0, 200);
+    assert!(daemon.stop().success());
+    let store = |below: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
+        let ended = command.args(["store", below]).arg(directory.path()).output().expect("it runs");
+        (ended.status.code(), String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned())
+    };
+    let (code, told) = store("check");
+    assert!(code == Some(1) && told.ends_with("nexus: 1 damaged place\n"), "{told}");
+    let (code, told) = store("accept-damage");
+    assert!(code == Some(0) && told.contains("given up: log-") && told.contains("is forgotten"), "{told}");
+    let kept = directory.path().join("damaged-1").join(log.file_name().expect("a name"));
+    assert_eq!(std::fs::read(kept).expect("kept"), bytes);
+    assert_eq!(store("check").0, Some(0));
+    let daemon = Start::on(directory.path()).run();
+    assert!(!daemon.get("/ready").1.to_string().contains("damaged"));
+    assert_eq!(daemon.get("/api/v1/allocations/before").0, 200);
+    assert_eq!(daemon.get("/api/v1/allocations/damaged-one").0, 404);
+    assert_eq!(allocate(&daemon, "v4", "new"), 201);
 }

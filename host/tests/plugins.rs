@@ -76,10 +76,13 @@ fn plugin_check_tells_a_component_from_a_core_module() {
         Command::new(env!("CARGO_BIN_EXE_nexus")).args(["plugin", "check"]).arg(&file).output().expect("it runs");
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
     let broken = directory();
-    let path = broken.path().join("broken.wasm");
-    std::fs::write(&path, b"\0asm\x01\0\0\0").expect("written");
-    let checked =
-        Command::new(env!("CARGO_BIN_EXE_nexus")).args(["plugin", "check"]).arg(&path).output().expect("it runs");
-    assert_eq!(checked.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&checked.stderr).contains("component"), "a core module is named as such");
+    let core = (broken.path().join("broken.wasm"), b"\0asm\x01\0\0\0".as_slice(), "component");
+    let text = (broken.path().join("pool.yaml"), b"id: a\n".as_slice(), "is refused");
+    for (path, bytes, told) in [core, text] {
+        std::fs::write(&path, bytes).expect("written");
+        let checked =
+            Command::new(env!("CARGO_BIN_EXE_nexus")).args(["plugin", "check"]).arg(&path).output().expect("it runs");
+        let why = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.code() == Some(2) && why.contains(told), "{}: {why}", path.display());
+    }
 }

@@ -120,3 +120,17 @@ fn a_wrong_configuration_is_told_whole_and_nothing_starts() {
     assert!(told.contains("--min-free") && told.contains("--log-format") && told.contains("\"xml\""), "{told}");
     assert_eq!(std::fs::read_dir(directory.path()).expect("a directory").count(), 0, "nothing was made");
 }
+
+#[test]
+fn a_start_says_how_much_it_found() {
+    let directory = directory();
+    let (data, log) = (directory.path().join("data"), directory.path().join("log"));
+    let daemon = Start::on(&data).run();
+    assert_eq!(daemon.post("/api/v1/pools", &json!({"id": "v4", "cidr": "10.0.0.0/24"})).0, 201);
+    assert_eq!(daemon.post("/api/v1/allocate", &json!({"pool_id": "v4", "subscriber_id": "a"})).0, 201);
+    assert!(daemon.stop().success());
+    let daemon = Start::on(&data).log(&log).run();
+    let told = std::fs::read_to_string(&log).expect("it logs");
+    assert!(told.contains("the records are read pools=1 allocations=1 from_checkpoint=0 from_log="), "{told}");
+    drop(daemon);
+}

@@ -103,8 +103,17 @@ pub(crate) const KEYS: &[Key] = &[
     ),
 ];
 
-/// Sections of the predecessor's file whose other keys mean nothing here: accepted, named once in the log.
-pub(crate) const PREDECESSOR_SECTIONS: &[&str] = &["clset", "graceful_shutdown"];
+/// Sections of the older form whose keys, unless they are in [`KEYS`], have no effect here.
+const OLDER_SECTIONS: &[&str] = &["node", "p2p", "clset", "graceful_shutdown"];
+
+/// Keys of the older form in sections where any other unknown key is a fault.
+const OLDER_KEYS: &[&str] = &["server.read_timeout", "server.write_timeout", "server.idle_timeout"];
+
+/// True for what older files say and no key here means: accepted with a warning.
+pub(crate) fn is_older(path: &str) -> bool {
+    let section = path.split_once('.').map(|(section, _)| section);
+    OLDER_KEYS.contains(&path) || section.is_some_and(|section| OLDER_SECTIONS.contains(&section))
+}
 
 /// The key with this path in the file.
 pub(crate) fn by_path(path: &str) -> Option<&'static Key> {

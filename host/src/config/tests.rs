@@ -45,6 +45,34 @@ fn the_predecessors_file_is_accepted() {
 }
 
 #[test]
+fn the_older_form_may_say_more_than_is_known_here() {
+    let text = "node:\n  id: core-1\n  region: east\np2p:\n  listen_port: 33123\n  bootstrap:\n    - /ip4/10.0.0.1\n    - \
+                /ip4/10.0.0.2\nclset: {peers: [a, {b: c}], topic: t}\nserver: {read_timeout: 5s}\n";
+    let config = load(text, &[], &[]).expect("accepted");
+    let named = ["node.region", "p2p.bootstrap", "clset.peers", "clset.topic", "server.read_timeout"];
+    assert_eq!(config.warnings.len(), named.len(), "{:?}", config.warnings);
+    for (warning, key) in config.warnings.iter().zip(named) {
+        assert!(warning.ends_with(&format!("{key} is of the older form and has no effect yet")), "{warning}");
+    }
+}
+
+#[test]
+fn a_list_hides_no_other_fault() {
+    let faults = load("server: {http_port: [9000], grpc: 1}\nnode: {role: write}\nlog: {level: loud}\n", &[], &[]);
+    let told: Vec<_> = faults.unwrap_err().iter().map(ToString::to_string).collect();
+    let expected = [
+        "is a list; a single value is wanted",
+        "key server.grpc is unknown",
+        "one host does everything",
+        "\"loud\" is not a level",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    for (fault, part) in told.iter().zip(expected) {
+        assert!(fault.contains(part), "{fault}");
+    }
+}
+
+#[test]
 fn half_of_tls_and_twin_ports_are_faults() {
     let faults = load("server: {http_port: 9001, tls: {cert: a.pem}}\n", &[], &[]).unwrap_err();
     let told: Vec<_> = faults.iter().map(ToString::to_string).collect();

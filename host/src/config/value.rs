@@ -1,6 +1,10 @@
 //! How values are written: times, sizes, truth; and which known name a misspelt one is nearest to.
 
+use std::str::FromStr as _;
 use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// `500ms`, `5s`, `10m`, `2h`, `365d`, or a whole number of seconds.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
@@ -33,6 +37,13 @@ pub(crate) fn bytes(text: &str) -> Option<u64> {
 /// `true` or `false`.
 pub(crate) fn truth(text: &str) -> Option<bool> {
     text.parse().ok()
+}
+
+/// A level, or a filter of levels. To the filter's own parser a bare word is the name of a module, so that a misspelt
+/// level would be accepted and silence everything.
+pub(crate) fn level(text: &str) -> bool {
+    let known = |part: &str| part.contains(['=', '[', '}']) || LevelFilter::from_str(part.trim()).is_ok();
+    !text.is_empty() && text.split(',').all(known) && EnvFilter::try_new(text).is_ok()
 }
 
 fn split(text: &str) -> Option<(u64, &str)> {
@@ -79,6 +90,16 @@ mod tests {
         assert_eq!(bytes("256MiB"), Some(256 << 20));
         for wrong in ["", "s", "5 fortnights", "-1s", "99999999999999999999"] {
             assert_eq!((duration(wrong), bytes(wrong)), (None, None), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_level_is_none() {
+        for right in ["error", "INFO", "off", "info,api=debug", "warn,[allocation.allocate{pool=\"a\"}]=trace"] {
+            assert!(level(right), "{right}");
+        }
+        for wrong in ["", "loud", "info,loud", "info,api=loud"] {
+            assert!(!level(wrong), "{wrong}");
         }
     }
 

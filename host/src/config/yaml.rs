@@ -2,12 +2,13 @@
 
 use saphyr::{LoadableYamlNode as _, MarkedYaml, Scalar, YamlData};
 
-/// One scalar of the file.
+/// One scalar or list of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// Dotted path from the top.
     pub(crate) path: String,
-    pub(crate) value: String,
+    /// `None`: a list, of whatever. No key of ours takes one.
+    pub(crate) value: Option<String>,
     /// From 1.
     pub(crate) line: usize,
 }
@@ -22,28 +23,39 @@ pub(crate) struct Fault {
 /// Deeper than any key of ours; a bomb of nested flow sequences ends here.
 const DEPTH: usize = 8;
 
-/// Reads a document into its scalars, or says everything that is not a mapping of scalars.
-pub(crate) fn flatten(text: &str) -> Result<Vec<Entry>, Vec<Fault>> {
-    let documents = MarkedYaml::load_from_str(text)
-        .map_err(|error| vec![Fault { line: error.marker().line(), what: format!("not YAML: {}", error.info()) }])?;
-    let mut entries = Vec::new();
-    let mut faults = Vec::new();
+/// What a document says, and everything in it that says nothing: faults hide no entries, so that all can be told at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flat {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// Reads a document into its scalars and lists.
+pub(crate) fn flatten(text: &str) -> Flat {
+    let mut flat = Flat::default();
+    let documents = match MarkedYaml::load_from_str(text) {
+        Ok(documents) => documents,
+        Err(error) => {
+            flat.faults.push(Fault { line: error.marker().line(), what: format!("not YAML: {}", error.info()) });
+            return flat;
+        }
+    };
     match documents.as_slice() {
         [] => {}
-        [document] => walk("", document, DEPTH, &mut entries, &mut faults),
+        [document] => walk("", document, DEPTH, &mut flat),
         [_, second, ..] => {
-            faults
+            flat.faults
                 .push(Fault { line: second.span.start.line(), what: "a second document; there may be one".to_owned() });
         }
     }
-    if faults.is_empty() { Ok(entries) } else { Err(faults) }
+    flat
 }
 
-fn walk(path: &str, node: &MarkedYaml<'_>, depth: usize, entries: &mut Vec<Entry>, faults: &mut Vec<Fault>) {
+fn walk(path: &str, node: &MarkedYaml<'_>, depth: usize, flat: &mut Flat) {
     let line = node.span.start.line();
     let mut fault = |what: &str| {
         let at = if path.is_empty() { "the document" } else { path };
-        faults.push(Fault { line, what: format!("{at} {what}") });
+        flat.faults.push(Fault { line, what: format!("{at} {what}") });
     };
     match &node.data {
         YamlData::Mapping(_) if depth == 0 => fault("is nested too deep"),
@@ -51,20 +63,21 @@ fn walk(path: &str, node: &MarkedYaml<'_>, depth: usize, entries: &mut Vec<Entry
             for (key, value) in pairs {
                 let Some(key) = scalar(key) else {
                     let line = key.span.start.line();
-                    faults.push(Fault { line, what: "a key that is not a plain word".to_owned() });
+                    flat.faults.push(Fault { line, what: "a key that is not a plain word".to_owned() });
                     continue;
                 };
                 let below = if path.is_empty() { key } else { format!("{path}.{key}") };
-                walk(&below, value, depth - 1, entries, faults);
+                walk(&below, value, depth - 1, flat);
             }
         }
         YamlData::Value(Scalar::Null) => {}
         YamlData::Value(_) | YamlData::Representation(..) | YamlData::Tagged(..) => match scalar(node) {
             Some(_) if path.is_empty() => fault("must be a mapping of keys"),
-            Some(value) => entries.push(Entry { path: path.to_owned(), value, line }),
+            Some(value) => flat.entries.push(Entry { path: path.to_owned(), value: Some(value), line }),
             None => fault("has a tag; plain values only"),
         },
-        YamlData::Sequence(_) => fault("is a list; a single value is wanted"),
+        YamlData::Sequence(_) if path.is_empty() => fault("must be a mapping of keys"),
+        YamlData::Sequence(_) => flat.entries.push(Entry { path: path.to_owned(), value: None, line }),
         YamlData::Alias(_) | YamlData::BadValue => fault("is not a plain value"),
     }
 }
@@ -91,22 +104,30 @@ mod tests {
 
     #[test]
     fn keys_keep_their_lines() {
-        let entries = flatten("server:\n  http_port: 9000\n  tls:\n    cert: a.pem\nnode: {id: core-1}\n").unwrap();
+        let flat =
+            flatten("server:\n  http_port: 9000\n  tls:\n    cert: a.pem\nnode: {id: core-1}\np2p: {bootstrap: [a]}\n");
         let seen: Vec<_> =
-            entries.iter().map(|entry| (entry.path.as_str(), entry.value.as_str(), entry.line)).collect();
-        assert_eq!(seen, [("server.http_port", "9000", 2), ("server.tls.cert", "a.pem", 4), ("node.id", "core-1", 5)]);
+            flat.entries.iter().map(|entry| (entry.path.as_str(), entry.value.as_deref(), entry.line)).collect();
+        let expected = [
+            ("server.http_port", Some("9000"), 2),
+            ("server.tls.cert", Some("a.pem"), 4),
+            ("node.id", Some("core-1"), 5),
+            ("p2p.bootstrap", None, 6),
+        ];
+        assert_eq!((seen.as_slice(), flat.faults), (expected.as_slice(), Vec::new()));
     }
 
     #[test]
-    fn every_fault_is_told_with_its_line() {
-        let faults = flatten("a: [1]\nb:\n  c: [2]\n").unwrap_err();
-        assert_eq!(faults.iter().map(|fault| fault.line).collect::<Vec<_>>(), [1, 3]);
+    fn every_fault_is_told_with_its_line_and_hides_nothing() {
+        let flat = flatten("[a]: 1\nb:\n  c: !x 2\n  d: 3\n");
+        assert_eq!(flat.faults.iter().map(|fault| fault.line).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(flat.entries.iter().map(|entry| entry.line).collect::<Vec<_>>(), [4]);
     }
 
     proptest! {
         #[test]
         fn no_text_panics(text in "[ -~\n\t]{0,400}") {
-            let _entries_or_faults = flatten(&text);
+            let _flat = flatten(&text);
         }
     }
 }

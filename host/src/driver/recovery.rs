@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use kernel::{Kernel, KernelSettings, PoolUid, Recovery, RecoveryFault, Seq};
 use store::{Damage, Store, StoreError};
@@ -76,6 +77,7 @@ pub(crate) struct Recovered {
 
 /// Reads everything once, into the kernel and into an empty view.
 pub(crate) fn recover(store: &Store, view: &View, settings: KernelSettings) -> Result<Recovered, StoreError> {
+    let started = Instant::now();
     let mut recovery = Recovery::new(settings);
     let found = store.recover(&mut |op| {
         recovery.apply(&op);
@@ -85,6 +87,14 @@ pub(crate) fn recover(store: &Store, view: &View, settings: KernelSettings) -> R
     let kernel = recovery.finish(clock::tick());
     view.loaded(last_of(&found));
     show(view, &kernel);
+    tracing::info!(
+        pools = view.pools(None).len(),
+        allocations = kernel.allocations(),
+        from_checkpoint = found.checkpoint_ops,
+        from_log = found.log_ops,
+        took_ms = started.elapsed().as_millis(),
+        "the records are read"
+    );
     let damaged = Damaged::of(&found.damage, kernel.faults());
     Ok(Recovered { kernel, damaged })
 }

@@ -8,15 +8,16 @@ use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntGauge, IntGaugeVec, Opts};
 use view::View;
 
-use super::{descriptions, families};
+use super::{Vitals, descriptions, families};
 
 /// OLT-BNGs named in labels; the rest are counted together as `other`.
 const NODE_LABELS: usize = 1_000;
 
-/// `nexus_pool_*`, `nexus_node_subscribers` and `nexus_clset_entries_total`.
+/// `nexus_pool_*`, `nexus_node_subscribers`, `nexus_clset_entries_total` and `nexus_store_damaged_pools`.
 #[derive(Debug)]
 pub(crate) struct PoolGauges {
     view: Arc<View>,
+    vitals: Arc<Vitals>,
     described: Vec<Desc>,
 }
 
@@ -27,6 +28,7 @@ struct Gauges {
     utilization: GaugeVec,
     subscribers: IntGaugeVec,
     entries: IntGauge,
+    damaged: IntGauge,
 }
 
 impl Gauges {
@@ -42,11 +44,15 @@ impl Gauges {
                 &["olt_id"],
             )?,
             entries: IntGauge::new("nexus_clset_entries_total", "live allocations")?,
+            damaged: IntGauge::new(
+                "nexus_store_damaged_pools",
+                "pools with damaged records; nothing is handed out of them",
+            )?,
         })
     }
 
     fn collectors(self) -> Vec<Box<dyn Collector>> {
-        let Self { total, allocated, available, utilization, subscribers, entries } = self;
+        let Self { total, allocated, available, utilization, subscribers, entries, damaged } = self;
         vec![
             Box::new(total),
             Box::new(allocated),
@@ -54,15 +60,16 @@ impl Gauges {
             Box::new(utilization),
             Box::new(subscribers),
             Box::new(entries),
+            Box::new(damaged),
         ]
     }
 }
 
 impl PoolGauges {
     /// Over this view.
-    pub(crate) fn new(view: Arc<View>) -> prometheus::Result<Self> {
+    pub(crate) fn new(view: Arc<View>, vitals: Arc<Vitals>) -> prometheus::Result<Self> {
         let described = descriptions(&Gauges::new()?.collectors()).into_iter().cloned().collect();
-        Ok(Self { view, described })
+        Ok(Self { view, vitals, described })
     }
 
     fn read(&self, gauges: &Gauges) {
@@ -78,6 +85,8 @@ impl PoolGauges {
             let ratio = if usable == 0 { 0.0 } else { float(sum.held) / float(usable) };
             gauges.utilization.with_label_values(&labels).set(ratio);
         }
+        let damaged = self.vitals.damaged_pools(&self.view).len();
+        gauges.damaged.set(i64::try_from(damaged).unwrap_or(i64::MAX));
         gauges.entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
         for (at, (node, count)) in self.view.nodes().into_iter().enumerate() {
             let label = if at < NODE_LABELS { node.as_str() } else { "other" };

@@ -29,15 +29,22 @@ pub struct Daemon {
 pub struct Start {
     data: PathBuf,
     extra: Vec<String>,
+    log: Option<PathBuf>,
 }
 
 impl Start {
     pub fn on(data: &Path) -> Self {
-        Self { data: data.to_owned(), extra: Vec::new() }
+        Self { data: data.to_owned(), extra: Vec::new(), log: None }
     }
 
     pub fn with(mut self, flags: &[&str]) -> Self {
         self.extra.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        self
+    }
+
+    /// Where what it logs goes, instead of to the test's own standard error.
+    pub fn log(mut self, file: &Path) -> Self {
+        self.log = Some(file.to_owned());
         self
     }
 
@@ -55,6 +62,9 @@ impl Start {
 
     pub fn run(&self) -> Daemon {
         let mut command = self.command();
+        if let Some(log) = &self.log {
+            command.stderr(std::fs::File::create(log).expect("a file for the log"));
+        }
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the daemon starts");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let (tell, told) = mpsc::sync_channel(64);

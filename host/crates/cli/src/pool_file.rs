@@ -1,5 +1,7 @@
 //! Pools written in YAML: one or more documents, each a pool, a list of pools, or a mapping with `pools:`.
 //!
+//! What `nexus pool get` and `nexus pool list` show, YAML or JSON, is such a file.
+//!
 //! Only the file's shape is judged here, with lines. What a pool's fields mean is the daemon's to say; where it refuses
 //! one, [`WrittenPool::line`] says which.
 
@@ -73,6 +75,8 @@ impl Reading {
                 ("pools", Value::Scalar(_) | Value::Fields(_)) => {
                     self.fault(node.line, "pools must be a list of pools");
                 }
+                // What `nexus pool list` says of the whole list.
+                ("count" | "total" | "next_cursor", Value::Scalar(_)) => {}
                 (other, _) => {
                     self.fault(node.line, format!("{other} stands beside pools, where nothing else may stand"));
                 }
@@ -121,6 +125,12 @@ mod tests {
         assert_eq!(found("---\n- id: a\n- id: b\n"), expected([2, 3]));
         assert_eq!(found("# stock\npools:\n  - {id: a}\n  - id: b\n    type: vlan\n"), expected([3, 4]));
         assert_eq!(found("{\"pools\": [{\"id\": \"a\"}, {\"id\": \"b\"}]}"), expected([1, 1]));
+    }
+
+    #[test]
+    fn what_a_list_shows_is_a_file_of_pools() {
+        assert_eq!(found("pools:\n  - id: a\n    shards: 8\ncount: 1\ntotal: 7\nnext_cursor: x\n"), [("a".to_owned(), 2)]);
+        assert_eq!(refused("pools: []\ncounts: 1\n"), ["line 2: counts stands beside pools, where nothing else may stand"]);
     }
 
     #[test]

@@ -53,6 +53,17 @@ fn connection_options_stand_before_or_after_the_command() {
 }
 
 #[test]
+fn a_lease_may_be_declined() {
+    for line in [["allocate", "p", "s", "--ttl", "-5"].as_slice(), &["renew", "s", "--ttl", "-5"]] {
+        let matches = parsed(line);
+        let (_, below) = matches.subcommand().unwrap();
+        assert_eq!(below.get_one("ttl"), Some(&words::NO_LEASE), "{line:?}");
+    }
+    let refused = command().try_get_matches_from(["nexus", "allocate", "p", "s", "--ttl", "soon"]);
+    assert!(refused.is_err());
+}
+
+#[test]
 fn a_tree_can_be_extended_and_completed() {
     let tree = command()
         .subcommand(clap::Command::new("serve"))

@@ -6,6 +6,9 @@ use api::app::{parse_duration_ms, parse_time_ms, rfc3339};
 use nexus_proto::v1::Grains;
 use prost_types::{Duration, Timestamp};
 
+/// The lease of who wants none.
+pub(crate) const NO_LEASE: Duration = Duration { seconds: -1, nanos: 0 };
+
 /// `KEY=VALUE` on the command line.
 pub(crate) fn parse_pair(raw: &str) -> Result<(String, String), String> {
     match raw.split_once('=') {
@@ -22,6 +25,14 @@ pub(crate) fn map_of(pairs: &[(String, String)]) -> BTreeMap<String, String> {
 /// A duration on the command line.
 pub(crate) fn parse_duration(raw: &str) -> Result<Duration, String> {
     parse_duration_ms(raw).map(duration_of_ms)
+}
+
+/// A wished lease on the command line. Negative: none at all, as in REST.
+pub(crate) fn parse_ttl(raw: &str) -> Result<Duration, String> {
+    match raw.strip_prefix('-') {
+        Some(length) => parse_duration(length).map(|_| NO_LEASE),
+        None => parse_duration(raw),
+    }
 }
 
 /// A moment on the command line: RFC 3339 or Unix seconds.

@@ -17,9 +17,10 @@ use kernel::Seq;
 
 use crate::error::StoreError;
 use crate::identity::random;
-use crate::log::{LogFile, Ordinal};
+use crate::log::LogFile;
 use crate::manifest::Manifest;
 use crate::shared::{Shared, State};
+use merge::OnDamage;
 
 /// More log files than this are due for a checkpoint however small they are: every start leaves one.
 const MANY_FILES: usize = 64;
@@ -106,9 +107,29 @@ impl Compactor {
             }
             (Arc::clone(&state.manifest), state.sealed().cloned().collect::<Vec<_>>())
         };
-        let Some(last) = files.last() else { return Ok(None) };
-        let upto = last.ordinal;
-        let merged = merge::merge(shared, &old, &files).and_then(|merged| {
+        if files.is_empty() { Ok(None) } else { self.checkpoint(&old, &files, OnDamage::Stop).map(Some) }
+    }
+
+    /// Writes a checkpoint of everything that reads back; what does not is forgotten from then on.
+    pub(crate) fn accept(&self) -> Result<CycleReport, StoreError> {
+        let _turn = self.shared.begin_cycle();
+        let (old, files) = {
+            let state = self.shared.state.lock();
+            (Arc::clone(&state.manifest), state.sealed().cloned().collect::<Vec<_>>())
+        };
+        let done = self.checkpoint(&old, &files, OnDamage::PassOver)?;
+        self.shared.state.lock().damage.clear();
+        Ok(done)
+    }
+
+    fn checkpoint(
+        &self,
+        old: &Manifest,
+        files: &[Arc<LogFile>],
+        on_damage: OnDamage,
+    ) -> Result<CycleReport, StoreError> {
+        let shared = &*self.shared;
+        let merged = merge::merge(shared, old, files, on_damage).and_then(|merged| {
             merged.manifest.write(&*shared.medium)?;
             Ok(merged)
         });
@@ -116,29 +137,29 @@ impl Compactor {
             Ok(merged) => merged,
             Err(error) => {
                 // Space that a half-made table takes is not there for answers. The next cycle or start tries again.
-                drop(Shared::remove_unnamed(&*shared.medium, &old));
+                drop(Shared::remove_unnamed(&*shared.medium, old));
                 return Err(error);
             }
         };
         let log_bytes = files.iter().map(|log| log.durable_bytes()).sum();
-        self.switch(&merged.manifest, upto)?;
-        Ok(Some(CycleReport {
+        self.switch(&merged.manifest)?;
+        Ok(CycleReport {
             covered: merged.manifest.covered,
             checkpoint_ops: merged.manifest.base.map_or(0, |(_, sum)| sum.ops),
             checkpoint_bytes: merged.manifest.base.map_or(0, |(_, sum)| sum.bytes),
             history_ops: merged.history_ops,
             log_files: files.len(),
             log_bytes,
-        }))
+        })
     }
 
     /// Goes over to the new tables and removes what they replace.
-    fn switch(&self, manifest: &Manifest, upto: Ordinal) -> Result<(), StoreError> {
+    fn switch(&self, manifest: &Manifest) -> Result<(), StoreError> {
         let shared = &*self.shared;
         let gone: Vec<Arc<LogFile>> = {
             let mut state = shared.state.lock();
             state.manifest = Arc::new(manifest.clone());
-            let (gone, kept) = state.files.drain(..).partition(|log| log.ordinal <= upto);
+            let (gone, kept) = state.files.drain(..).partition(|log| log.ordinal < manifest.first_log);
             state.files = kept;
             gone
         };

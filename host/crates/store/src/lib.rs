@@ -11,6 +11,7 @@
 //! Invariant: nothing that is needed is ever overwritten. Log files and tables are written front to back, synced, and
 //! only then named or relied on; what they replace is removed after that.
 
+mod accept;
 mod check;
 mod compact;
 mod error;
@@ -32,6 +33,7 @@ mod store;
 mod table;
 mod text;
 
+pub use accept::{Accepted, accept_damage};
 pub use check::{CheckReport, check};
 pub use compact::{Compactor, CycleReport};
 pub use error::{Damage, StoreError};

@@ -20,8 +20,10 @@ pub struct Recovered {
     pub next_seq: Seq,
     /// The latest time that any operation was stamped with, Unix milliseconds: the wall clock was at least this.
     pub high_water_ms: u64,
-    /// How many operations were given back.
-    pub ops: u64,
+    /// How many operations were given back from the checkpoint.
+    pub checkpoint_ops: u64,
+    /// And how many from the log.
+    pub log_ops: u64,
     /// Nothing may be handed out from these pools (`None`: from none at all).
     pub damage: Vec<Damage>,
     /// Bytes of a last group that was not synced; nobody was told of it.
@@ -48,8 +50,15 @@ pub(crate) fn recover(shared: &Shared, next_seq: Seq, each: &mut impl FnMut(Op))
         let state = shared.state.lock();
         (state.manifest.clone(), state.files.clone(), state.damage.clone(), state.torn_bytes)
     };
-    let mut found =
-        Recovered { next_seq, high_water_ms: manifest.high_water_ms, ops: 0, damage: known_damage, torn_bytes };
+    let mut found = Recovered {
+        next_seq,
+        high_water_ms: manifest.high_water_ms,
+        checkpoint_ops: 0,
+        log_ops: 0,
+        damage: known_damage,
+        torn_bytes,
+    };
+    let covered = manifest.covered;
     let fresh_damage = std::thread::scope(|scope| {
         let (piece_sender, pieces) = sync_channel(BATCHES);
         let (op_sender, ops) = sync_channel(BATCHES);
@@ -70,7 +79,7 @@ pub(crate) fn recover(shared: &Shared, next_seq: Seq, each: &mut impl FnMut(Op))
         });
         let decoder = scope.spawn(move || decode(&pieces, &op_sender));
         for op in ops.into_iter().flatten() {
-            found.ops += 1;
+            *if op.seq > covered { &mut found.log_ops } else { &mut found.checkpoint_ops } += 1;
             found.high_water_ms = found.high_water_ms.max(op.stamp_ms);
             each(op);
         }

@@ -31,8 +31,9 @@ const HOST_FIELDS: [&str; 14] = [
 ];
 
 /// Fields that answers carry and that follow from others: accepted, so that an answer can be sent back.
-const ANSWER_FIELDS: [&str; 10] = [
+const ANSWER_FIELDS: [&str; 11] = [
     "tenant",
+    "shards",
     "capacity",
     "capacity_exact",
     "created_at",

@@ -4,7 +4,7 @@ use clap::Args;
 use prost_types::{Duration, Timestamp};
 
 use super::{PageArgs, RealmArgs};
-use crate::words::{parse_duration, parse_pair, parse_time};
+use crate::words::{parse_duration, parse_pair, parse_time, parse_ttl};
 
 #[derive(Debug, Args)]
 pub(crate) struct AllocateArgs {
@@ -26,8 +26,8 @@ pub(crate) struct AllocateArgs {
     /// The OLT-BNG that asks; it is also the attribute olt_id
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     pub(crate) node: String,
-    /// How long the lease shall be, within the pool's terms
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    /// How long the lease shall be, within the pool's terms; negative: without a lease
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true, value_parser = parse_ttl)]
     pub(crate) ttl: Option<Duration>,
     /// Without a lease
     #[arg(long, conflicts_with = "ttl")]
@@ -47,8 +47,8 @@ pub(crate) struct RenewArgs {
     /// Only the allocation of this key
     #[arg(long, default_value = "", hide_default_value = true, requires = "pool")]
     pub(crate) key: String,
-    /// How long the lease shall be, within the pool's terms
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    /// How long the lease shall be, within the pool's terms; negative: without a lease
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true, value_parser = parse_ttl)]
     pub(crate) ttl: Option<Duration>,
 }
 

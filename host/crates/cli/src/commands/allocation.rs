@@ -4,7 +4,6 @@ use nexus_proto::v1::{
     AllocateRequest, AllocateResponse, Allocation, ExplainOutcome, ExplainRequest, LookupByResourceRequest,
     LookupRequest, ReleaseRequest, RenewRequest,
 };
-use prost_types::Duration;
 
 use crate::arguments::{AllocateArgs, Connection, GetArgs, ReleaseArgs, RenewArgs, WhoArgs};
 use crate::document::{Document, Fields};
@@ -15,7 +14,7 @@ use crate::shape::{
     ALLOCATION_COLUMNS, HOLDER_COLUMNS, allocation_document, allocation_lines, allocation_row, explain_document,
     explain_lines, holder_row, past_row,
 };
-use crate::words::{map_of, time};
+use crate::words::{NO_LEASE, map_of, time};
 
 fn request(args: AllocateArgs) -> AllocateRequest {
     let AllocateArgs { pool, subscriber, key, resource, hints, realm, node, ttl, permanent, metadata } = args;
@@ -27,7 +26,7 @@ fn request(args: AllocateArgs) -> AllocateRequest {
         hints: map_of(&hints),
         attributes: map_of(&realm.attributes),
         node_id: node,
-        ttl: if permanent { Some(Duration { seconds: -1, nanos: 0 }) } else { ttl },
+        ttl: if permanent { Some(NO_LEASE) } else { ttl },
         metadata,
         ..AllocateRequest::default()
     }

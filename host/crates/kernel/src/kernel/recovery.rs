@@ -28,6 +28,7 @@ pub struct Recovery {
     high_water_ms: u64,
     pools: BTreeMap<PoolUid, (Seq, Arc<Pool>)>,
     deleted: BTreeSet<PoolUid>,
+    next_pool: PoolUid,
     realms: Realms,
     realm_names: BTreeMap<RealmUid, (Option<crate::id::TenantId>, crate::id::RealmName)>,
     spans: HashTable<Last>,
@@ -82,6 +83,7 @@ impl Recovery {
             high_water_ms: 0,
             pools: BTreeMap::new(),
             deleted: BTreeSet::new(),
+            next_pool: PoolUid(0),
             realms: Realms::default(),
             realm_names: BTreeMap::new(),
             spans: HashTable::new(),
@@ -109,12 +111,14 @@ impl Recovery {
         self.reaches(op.seq, op.stamp_ms);
         match &op.fact {
             Fact::Pool(pool) => {
+                self.uses_pool(pool.uid);
                 let found = self.pools.entry(pool.uid).or_insert_with(|| (op.seq, Arc::clone(pool)));
                 if found.1.revision < pool.revision {
                     *found = (op.seq, Arc::clone(pool));
                 }
             }
             Fact::PoolDeleted(uid) => {
+                self.uses_pool(*uid);
                 self.deleted.insert(*uid);
             }
             Fact::Realm(realm) => {
@@ -133,8 +137,20 @@ impl Recovery {
         }
     }
 
+    fn uses_pool(&mut self, uid: PoolUid) {
+        self.next_pool = self.next_pool.max(PoolUid(uid.0.saturating_add(1)));
+    }
+
+    /// No pool and no realm made later may have the numbers of this one: damage can take their records and leave what is
+    /// in them, which would then be somebody else's.
+    fn uses(&mut self, key: &SpanKey) {
+        self.uses_pool(key.pool);
+        self.realms.next = self.realms.next.max(RealmUid(key.realm.0.saturating_add(1)));
+    }
+
     fn remember(&mut self, last: Last) {
         let key = last.key();
+        self.uses(&key);
         let hash = key_hash(self.settings.seed, &key);
         match self.spans.find_mut(hash, |found| found.key() == key) {
             Some(found) if found.seq() < last.seq() => *found = last,
@@ -147,6 +163,7 @@ impl Recovery {
     }
 
     fn remember_reservation(&mut self, key: SpanKey, seq: Seq, reservation: Option<Arc<Reservation>>) {
+        self.uses(&key);
         let found = self.reservations.entry(key).or_insert((Seq(0), None));
         if found.0 < seq {
             *found = (seq, reservation);
@@ -157,12 +174,11 @@ impl Recovery {
     ///
     /// What contradicts itself is left out and told by [`Kernel::faults`].
     pub fn finish(self, now: Tick) -> Kernel {
-        let Self { settings, rules, last, high_water_ms, pools, deleted, realms, realm_names, spans, reservations } =
-            self;
+        let Self { settings, rules, last, high_water_ms, pools, deleted, next_pool, .. } = self;
+        let Self { realms, realm_names, spans, reservations, .. } = self;
         let next = Seq(last.0 + 1);
         let grace_ms = if rules.keep(Rule::RestartGrace) { settings.restart_grace_ms } else { 0 };
         let clock = Clock::start(now, high_water_ms, next, settings.clock_tolerance_ms, grace_ms);
-        let next_pool = pools.keys().chain(&deleted).max().map_or(PoolUid(0), |uid| PoolUid(uid.0.saturating_add(1)));
         let mut kernel = Kernel {
             log: Log { next, clock },
             rules,

@@ -24,6 +24,15 @@ const SAMPLE_EVERY: usize = 64;
 /// The history is cut into tables of at least this part of what it may hold, so that the oldest can go.
 const HISTORY_PARTS: u64 = 16;
 
+/// What becomes of a row of the last checkpoint that does not read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnDamage {
+    /// No checkpoint is made.
+    Stop,
+    /// An operator gave it up.
+    PassOver,
+}
+
 pub(super) struct Merged {
     pub(super) manifest: Manifest,
     pub(super) history_ops: u64,
@@ -115,12 +124,17 @@ fn each_record(
     })
 }
 
-pub(super) fn merge(shared: &Shared, old: &Manifest, files: &[Arc<LogFile>]) -> Result<Merged, StoreError> {
+pub(super) fn merge(
+    shared: &Shared,
+    old: &Manifest,
+    files: &[Arc<LogFile>],
+    on_damage: OnDamage,
+) -> Result<Merged, StoreError> {
     let old_table = match old.base {
         Some((id, _)) => Some(Table::open(&shared.dir, id, shared.settings.cache_bytes)?),
         None => None,
     };
-    let mut old_ops = OldOps::new(old_table.as_ref(), Wanted::Spans);
+    let mut old_ops = OldOps::new(old_table.as_ref(), Wanted::Spans, on_damage);
     let mut globals = old_ops.globals()?;
     let overview = look_over(files, &mut globals, old.covered)?;
     let Overview { covered, spans, ends } = overview;
@@ -128,7 +142,7 @@ pub(super) fn merge(shared: &Shared, old: &Manifest, files: &[Arc<LogFile>]) -> 
     let base_id = shared.take_table_id();
     let mut out = TableWriter::create(&shared.dir, base_id, shared.settings.cache_bytes)?;
     globals.write(&mut out)?;
-    let work = Work { shared, files, wanted: Wanted::Spans, globals: &globals };
+    let work = Work { shared, files, wanted: Wanted::Spans, globals: &globals, on_damage };
     work.stream(spans.bounds(), &mut old_ops, |key, op| {
         // A free span has no fact.
         if matches!(op.fact, Fact::Free(_)) { Ok(()) } else { out.push(key, op) }
@@ -141,7 +155,7 @@ pub(super) fn merge(shared: &Shared, old: &Manifest, files: &[Arc<LogFile>]) -> 
     let mut history = old.history.clone();
     if history_ops > 0 {
         let youngest = history.pop_if(|table| is_open(shared, table, globals.high_water_ms()));
-        let work = Work { shared, files, wanted: Wanted::Ends, globals: &globals };
+        let work = Work { shared, files, wanted: Wanted::Ends, globals: &globals, on_damage };
         history.push(work.history(shared.take_table_id(), youngest, ends.bounds())?);
     }
     let mut manifest = Manifest {
@@ -221,23 +235,26 @@ fn look_over(files: &[Arc<LogFile>], globals: &mut Globals, covered: Seq) -> Res
 struct OldOps<'a> {
     rows: Option<(Rows<'a>, TableId)>,
     wanted: Wanted,
+    on_damage: OnDamage,
     interner: Interner,
     ready: VecDeque<Op>,
 }
 
 impl<'a> OldOps<'a> {
-    fn new(table: Option<&'a Table>, wanted: Wanted) -> Self {
+    fn new(table: Option<&'a Table>, wanted: Wanted, on_damage: OnDamage) -> Self {
         let rows = table.map(|table| (table.rows(), table.id));
-        Self { rows, wanted, interner: Interner::default(), ready: VecDeque::new() }
+        Self { rows, wanted, on_damage, interner: Interner::default(), ready: VecDeque::new() }
     }
 
     /// Makes the next row's operations ready. False: there are no more rows.
     fn advance(&mut self) -> Result<bool, StoreError> {
         let Some((rows, id)) = &mut self.rows else { return Ok(false) };
         let Some(row) = rows.next() else { return Ok(false) };
-        let damaged = |damage: crate::error::Damage| StoreError::corrupt(damage.key, damage.why);
-        row?.map_err(damaged)?.decode(*id, &mut self.interner, |op| self.ready.push_back(op)).map_err(damaged)?;
-        Ok(true)
+        let read = row?.and_then(|row| row.decode(*id, &mut self.interner, |op| self.ready.push_back(op)));
+        match (read, self.on_damage) {
+            (Ok(()), _) | (Err(_), OnDamage::PassOver) => Ok(true),
+            (Err(damage), OnDamage::Stop) => Err(StoreError::corrupt(damage.key, damage.why)),
+        }
     }
 
     /// What stands before the spans of a checkpoint.
@@ -275,6 +292,7 @@ struct Work<'a> {
     files: &'a [Arc<LogFile>],
     wanted: Wanted,
     globals: &'a Globals,
+    on_damage: OnDamage,
 }
 
 impl Work<'_> {
@@ -349,7 +367,7 @@ impl Work<'_> {
             Some(table) => Some(self.shared.history_table(table.id)?),
             None => None,
         };
-        let mut old = OldOps::new(table.as_deref(), self.wanted);
+        let mut old = OldOps::new(table.as_deref(), self.wanted, self.on_damage);
         let mut out = TableWriter::create(&self.shared.dir, id, self.shared.settings.cache_bytes)?;
         let mut made = HistoryTable {
             id,

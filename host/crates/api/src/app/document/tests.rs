@@ -82,7 +82,8 @@ fn a_misspelt_field_of_the_older_form_is_found_through_the_schema() {
 fn an_answer_can_be_sent_back() {
     let input = read(&json!({
         "id": "a", "type": "ipv4", "spec": {"cidr": "10.0.0.0/24"}, "cidr": "10.0.0.0/24", "prefix": 32,
-        "dns": ["1.1.1.1", "9.9.9.9"], "tenant": "default", "revision": 3, "capacity": 256, "created_at": "x",
+        "dns": ["1.1.1.1", "9.9.9.9"], "tenant": "default", "revision": 3, "capacity": 256, "shards": 8,
+        "created_at": "x",
     }))
     .unwrap();
     assert_eq!(input.revision, Some(Revision(3)));

@@ -1,0 +1,63 @@
+//! The operator's command against a real daemon: what it shows is what it takes.
+
+mod common;
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use common::{Daemon, Start, directory};
+use serde_json::json;
+
+/// Runs the command with `input` and gives back how it ended.
+fn nexus(daemon: &Daemon, line: &[&str], input: &[u8]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
+    // The machine that runs the tests may hold settings of its own.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NEXUS_")) {
+        command.env_remove(name);
+    }
+    command.args(["--server", &daemon.grpc]).args(line);
+    let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = streams.spawn().expect("it starts");
+    child.stdin.take().expect("piped").write_all(input).expect("it reads or nothing is sent");
+    child.wait_with_output().expect("it ends")
+}
+
+fn done(daemon: &Daemon, line: &[&str], input: &[u8]) -> Vec<u8> {
+    let output = nexus(daemon, line, input);
+    assert!(output.status.success(), "{line:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+#[test]
+fn what_get_and_list_show_can_be_applied() {
+    let directory = directory();
+    let daemon = Start::on(directory.path()).run();
+    let vlans =
+        json!({"id": "cvlan", "type": "vlan", "spec": {"range": "100-200"}, "realm_by": ["olt_id"], "lease": "1h"});
+    for pool in [json!({"id": "v4", "cidr": "10.0.0.0/24", "gateway": "10.0.0.1"}), vlans] {
+        assert_eq!(daemon.post("/api/v1/pools", &pool).0, 201);
+    }
+    for format in ["yaml", "json"] {
+        for shown in [["pool", "get", "v4", "-o", format].as_slice(), &["pool", "list", "-o", format]] {
+            let shown = done(&daemon, shown, b"");
+            let applied = String::from_utf8(done(&daemon, &["pool", "apply", "-f", "-"], &shown)).expect("text");
+            let unchanged = applied.lines().skip(1).all(|line| line.contains("unchanged"));
+            assert!(unchanged && applied.lines().count() > 1, "{applied}");
+        }
+    }
+    let shown = done(&daemon, &["pool", "get", "cvlan", "-o", "yaml"], b"");
+    done(&daemon, &["pool", "update", "-f", "-"], &shown);
+    done(&daemon, &["pool", "delete", "cvlan"], b"");
+    let renewed = String::from_utf8(shown).expect("text").replace("revision: ", "# revision: ");
+    done(&daemon, &["pool", "create", "-f", "-"], renewed.as_bytes());
+}
+
+#[test]
+fn a_lease_can_be_declined() {
+    let directory = directory();
+    let daemon = Start::on(directory.path()).run();
+    assert_eq!(daemon.post("/api/v1/pools", &json!({"id": "v4", "cidr": "10.0.0.0/24", "lease": "1h"})).0, 201);
+    let shown = done(&daemon, &["allocate", "v4", "s", "--ttl", "-5", "-o", "json"], b"");
+    let shown: serde_json::Value = serde_json::from_slice(&shown).expect("JSON");
+    assert!(shown.get("expires_at").is_none(), "{shown}");
+}
