@@ -21,7 +21,7 @@ fn recovered(store: &Store) -> (Known, u64) {
     let mut known = Known::default();
     let found = store.recover(&mut |op| known.apply(&op)).unwrap();
     assert_eq!(found.damage, Vec::new());
-    (known, found.next_seq.0)
+    (known.settled(), found.next_seq.0)
 }
 
 #[test]
