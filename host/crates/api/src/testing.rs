@@ -61,9 +61,14 @@ impl Clock {
 impl Daemon {
     /// Starts one; its thread ends when the last `App` is dropped.
     pub(crate) fn start() -> Self {
+        Self::with_window(WATCH_WINDOW)
+    }
+
+    /// One whose watches may lag behind by this many events.
+    pub(crate) fn with_window(window: usize) -> Self {
         let clock = Arc::new(Clock { begun: Instant::now(), added_ms: AtomicU64::new(0) });
         let boot = Arc::clone(&clock);
-        let view = Arc::new(View::new(Box::new(move || boot.boot_ms()), WATCH_WINDOW));
+        let view = Arc::new(View::new(Box::new(move || boot.boot_ms()), window));
         view.loaded(Seq(0));
         let (engine, inbox) = Engine::channel(1_024);
         let own_types = Arc::new(Types { broken: AtomicBool::new(false), retired: AtomicBool::new(false) });

@@ -105,6 +105,9 @@ impl Compactor {
             if let Some(first) = state.damage.first() {
                 return Err(StoreError::Damaged { count: state.damage.len(), first: first.clone() });
             }
+            if state.unsure {
+                return Err(StoreError::MustRestart);
+            }
             (Arc::clone(&state.manifest), state.sealed().cloned().collect::<Vec<_>>())
         };
         if files.is_empty() { Ok(None) } else { self.checkpoint(&old, &files, OnDamage::Stop).map(Some) }
@@ -129,11 +132,7 @@ impl Compactor {
         on_damage: OnDamage,
     ) -> Result<CycleReport, StoreError> {
         let shared = &*self.shared;
-        let merged = merge::merge(shared, old, files, on_damage).and_then(|merged| {
-            merged.manifest.write(&*shared.medium)?;
-            Ok(merged)
-        });
-        let merged = match merged {
+        let merged = match merge::merge(shared, old, files, on_damage) {
             Ok(merged) => merged,
             Err(error) => {
                 // Space that a half-made table takes is not there for answers. The next cycle or start tries again.
@@ -141,6 +140,11 @@ impl Compactor {
                 return Err(error);
             }
         };
+        if let Err(error) = merged.manifest.write(&*shared.medium) {
+            // The disk may name the new tables already, so they stay. What is not named goes with the next cycle or start.
+            shared.state.lock().unsure = !error.is_full();
+            return Err(error);
+        }
         let log_bytes = files.iter().map(|log| log.durable_bytes()).sum();
         self.switch(&merged.manifest)?;
         Ok(CycleReport {

@@ -42,6 +42,10 @@ pub enum StoreError {
     /// An earlier group was not written, so memory is ahead of the disk: [`reopen`](crate::Store::reopen) and recover.
     #[error("an earlier group was not written, the store must be reopened first")]
     MustReopen,
+    /// An earlier checkpoint [failed](Self::Failed), and nobody knows whether the disk names it: only a start, which reads
+    /// what is there, may make another.
+    #[error("an earlier checkpoint failed and may be on disk or not, the daemon must end and read it again")]
+    MustRestart,
     /// A checkpoint gave way to a recovery or to the end of the daemon. It is made another time.
     #[error("the checkpoint was put off")]
     PutOff,
@@ -55,8 +59,12 @@ impl StoreError {
     pub(crate) fn io(action: &'static str, what: impl fmt::Display, source: io::Error) -> Self {
         let what = what.to_string();
         let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        // After a failed sync nobody knows what is on the disk, whatever the reason.
-        if full && action != "sync" { Self::Full { what, source } } else { Self::Failed { action, what, source } }
+        // After a failed rename or sync nobody knows what is on the disk, whatever the reason.
+        if full && !matches!(action, "rename" | "sync") {
+            Self::Full { what, source }
+        } else {
+            Self::Failed { action, what, source }
+        }
     }
 
     pub(crate) fn path(action: &'static str, path: &Path, source: io::Error) -> Self {

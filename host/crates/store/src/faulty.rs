@@ -24,6 +24,8 @@ pub enum Mood {
     WritesFail,
     /// Writes seem to succeed, syncs fail.
     SyncsFail,
+    /// Files are written and synced, but there is no space to make what happened to their names durable.
+    DirSyncsFail,
     /// Nothing works: the power is off.
     Off,
 }
@@ -115,7 +117,7 @@ fn broken() -> io::Error {
 impl Platter {
     fn may_change(&self) -> io::Result<()> {
         match self.mood {
-            Mood::Well | Mood::SyncsFail => Ok(()),
+            Mood::Well | Mood::SyncsFail | Mood::DirSyncsFail => Ok(()),
             Mood::Full => Err(no_space()),
             Mood::WritesFail | Mood::Off => Err(broken()),
         }
@@ -127,7 +129,7 @@ impl Platter {
 
     fn may_sync(&self) -> io::Result<()> {
         match self.mood {
-            Mood::Well | Mood::Full => Ok(()),
+            Mood::Well | Mood::Full | Mood::DirSyncsFail => Ok(()),
             Mood::SyncsFail | Mood::WritesFail | Mood::Off => Err(broken()),
         }
     }
@@ -171,7 +173,11 @@ impl Medium for FaultyMedium {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.platter.lock().may_sync()?;
+        let platter = self.platter.lock();
+        platter.may_sync()?;
+        if platter.mood == Mood::DirSyncsFail {
+            return Err(no_space());
+        }
         self.below.sync_dir()
     }
 }
@@ -180,7 +186,7 @@ impl MediumFile for FaultyFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut platter = self.platter.lock();
         let (arrives, error) = match platter.mood {
-            Mood::Well | Mood::SyncsFail => (bytes, None),
+            Mood::Well | Mood::SyncsFail | Mood::DirSyncsFail => (bytes, None),
             Mood::Full => (bytes.get(..bytes.len() / 2).unwrap_or_default(), Some(no_space())),
             Mood::WritesFail | Mood::Off => return Err(broken()),
         };

@@ -71,7 +71,7 @@ impl Identity {
 
     fn write(&self, medium: &dyn Medium) -> Result<(), StoreError> {
         let text = self.to_text().map_err(|why| StoreError::corrupt(FILE, why))?;
-        replace(medium, FILE, text.as_bytes()).map_err(|error| StoreError::io("write", FILE, error))
+        replace(medium, FILE, text.as_bytes())
     }
 
     /// The directory's identity; `None` if it has none yet.

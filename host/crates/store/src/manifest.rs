@@ -146,7 +146,7 @@ impl Manifest {
 
     pub(crate) fn write(&self, medium: &dyn Medium) -> Result<(), StoreError> {
         let text = self.to_text().map_err(|why| StoreError::corrupt(FILE, why))?;
-        replace(medium, FILE, text.as_bytes()).map_err(|error| StoreError::io("write", FILE, error))
+        replace(medium, FILE, text.as_bytes())
     }
 }
 

@@ -10,6 +10,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::error::StoreError;
+
 /// An open file.
 pub(crate) trait MediumFile: Debug + Send + Sync {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
@@ -110,15 +112,22 @@ impl MediumFile for File {
 }
 
 /// Writes a small file so that it is there whole or, after a power cut, as it was before.
-pub(crate) fn replace(medium: &dyn Medium, name: &str, bytes: &[u8]) -> io::Result<()> {
+///
+/// [`StoreError::Full`] says that it is as it was; after any other error it may be the new one, the old one, or the new
+/// one until the next power cut.
+pub(crate) fn replace(medium: &dyn Medium, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
     let fresh = format!("{name}.new");
-    match medium.remove(&fresh) {
+    write_fresh(medium, &fresh, bytes).map_err(|error| StoreError::io("write", &fresh, error))?;
+    medium.rename(&fresh, name).map_err(|error| StoreError::io("rename", &fresh, error))?;
+    medium.sync_dir().map_err(|error| StoreError::io("sync", "the data directory", error))
+}
+
+fn write_fresh(medium: &dyn Medium, name: &str, bytes: &[u8]) -> io::Result<()> {
+    match medium.remove(name) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let file = medium.create(&fresh)?;
+    let file = medium.create(name)?;
     file.write_at(bytes, 0)?;
-    file.sync()?;
-    medium.rename(&fresh, name)?;
-    medium.sync_dir()
+    file.sync()
 }

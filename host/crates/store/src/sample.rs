@@ -167,17 +167,21 @@ pub struct Known {
     pools: BTreeMap<PoolUid, (Seq, String)>,
     realms: BTreeMap<RealmUid, (Seq, String)>,
     spans: BTreeMap<SpanKey, (Seq, String)>,
+    /// Of the spans, those that rest, until when.
+    rests: BTreeMap<SpanKey, u64>,
     reserved: BTreeMap<SpanKey, (Seq, String)>,
     /// The highest pool number ever given.
     pub last_pool: Option<PoolUid>,
     pub high_water_ms: u64,
 }
 
-fn put<K: Ord>(facts: &mut BTreeMap<K, (Seq, String)>, key: K, op: &Op) {
+/// True if it is news.
+fn put<K: Ord>(facts: &mut BTreeMap<K, (Seq, String)>, key: K, op: &Op) -> bool {
     let newer = facts.get(&key).is_none_or(|(known, _)| *known < op.seq);
     if newer {
         facts.insert(key, (op.seq, format!("{:?}", op.fact)));
     }
+    newer
 }
 
 impl Known {
@@ -193,16 +197,28 @@ impl Known {
                 self.last_pool = self.last_pool.max(Some(*uid));
                 self.pools.remove(uid);
                 self.spans.retain(|key, _| key.pool != *uid);
+                self.rests.retain(|key, _| key.pool != *uid);
                 self.reserved.retain(|key, _| key.pool != *uid);
             }
-            Fact::Realm(realm) => put(&mut self.realms, realm.uid, op),
+            Fact::Realm(realm) => {
+                put(&mut self.realms, realm.uid, op);
+            }
             Fact::Held(held) => {
-                put(&mut self.spans, SpanKey { pool: held.pool, realm: held.realm, span: held.span }, op);
+                let key = SpanKey { pool: held.pool, realm: held.realm, span: held.span };
+                if put(&mut self.spans, key, op) {
+                    self.rests.remove(&key);
+                }
             }
             Fact::Resting(rest) => {
-                put(&mut self.spans, SpanKey { pool: rest.pool, realm: rest.realm, span: rest.span }, op);
+                let key = SpanKey { pool: rest.pool, realm: rest.realm, span: rest.span };
+                if put(&mut self.spans, key, op) {
+                    self.rests.insert(key, rest.until_ms);
+                }
             }
-            Fact::Free(key) => drop(self.spans.remove(key)),
+            Fact::Free(key) => {
+                self.spans.remove(key);
+                self.rests.remove(key);
+            }
             Fact::Reserved(kept) => {
                 put(&mut self.reserved, SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }, op);
             }
@@ -211,13 +227,23 @@ impl Known {
         }
     }
 
-    /// What is known after all of these.
+    /// What is known after all of these, [settled](Self::settled).
     pub fn of<'a>(ops: impl IntoIterator<Item = &'a Op>) -> Self {
         let mut known = Self::default();
         for op in ops {
             known.apply(op);
         }
-        known
+        known.settled()
+    }
+
+    /// Without the rests that are over: the last words that a store may have forgotten.
+    #[must_use]
+    pub fn settled(mut self) -> Self {
+        let now_ms = self.high_water_ms;
+        for (key, _) in self.rests.extract_if(.., |_, until_ms| *until_ms <= now_ms) {
+            self.spans.remove(&key);
+        }
+        self
     }
 
     /// How many spans have a last word.

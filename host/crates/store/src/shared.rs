@@ -49,6 +49,8 @@ pub(crate) struct State {
     pub(crate) next_ordinal: Ordinal,
     pub(crate) damage: Vec<Damage>,
     pub(crate) torn_bytes: u64,
+    /// The disk may name other tables than the manifest above: nothing may be made or removed after it any more.
+    pub(crate) unsure: bool,
     pub(crate) stopping: bool,
 }
 

@@ -17,6 +17,7 @@ use crate::manifest::{Manifest, TableId};
 use crate::medium::{Medium, OsMedium};
 use crate::recover::{self, Recovered};
 use crate::shared::{Shared, State};
+use crate::table::Table;
 
 /// What an operator may set of the store. The defaults are for production; tests use small numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +79,12 @@ impl Store {
         if manifest.generation == 0 {
             manifest.history_from_ms = identity.created_ms;
         }
+        if let Some((id, _)) = manifest.base {
+            // Before anything goes that it replaces: it must be there, and its manifest durable, for a daemon that could
+            // not sync that ends and leaves it to the next.
+            Table::open(dir, id, settings.cache_bytes)?;
+            medium.sync_dir().map_err(|error| StoreError::path("sync", dir, error))?;
+        }
         let scan = scan(&*medium, manifest.first_log, manifest.covered, Tidy::Yes)?;
         let last_table = Shared::tables(&*medium)?.into_iter().max();
         let next_table = TableId(last_table.map_or(0, |id| id.0 + 1).max(manifest.next_table));
@@ -92,6 +99,7 @@ impl Store {
             next_ordinal: scan.next_ordinal,
             damage: scan.damage,
             torn_bytes: scan.torn_bytes,
+            unsure: false,
             stopping: false,
         };
         let shared = Shared::new(dir.to_owned(), settings, medium, identity.clone(), state, lock, next_table);

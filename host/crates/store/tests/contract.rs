@@ -21,7 +21,7 @@ fn recovered(store: &Store) -> (Known, u64) {
     let mut known = Known::default();
     let found = store.recover(&mut |op| known.apply(&op)).unwrap();
     assert_eq!(found.damage, Vec::new());
-    (known, found.next_seq.0)
+    (known.settled(), found.next_seq.0)
 }
 
 #[test]
@@ -172,13 +172,80 @@ fn a_checkpoint_that_cannot_be_written_costs_nothing() {
         let (disk, mut store, written) = on_faulty_disk(dir.path());
         store.seal().unwrap();
         disk.set_mood(mood);
-        assert!(store.compactor().cycle().is_err(), "{mood:?}");
+        let error = store.compactor().cycle().unwrap_err();
+        assert_eq!(error.is_full(), mood == Mood::Full, "{mood:?}: {error}");
         disk.set_mood(Mood::Well);
         assert_eq!(recovered(&store).0, Known::of(&written), "{mood:?}");
+        if !error.is_full() {
+            assert!(matches!(store.compactor().cycle(), Err(StoreError::MustRestart)), "{mood:?}");
+            drop(store);
+            store = disk.open(settings(), 0).unwrap().0;
+        }
         assert!(store.compactor().cycle().unwrap().is_some(), "{mood:?}");
         drop(store);
         assert_eq!(recovered(&disk.open(settings(), 0).unwrap().0).0, Known::of(&written), "{mood:?}");
     }
+}
+
+/// Two checkpoints, the second of which fails between its manifest's renaming and the sync that makes it durable.
+#[test]
+fn a_checkpoint_that_is_named_but_not_synced_is_whole_for_the_next_start() {
+    for power_lost in [false, true] {
+        let dir = TempDir::new().unwrap();
+        let (disk, mut store, mut written) = on_faulty_disk(dir.path());
+        store.seal().unwrap();
+        store.compactor().cycle().unwrap().unwrap();
+        let group = held(store.next_seq().0, 20);
+        store.append(&group).unwrap();
+        written.extend(group);
+        store.seal().unwrap();
+        let manifest = dir.path().join("manifest");
+        let former = std::fs::read(&manifest).unwrap();
+        disk.set_mood(Mood::DirSyncsFail);
+        let error = store.compactor().cycle().unwrap_err();
+        assert!(matches!(error, StoreError::Failed { action: "sync", .. }), "{error}");
+        disk.set_mood(Mood::Well);
+        // Until the daemon has ended, no other cycle may remove what this one left.
+        let compactor = store.compactor();
+        compactor.stop();
+        assert!(matches!(compactor.cycle(), Err(StoreError::MustRestart)));
+        drop((store, compactor));
+        if power_lost {
+            std::fs::write(&manifest, former).unwrap();
+        }
+        let mut store = disk.open(settings(), 0).unwrap().0;
+        let all = (Known::of(&written), written.len() as u64 + 1);
+        assert_eq!(recovered(&store), all, "power lost: {power_lost}");
+        store.seal().unwrap();
+        store.compactor().cycle().unwrap();
+        assert_eq!(recovered(&store), all, "power lost: {power_lost}");
+    }
+}
+
+/// What a manifest's checkpoint replaced goes only once that checkpoint was seen.
+#[test]
+fn a_start_removes_nothing_while_the_checkpoint_cannot_be_opened() {
+    let dir = TempDir::new().unwrap();
+    let (disk, mut store, written) = on_faulty_disk(dir.path());
+    store.seal().unwrap();
+    let log = dir.path().join("log-000000000000");
+    let covered = std::fs::read(&log).unwrap();
+    store.compactor().cycle().unwrap().unwrap();
+    drop(store);
+    // As after a cycle that was cut short before it removed what it had replaced.
+    std::fs::write(&log, covered).unwrap();
+    let former = dir.path().join("table-000000000009");
+    std::fs::create_dir(&former).unwrap();
+    let index = dir.path().join("table-000000000000/index");
+    let aside = dir.path().join("table-000000000000/aside");
+    std::fs::rename(&index, &aside).unwrap();
+    let error = disk.open(settings(), 0).unwrap_err();
+    assert_eq!(error.to_string(), "table-000000000000/index is damaged: it is missing");
+    assert!(log.exists() && former.exists());
+    std::fs::rename(&aside, &index).unwrap();
+    let store = disk.open(settings(), 0).unwrap().0;
+    assert_eq!(recovered(&store), (Known::of(&written), 101));
+    assert!(!log.exists() && !former.exists());
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub struct Event {
     pub seq: Seq,
     /// Unix milliseconds.
     pub stamp_ms: u64,
+    /// The pool it happened in, as it was then: the pool may be gone when a watcher comes to read this.
+    pub pool: Arc<Pool>,
     pub kind: EventKind,
 }
 
@@ -24,8 +26,8 @@ pub enum EventKind {
     /// Released, expired, or its pool was deleted.
     Ended(Arc<Resting>),
     /// Made (revision 1) or changed.
-    Pool(Arc<Pool>),
-    PoolDeleted(Arc<Pool>),
+    Pool,
+    PoolDeleted,
     Reserved(Arc<Reservation>),
     Unreserved(SpanKey),
 }
@@ -92,16 +94,16 @@ impl Events {
     }
 }
 
-/// What a watcher is told of an operation, if anything.
-pub(crate) fn event_of(op: &Op, deleted: impl FnOnce(PoolUid) -> Option<Arc<Pool>>) -> Option<Event> {
-    let kind = match &op.fact {
-        Fact::Held(allocation) => EventKind::Held(Arc::clone(allocation)),
-        Fact::Resting(resting) => EventKind::Ended(Arc::clone(resting)),
-        Fact::Pool(pool) => EventKind::Pool(Arc::clone(pool)),
-        Fact::PoolDeleted(uid) => EventKind::PoolDeleted(deleted(*uid)?),
-        Fact::Reserved(reservation) => EventKind::Reserved(Arc::clone(reservation)),
-        Fact::Unreserved(key) => EventKind::Unreserved(*key),
+/// What a watcher is told of an operation, if anything. `known` gives pools as they are before the operation.
+pub(crate) fn event_of(op: &Op, known: impl FnOnce(PoolUid) -> Option<Arc<Pool>>) -> Option<Event> {
+    let (pool, kind) = match &op.fact {
+        Fact::Held(allocation) => (known(allocation.pool)?, EventKind::Held(Arc::clone(allocation))),
+        Fact::Resting(resting) => (known(resting.pool)?, EventKind::Ended(Arc::clone(resting))),
+        Fact::Pool(pool) => (Arc::clone(pool), EventKind::Pool),
+        Fact::PoolDeleted(uid) => (known(*uid)?, EventKind::PoolDeleted),
+        Fact::Reserved(reservation) => (known(reservation.pool)?, EventKind::Reserved(Arc::clone(reservation))),
+        Fact::Unreserved(key) => (known(key.pool)?, EventKind::Unreserved(*key)),
         Fact::Realm(_) | Fact::Free(_) | Fact::Clock => return None,
     };
-    Some(Event { seq: op.seq, stamp_ms: op.stamp_ms, kind })
+    Some(Event { seq: op.seq, stamp_ms: op.stamp_ms, pool, kind })
 }

@@ -22,14 +22,13 @@ impl Pools {
         self.by_uid.insert(pool.uid, Arc::clone(pool));
     }
 
-    pub(crate) fn delete(&mut self, uid: PoolUid) -> Option<Arc<Pool>> {
-        let pool = self.by_uid.remove(&uid)?;
+    pub(crate) fn delete(&mut self, uid: PoolUid) {
+        let Some(pool) = self.by_uid.remove(&uid) else { return };
         if let Some(of_tenant) = self.by_id.get_mut(&pool.draft.tenant) {
             of_tenant.remove(&pool.draft.id);
         }
         self.occupancy.retain(|(of, _), _| *of != uid);
         self.reservations.retain(|key, _| key.pool != uid);
-        Some(pool)
     }
 
     pub(crate) fn put_realm(&mut self, realm: &Arc<RealmRecord>) {

@@ -185,6 +185,19 @@ fn a_watch_resumes_in_the_window_and_is_told_outside() {
     assert!(bench.view.events_after(Seq(13), 100).is_err(), "a place from another life");
 }
 
+#[test]
+fn events_of_a_deleted_pool_still_say_which_it_was() {
+    let mut bench = Bench::new(16);
+    bench.hold(1, 1, 1, "a", None, 0);
+    bench.end(1, 1, 1);
+    bench.apply(Fact::PoolDeleted(PoolUid(1)));
+    assert!(bench.view.pool_by_uid(PoolUid(1)).is_none());
+    let kept = bench.view.events_after(Seq(2), 2).expect("in the window");
+    assert!(matches!(&kept[..], [held, ended] if held.pool.uid == PoolUid(1) && ended.pool.uid == PoolUid(1)));
+    let kept = bench.view.events_after(Seq(4), 2).expect("in the window");
+    assert!(matches!(&kept[..], [gone] if gone.pool.uid == PoolUid(1) && matches!(gone.kind, EventKind::PoolDeleted)));
+}
+
 proptest! {
     #[test]
     fn cursors_survive_their_text(uid: u32, realm: u32, start: u128) {

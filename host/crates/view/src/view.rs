@@ -86,8 +86,8 @@ impl View {
         let Some(last) = ops.last() else { return };
         let mut events = Vec::with_capacity(ops.len());
         for op in ops {
-            let deleted = self.apply_fact(op);
-            events.extend(event_of(op, |_| deleted));
+            events.extend(event_of(op, |uid| self.pool_by_uid(uid)));
+            self.apply_fact(op);
         }
         self.events.push(events.into_iter(), last.seq);
     }
@@ -124,7 +124,7 @@ impl View {
         (self.clock)().saturating_add_signed(self.wall_offset_ms.load(Ordering::Acquire))
     }
 
-    fn apply_fact(&self, op: &Op) -> Option<Arc<Pool>> {
+    fn apply_fact(&self, op: &Op) {
         match &op.fact {
             Fact::Held(allocation) => self.hold(allocation),
             Fact::Resting(resting) => self.end((resting.pool, resting.realm), resting.span),
@@ -132,14 +132,13 @@ impl View {
             Fact::Pool(pool) => self.pools.write().put(pool),
             Fact::PoolDeleted(uid) => {
                 self.places.write().retain(|(pool, _), _| pool != uid);
-                return self.pools.write().delete(*uid);
+                self.pools.write().delete(*uid);
             }
             Fact::Realm(realm) => self.pools.write().put_realm(realm),
             Fact::Reserved(reservation) => self.pools.write().reserve(reservation),
             Fact::Unreserved(key) => self.pools.write().unreserve(key),
             Fact::Clock => {}
         }
-        None
     }
 
     fn places_of(&self, of: (PoolUid, RealmUid)) -> Option<Arc<RwLock<Places>>> {

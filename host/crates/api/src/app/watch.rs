@@ -1,6 +1,5 @@
 //! Watches: what happened, in order, pulled from the read view's window. A watcher that falls out of it is told so.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -26,8 +25,6 @@ pub struct Watch {
     subscriber: Option<SubscriberId>,
     after: Seq,
     committed: watch::Receiver<u64>,
-    /// The tenant's pools as they were when they were last seen: events of a deleted one still come.
-    pools: BTreeMap<PoolUid, Arc<Pool>>,
 }
 
 impl App {
@@ -37,7 +34,6 @@ impl App {
         let pool = query.pool.as_ref().map(|pool| self.pool_of(caller, pool)).transpose()?;
         let committed = self.view.committed();
         let after = query.after.unwrap_or_else(|| Seq(*committed.borrow()));
-        let pools = self.view.pools(Some(&caller.tenant)).into_iter().map(|pool| (pool.uid, pool)).collect();
         Ok(Watch {
             app: Arc::clone(self),
             caller: caller.clone(),
@@ -45,7 +41,6 @@ impl App {
             subscriber: query.subscriber.clone(),
             after,
             committed,
-            pools,
         })
     }
 }
@@ -89,25 +84,28 @@ impl Watch {
         }
     }
 
-    fn shown(&mut self, events: &[Event]) -> Vec<WatchEvent> {
-        for event in events {
-            if let EventKind::Pool(pool) | EventKind::PoolDeleted(pool) = &event.kind
-                && pool.draft.tenant == self.caller.tenant
-            {
-                self.pools.insert(pool.uid, Arc::clone(pool));
-            }
-        }
-        let shown = events.iter().filter_map(|event| {
-            let change = self.change(&event.kind)?;
-            Some(WatchEvent { seq: event.seq, at_ms: event.stamp_ms, change })
-        });
-        shown.collect()
+    fn shown(&self, events: &[Event]) -> Vec<WatchEvent> {
+        let wanted = events.iter().filter(|event| self.wants(event));
+        wanted.map(|event| WatchEvent { seq: event.seq, at_ms: event.stamp_ms, change: self.change(event) }).collect()
     }
 
-    fn change(&self, kind: &EventKind) -> Option<Change> {
-        Some(match kind {
+    fn wants(&self, event: &Event) -> bool {
+        // Whom the event is about, if anybody.
+        let subscriber = match &event.kind {
+            EventKind::Held(allocation) => Some(&allocation.subscriber),
+            EventKind::Ended(resting) => Some(&resting.subscriber),
+            EventKind::Reserved(reservation) => Some(&reservation.subscriber),
+            EventKind::Pool | EventKind::PoolDeleted | EventKind::Unreserved(_) => None,
+        };
+        event.pool.draft.tenant == self.caller.tenant
+            && self.pool.is_none_or(|wanted| wanted == event.pool.uid)
+            && self.subscriber.as_ref().is_none_or(|wanted| subscriber == Some(wanted))
+    }
+
+    fn change(&self, event: &Event) -> Change {
+        let pool = Arc::clone(&event.pool);
+        match &event.kind {
             EventKind::Held(allocation) => {
-                let pool = self.wanted(allocation.pool, Some(&allocation.subscriber))?;
                 let held = self.named(pool, allocation);
                 if allocation.created_ms == allocation.renewed_ms {
                     Change::Allocated(held)
@@ -116,36 +114,18 @@ impl Watch {
                 }
             }
             EventKind::Ended(resting) => {
-                let pool = self.wanted(resting.pool, Some(&resting.subscriber))?;
                 let resource = resting.name.clone().unwrap_or_else(|| self.text(&pool, resting.span));
                 Change::Ended { resting: Arc::clone(resting), pool, resource }
             }
-            EventKind::Pool(pool) => {
-                self.wanted(pool.uid, None)?;
-                let pool = Arc::clone(pool);
-                if pool.revision == Revision(1) { Change::PoolCreated(pool) } else { Change::PoolUpdated(pool) }
-            }
-            EventKind::PoolDeleted(pool) => {
-                self.wanted(pool.uid, None)?;
-                Change::PoolDeleted(Arc::clone(pool))
-            }
-            EventKind::Reserved(reservation) => {
-                let pool = self.wanted(reservation.pool, Some(&reservation.subscriber))?;
-                Change::Reserved(self.app.reserved(pool, Arc::clone(reservation)))
-            }
+            EventKind::Pool if pool.revision == Revision(1) => Change::PoolCreated(pool),
+            EventKind::Pool => Change::PoolUpdated(pool),
+            EventKind::PoolDeleted => Change::PoolDeleted(pool),
+            EventKind::Reserved(reservation) => Change::Reserved(self.app.reserved(pool, Arc::clone(reservation))),
             EventKind::Unreserved(key) => {
-                let pool = self.wanted(key.pool, None)?;
                 let resource = self.text(&pool, key.span);
                 Change::Unreserved { pool, key: *key, resource }
             }
-        })
-    }
-
-    /// The pool of an event if this watcher is to hear of it; `subscriber` is whom the event is about, if anybody.
-    fn wanted(&self, pool: PoolUid, subscriber: Option<&SubscriberId>) -> Option<Arc<Pool>> {
-        let wanted = self.pool.is_none_or(|wanted| wanted == pool)
-            && self.subscriber.as_ref().is_none_or(|wanted| subscriber == Some(wanted));
-        if wanted { self.pools.get(&pool).cloned() } else { None }
+        }
     }
 
     fn named(&self, pool: Arc<Pool>, allocation: &Arc<Allocation>) -> Holding {

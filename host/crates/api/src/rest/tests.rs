@@ -69,7 +69,10 @@ impl Told {
 
 impl Face {
     fn start() -> Self {
-        let daemon = Daemon::start();
+        Self::of(Daemon::start())
+    }
+
+    fn of(daemon: Daemon) -> Self {
         let router = super::router(Arc::clone(&daemon.app), Arc::new(Authority::open()));
         Self { daemon, router }
     }

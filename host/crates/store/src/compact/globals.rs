@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kernel::{Fact, Op, PoolUid, RealmUid, SpanKey};
+use kernel::{Fact, Op, PoolUid, RealmUid, SpanKey, Strategy};
 
 use crate::error::StoreError;
 use crate::key::RowKey;
@@ -55,6 +55,30 @@ impl Globals {
             Fact::Clock => self.note_time(op.seq, op.stamp_ms),
             Fact::Held(_) | Fact::Resting(_) | Fact::Free(_) => {}
         }
+    }
+
+    /// True if a span's last word says nothing that a start needs: it is as free as one that was never used. Without this
+    /// the checkpoint would grow with every span that was ever held.
+    pub(super) fn is_spent(&self, fact: &Fact) -> bool {
+        match fact {
+            Fact::Free(_) => true,
+            // Over by every later clock, because none is behind this mark. How long ago it ended says only who is next in
+            // a pool that gives out what was released longest ago.
+            Fact::Resting(rest) => rest.until_ms <= self.high_water_ms() && !self.keeps_order(rest.pool),
+            Fact::Held(_)
+            | Fact::Pool(_)
+            | Fact::PoolDeleted(_)
+            | Fact::Realm(_)
+            | Fact::Reserved(_)
+            | Fact::Unreserved(_)
+            | Fact::Clock => false,
+        }
+    }
+
+    fn keeps_order(&self, pool: PoolUid) -> bool {
+        self.pools
+            .get(&pool)
+            .is_some_and(|op| matches!(&op.fact, Fact::Pool(pool) if pool.draft.terms.strategy == Strategy::OldestFree))
     }
 
     pub(super) fn write(&self, out: &mut TableWriter) -> Result<(), StoreError> {

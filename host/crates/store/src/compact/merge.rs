@@ -143,10 +143,13 @@ pub(super) fn merge(
     let mut out = TableWriter::create(&shared.dir, base_id, shared.settings.cache_bytes)?;
     globals.write(&mut out)?;
     let work = Work { shared, files, wanted: Wanted::Spans, globals: &globals, on_damage };
-    work.stream(spans.bounds(), &mut old_ops, |key, op| {
-        // A free span has no fact.
-        if matches!(op.fact, Fact::Free(_)) { Ok(()) } else { out.push(key, op) }
-    })?;
+    work.stream(
+        spans.bounds(),
+        &mut old_ops,
+        |key, op| {
+            if globals.is_spent(&op.fact) { Ok(()) } else { out.push(key, op) }
+        },
+    )?;
     drop(old_ops);
     drop(old_table);
     let base = out.finish()?;

@@ -1,6 +1,6 @@
 //! Whatever was written, in whatever portions it was merged: the same facts come back, and the whole history.
 
-use kernel::{Fact, Op, PoolUid, RealmUid, Resting, Span};
+use kernel::{Fact, Op, Pool, PoolUid, RealmUid, Resting, Seq, Span, Strategy};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -41,7 +41,7 @@ fn recovered(store: &Store) -> Known {
     let found = store.recover(&mut |op| known.apply(&op)).unwrap();
     assert_eq!((found.damage, found.high_water_ms), (Vec::new(), known.high_water_ms));
     assert_eq!(found.next_seq, store.next_seq());
-    known
+    known.settled()
 }
 
 fn history(store: &Store, pool: u32, number: u32, at_ms: Option<u64>) -> Vec<Resting> {
@@ -273,6 +273,40 @@ fn spans(store: &Store) -> usize {
     let found = store.recover(&mut |op| count += usize::from(matches!(op.fact, Fact::Held(_)))).unwrap();
     assert_eq!(found.damage, Vec::new());
     count
+}
+
+/// How many rests come back of a pool with this strategy, of ten that are over and one that is not.
+fn rests_kept(strategy: Strategy) -> usize {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(&dir, small());
+    let Op { fact: Fact::Pool(made), .. } = sample::pool(1, 1, 4) else { panic!("a pool") };
+    let mut made = Pool::clone(&made);
+    made.draft.terms.strategy = strategy;
+    let mut ops = vec![sample::op(1, Fact::Pool(made.into()))];
+    ops.extend((2..12).map(|seq| sample::resting(seq, 1, u32::try_from(seq).unwrap(), 500)));
+    // The samples rest for a minute, and this comes after an hour.
+    ops.push(Op { seq: Seq(12), ..sample::op(3_600, Fact::Clock) });
+    store.append(&ops).unwrap();
+    store.seal().unwrap();
+    // The first merges the log, the second what the first made.
+    store.compactor().cycle().unwrap().unwrap();
+    let Op { fact: Fact::Resting(rest), .. } = sample::resting(3_600, 1, 20, 500) else { panic!("a rest") };
+    let resting = Resting { seq: Seq(13), ..Resting::clone(&rest) };
+    store.append(&[Op { seq: Seq(13), ..sample::op(3_600, Fact::Resting(resting.into())) }]).unwrap();
+    store.seal().unwrap();
+    store.compactor().cycle().unwrap().unwrap();
+    let mut kept = 0;
+    store.recover(&mut |op| kept += usize::from(matches!(op.fact, Fact::Resting(_)))).unwrap();
+    assert_eq!(history(&store, 1, 5, None).len(), 1, "the history has it still");
+    kept
+}
+
+#[test]
+fn a_rest_that_is_over_is_kept_only_where_it_says_who_is_next() {
+    assert_eq!(rests_kept(Strategy::OldestFree), 11);
+    for strategy in [Strategy::FirstFree, Strategy::NextFree, Strategy::Random, Strategy::Hash] {
+        assert_eq!(rests_kept(strategy), 1, "{strategy:?}");
+    }
 }
 
 #[test]

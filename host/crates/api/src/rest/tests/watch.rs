@@ -51,6 +51,24 @@ async fn a_watch_resumes_after_the_last_event_it_had() {
     assert!(!text.contains("\"a\""), "{text}");
 }
 
+/// More than a watch takes at once happened to a pool that was gone when the watch came back.
+#[tokio::test]
+async fn a_resumed_watch_hears_everything_of_a_pool_that_is_gone() {
+    let face = Face::of(Daemon::with_window(2_000));
+    face.post("/api/v1/pools", &json!({"id": "p", "cidr": "10.0.0.0/16"})).await.with(201);
+    let made =
+        read_until(&face, watch("after=0"), |text| text.contains("pool-created") && text.ends_with("\n\n")).await;
+    let seen = made.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().unwrap();
+    let requests: Vec<_> = (0..600).map(|at| json!({"pool_id": "p", "subscriber_id": format!("s{at}")})).collect();
+    face.post("/api/v1/allocations:batch", &json!({"requests": requests})).await.with(200);
+    assert_eq!(face.delete("/api/v1/pools/p?force=true").await.status, 204);
+    face.post("/api/v1/pools", &json!({"id": "last", "cidr": "10.1.0.0/24"})).await.with(201);
+    let text = read_until(&face, watch(&format!("after={seen}")), |text| text.contains("event: pool-created")).await;
+    let count =
+        |name: &str| text.lines().filter_map(|line| line.strip_prefix("event: ")).filter(|at| *at == name).count();
+    assert_eq!((count("allocated"), count("pool-released"), count("pool-deleted")), (600, 600, 1));
+}
+
 #[tokio::test]
 async fn a_watch_that_comes_too_late_is_told_so() {
     let face = Face::with_pool().await;
