@@ -80,8 +80,8 @@ impl Store {
             manifest.history_from_ms = identity.created_ms;
         }
         if let Some((id, _)) = manifest.base {
-            // Before anything goes that it replaces: it must be there, and its manifest durable, for a daemon that could
-            // not sync that ends and leaves it to the next.
+            // What the checkpoint replaced goes below, so it must be there and the manifest that names it durable: the
+            // daemon before this one may have ended because it could not sync it.
             Table::open(dir, id, settings.cache_bytes)?;
             medium.sync_dir().map_err(|error| StoreError::path("sync", dir, error))?;
         }
