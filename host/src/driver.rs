@@ -306,10 +306,12 @@ impl Loop {
 
     /// Once there is space the store opens again, and the kernel is made again from what is on the disk.
     fn start_again(&mut self) {
-        match recovery::rebuild(&self.parts) {
+        match recovery::rebuild(&self.parts, &self.kernel) {
             Ok(recovery::Recovered { kernel, damaged }) => {
                 self.kernel = kernel;
                 self.failed = None;
+                // What the lost groups had to say of the clocks was not said.
+                self.parts.vitals.clock_suspect(self.kernel.clocks_apart_ms());
                 self.parts.vitals.damaged(damaged.named(&self.parts.view));
                 self.parts.damaged = damaged;
                 self.parts.vitals.storage_failed(false);
