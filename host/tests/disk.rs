@@ -13,7 +13,7 @@ use common::{Daemon, Start, directory, wait_for};
 use serde_json::json;
 
 /// Less than a file of the log.
-const CRUMB: usize = 4 << 20;
+const CRUMB: u32 = 4 << 20;
 
 /// A small file system of its own, unmounted when dropped.
 struct Disk(PathBuf);
@@ -66,7 +66,7 @@ fn a_full_disk_refuses_and_forgets_nothing() {
     }
     let crumbs = ["crumb-1", "crumb-2"].map(|name| directory.path().join(name));
     for crumb in &crumbs {
-        std::fs::write(crumb, vec![0; CRUMB]).expect("there is space yet");
+        std::fs::write(crumb, vec![0; CRUMB as usize]).expect("there is space yet");
     }
     let filler = directory.path().join("filler");
     fill(&filler);
@@ -86,7 +86,7 @@ fn a_full_disk_refuses_and_forgets_nothing() {
     for (crumb, free) in crumbs.iter().zip([CRUMB, 2 * CRUMB]) {
         std::fs::remove_file(crumb).expect("the crumb is there");
         wait_for("the disk was looked at", || {
-            daemon.metric("nexus_store_free_bytes").filter(|bytes| *bytes >= free as f64)
+            daemon.metric("nexus_store_free_bytes").filter(|bytes| *bytes >= f64::from(free))
         });
     }
     assert_eq!(daemon.get("/ready").0, 503, "there is no space yet for a file of the log");
