@@ -13,7 +13,6 @@ mod recovery;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use api::engine::{EngineError, Inbox, Job, Waker};
@@ -23,6 +22,7 @@ use store::{Reader, Store, StoreError};
 use view::View;
 
 use crate::clock;
+use crate::threads::Essential;
 use crate::vitals::Vitals;
 use flusher::Flusher;
 use group::{Group, Waiter, refuse};
@@ -55,29 +55,26 @@ pub(crate) struct Parts {
     pub(crate) vitals: Arc<Vitals>,
     pub(crate) settings: KernelSettings,
     pub(crate) min_free_bytes: u64,
+    pub(crate) log_file_bytes: u64,
     pub(crate) damaged: Damaged,
 }
 
 /// The kernel's and the flusher's thread.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    kernel: JoinHandle<()>,
+    kernel: Essential,
 }
 
 impl Driver {
     /// Starts both threads. They end when every [`api::engine::Engine`] is dropped and the last group is written.
     pub(crate) fn start(parts: Parts, kernel: Kernel, inbox: Inbox, waker: Waker) -> std::io::Result<Self> {
-        let kernel = thread::Builder::new()
-            .name("kernel".to_owned())
-            .spawn(move || Loop::new(parts, kernel, waker).run(&inbox))?;
+        let kernel = Essential::start("kernel", move || Loop::new(parts, kernel, waker).run(&inbox))?;
         Ok(Self { kernel })
     }
 
     /// Waits until both threads have ended.
     pub(crate) fn join(self) {
-        if self.kernel.join().is_err() {
-            tracing::error!("the kernel's thread panicked");
-        }
+        self.kernel.join();
     }
 }
 
@@ -92,7 +89,7 @@ struct Loop {
     next_request: u64,
     groups: SyncSender<Group>,
     flushed: Receiver<Flushed>,
-    flusher: Option<JoinHandle<()>>,
+    flusher: Essential,
     flusher_idle: bool,
     pulse_due_ms: u64,
     next_slice_ms: u64,
@@ -108,8 +105,8 @@ impl Loop {
         let (groups, taken) = sync_channel(1);
         let (done, outcome) = sync_channel(1);
         let working = Flusher::new(&parts, waker);
-        let thread = thread::Builder::new().name("flusher".to_owned()).spawn(move || working.run(&taken, &done));
-        let flusher = Some(thread.expect("the daemon may start a thread"));
+        let flusher = Essential::start("flusher", move || working.run(&taken, &done));
+        let flusher = flusher.expect("the daemon may start a thread");
         Self {
             parts,
             kernel,
@@ -146,15 +143,15 @@ impl Loop {
         }
         let Self { groups, flusher, .. } = self;
         drop(groups);
-        if let Some(flusher) = flusher
-            && flusher.join().is_err()
-        {
-            tracing::error!("the flusher panicked");
-        }
+        flusher.join();
     }
 
-    /// How long the thread may sleep: until the next alarm, at most a pulse.
+    /// How long the thread may sleep: until the next alarm, at most a pulse. An alarm that cannot be heard now is no
+    /// reason to wake: the flusher wakes the thread when it is done, a job when it comes.
     fn patience(&self) -> Duration {
+        if self.failed.is_some() || self.effects.writes_len() >= SLICES {
+            return PULSE;
+        }
         let alarm = self.alarm_due_ms().saturating_sub(clock::boot_ms());
         Duration::from_millis(alarm).min(PULSE)
     }
@@ -252,9 +249,15 @@ impl Loop {
             }
             Err(error) => tracing::warn!(error = %error, "free disk space is unknown"),
         }
-        if self.failed.is_some() && self.flusher_idle {
+        if self.failed.is_some() && self.flusher_idle && self.has_room() {
             self.start_again();
         }
+    }
+
+    /// Whether it is worth making everything anew. The first group needs a new file of the log: with less room than for
+    /// that one and the next, the disk would be full again at once.
+    fn has_room(&self) -> bool {
+        self.free_bytes >= self.parts.min_free_bytes.max(self.parts.log_file_bytes.saturating_mul(2))
     }
 
     /// Gives the flusher the group if it is idle and there is one.
@@ -303,10 +306,12 @@ impl Loop {
 
     /// Once there is space the store opens again, and the kernel is made again from what is on the disk.
     fn start_again(&mut self) {
-        match recovery::rebuild(&self.parts) {
+        match recovery::rebuild(&self.parts, &self.kernel) {
             Ok(recovery::Recovered { kernel, damaged }) => {
                 self.kernel = kernel;
                 self.failed = None;
+                // What the lost groups had to say of the clocks was not said.
+                self.parts.vitals.clock_suspect(self.kernel.clocks_apart_ms());
                 self.parts.vitals.damaged(damaged.clone());
                 self.parts.damaged = damaged;
                 self.parts.vitals.storage_failed(false);

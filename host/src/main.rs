@@ -14,6 +14,7 @@ mod plugins;
 mod serve;
 mod shutdown;
 mod telemetry;
+mod threads;
 mod vitals;
 
 use std::process::ExitCode;

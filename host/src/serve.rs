@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -28,6 +27,7 @@ use crate::driver::{self, Driver};
 use crate::past::Past;
 use crate::plugins::{self, Live, Plugins};
 use crate::shutdown::{GaveUp, Signals};
+use crate::threads::Essential;
 use crate::vitals::{PoolGauges, Ready, Vitals};
 use crate::{clock, commands, telemetry};
 
@@ -163,7 +163,9 @@ fn build(config: &Config) -> anyhow::Result<Option<Built>> {
         return Ok(None);
     }
     let registry = Registry::new();
-    let (store, identity) = Store::open(&config.data_path, store_settings(config), clock::wall_ms())?;
+    let store_settings = store_settings(config);
+    let log_file_bytes = store_settings.log_file_bytes;
+    let (store, identity) = Store::open(&config.data_path, store_settings, clock::wall_ms())?;
     let view = driver::empty_view(config.watch_window.get());
     let settings = KernelSettings {
         seed: identity.origin.identity ^ clock::wall_ms(),
@@ -187,6 +189,7 @@ fn build(config: &Config) -> anyhow::Result<Option<Built>> {
         vitals: Arc::clone(&vitals),
         settings,
         min_free_bytes: config.min_free_bytes,
+        log_file_bytes,
         damaged: recovered.damaged,
     };
     let driver = Driver::start(parts, recovered.kernel, inbox, engine.waker()).context("no thread for the kernel")?;
@@ -226,7 +229,7 @@ fn millis(duration: Duration) -> u64 {
 /// The thread that writes checkpoints.
 struct Checkpoints {
     compactor: Compactor,
-    thread: JoinHandle<()>,
+    thread: Essential,
 }
 
 impl Checkpoints {
@@ -242,16 +245,13 @@ impl Checkpoints {
                 Err(error) => tracing::warn!(error = %error, "no checkpoint for now"),
             });
         };
-        let thread =
-            thread::Builder::new().name("checkpoints".to_owned()).spawn(run).context("no thread for checkpoints")?;
+        let thread = Essential::start("checkpoints", run).context("no thread for checkpoints")?;
         Ok(Self { compactor, thread })
     }
 
     fn stop(self) {
         self.compactor.stop();
-        if self.thread.join().is_err() {
-            tracing::error!("the thread that writes checkpoints panicked");
-        }
+        self.thread.join();
     }
 }
 

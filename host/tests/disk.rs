@@ -12,6 +12,9 @@ use std::process::Command;
 use common::{Daemon, Start, directory, wait_for};
 use serde_json::json;
 
+/// Less than a file of the log.
+const CRUMB: u32 = 4 << 20;
+
 /// A small file system of its own, unmounted when dropped.
 struct Disk(PathBuf);
 
@@ -52,7 +55,7 @@ fn allocate(daemon: &Daemon, number: u32) -> (u16, serde_json::Value) {
 #[test]
 fn a_full_disk_refuses_and_forgets_nothing() {
     let directory = directory();
-    let disk = Disk::mount(directory.path(), "64m");
+    let disk = Disk::mount(directory.path(), "96m");
     let daemon = Start::on(&directory.path().join("data")).with(&["--min-free", "0"]).run();
     assert_eq!(daemon.post("/api/v1/pools", &json!({"id": "v4", "cidr": "10.0.0.0/16"})).0, 201);
     let mut answered = Vec::new();
@@ -60,6 +63,10 @@ fn a_full_disk_refuses_and_forgets_nothing() {
         let (status, answer) = allocate(&daemon, number);
         assert_eq!(status, 201, "{answer}");
         answered.push(answer["ip"].clone());
+    }
+    let crumbs = ["crumb-1", "crumb-2"].map(|name| directory.path().join(name));
+    for crumb in &crumbs {
+        std::fs::write(crumb, vec![0; CRUMB as usize]).expect("there is space yet");
     }
     let filler = directory.path().join("filler");
     fill(&filler);
@@ -76,6 +83,13 @@ fn a_full_disk_refuses_and_forgets_nothing() {
     assert_eq!(refused.0, 503, "{}", refused.1);
     assert_eq!(daemon.get("/api/v1/allocations/s7").1["ip"], answered[7], "look-ups go on");
     assert_eq!(daemon.get("/ready").0, 503);
+    for (crumb, free) in crumbs.iter().zip([CRUMB, 2 * CRUMB]) {
+        std::fs::remove_file(crumb).expect("the crumb is there");
+        wait_for("the disk was looked at", || {
+            daemon.metric("nexus_store_free_bytes").filter(|bytes| *bytes >= f64::from(free))
+        });
+    }
+    assert_eq!(daemon.get("/ready").0, 503, "there is no space yet for a file of the log");
     std::fs::remove_file(&filler).expect("the filler is there");
     wait_for("service resumes", || (allocate(&daemon, 10_000).0 < 300).then_some(()));
     daemon.kill();

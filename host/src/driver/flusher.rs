@@ -72,8 +72,9 @@ impl Flusher {
         if writes > 0 {
             self.vitals.flushed(began.elapsed(), writes);
         }
-        self.view.set_lease_clock(lease_clock.0, lease_clock.1);
         self.view.apply(&durable.written);
+        // After the records: if leases end exactly as these say from now on, the ones before them may have said too early.
+        self.view.set_lease_clock(lease_clock.0, lease_clock.1);
         self.view.set_occupancy(&durable.occupancy);
         for notice in durable.notices {
             self.notice(notice);

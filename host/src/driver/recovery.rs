@@ -100,12 +100,13 @@ pub(crate) fn recover(store: &Store, view: &View, settings: KernelSettings) -> R
 }
 
 /// After a full disk: opens the store again and makes the kernel from what is there. The view keeps what it has and is
-/// shown what the failed group left on the disk, if anything.
-pub(super) fn rebuild(parts: &Parts) -> Result<Recovered, StoreError> {
+/// shown what the failed group left on the disk, if anything. The former kernel's clock runs on.
+pub(super) fn rebuild(parts: &Parts, former: &Kernel) -> Result<Recovered, StoreError> {
     let mut store = owned(&parts.store);
     store.reopen()?;
     let seen = Seq(*parts.view.committed().borrow());
     let mut recovery = Recovery::new(parts.settings);
+    recovery.replaces(former);
     let found = store.recover(&mut |op| {
         recovery.apply(&op);
         if op.seq > seen {

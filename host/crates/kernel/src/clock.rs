@@ -3,7 +3,11 @@
 //! All deadlines are moments of the *kept* clock, which is the boot clock plus an offset. The offset is set once, at start,
 //! so a jump of the wall clock moves no deadline. One exception: a host whose wall clock was behind its own log when it
 //! started (no battery, no time server yet) keeps the log's last stamp plus boot time until the wall clock has caught up
-//! and is believed for the first time; deadlines it made meanwhile move along.
+//! and is believed for the first time; deadlines it made meanwhile move along, and the kernel writes those leases anew, so
+//! that the next life finds them where they are.
+//!
+//! A kernel that is made again while the process lives on keeps its clock ([`Clock::run_on`]): the wall clock may be under
+//! suspicion just then.
 
 use crate::effects::Notice;
 use crate::id::{Seq, Tick};
@@ -22,7 +26,8 @@ pub(crate) struct Clock {
     floor_ms: Option<u64>,
     tolerance_ms: u64,
     restart_grace_ms: u64,
-    suspect: bool,
+    /// How far the clocks were apart when last seen; 0: they agree.
+    apart_ms: u64,
     /// Operations from here on are of this life of the host.
     life: Seq,
     grace: Option<Grace>,
@@ -72,11 +77,24 @@ impl Clock {
             floor_ms: (wall_ms < high_water_ms).then_some(high_water_ms),
             tolerance_ms,
             restart_grace_ms,
-            suspect: false,
+            apart_ms: 0,
             life,
             grace: Some(Grace { ended_by_ms: kept_ms, until_ms: kept_ms + restart_grace_ms }),
             shift: None,
         }
+    }
+
+    /// The clock of a kernel that was made again from the disk, within the same life of the host. `next` is its next
+    /// operation.
+    #[must_use]
+    pub(crate) fn run_on(mut self, now: Tick, high_water_ms: u64, next: Seq) -> Self {
+        self.boot_ms = self.boot_ms.max(now.boot_ms.min(LATEST));
+        self.stamp_ms = self.stamp_ms.max(high_water_ms);
+        if let Some(shift) = &mut self.shift {
+            // The numbers of operations that were lost are given again, and those need no shift.
+            shift.before = shift.before.min(next);
+        }
+        self
     }
 
     /// No lease of an earlier life had ended: nobody needs grace.
@@ -99,15 +117,10 @@ impl Clock {
                 if apart_ms <= self.tolerance_ms { 0 } else { apart_ms }
             }
         };
-        match (self.suspect, apart_ms > 0) {
-            (false, true) => {
-                self.suspect = true;
-                Sight::Changed(Notice::ClockSuspect { apart_ms })
-            }
-            (true, false) => {
-                self.suspect = false;
-                Sight::Changed(Notice::ClockTrusted)
-            }
+        let suspect = std::mem::replace(&mut self.apart_ms, apart_ms) > 0;
+        match (suspect, apart_ms > 0) {
+            (false, true) => Sight::Changed(Notice::ClockSuspect { apart_ms }),
+            (true, false) => Sight::Changed(Notice::ClockTrusted),
             (true, true) | (false, false) => Sight::Unchanged,
         }
     }
@@ -117,7 +130,7 @@ impl Clock {
         self.offset_ms = difference(wall_ms, self.boot_ms);
         self.reference_ms = self.offset_ms;
         self.floor_ms = None;
-        self.suspect = false;
+        self.apart_ms = 0;
         let by_ms = self.now_ms().saturating_sub(before_ms);
         self.shift = (by_ms > 0).then_some(Shift { before: next, by_ms });
         self.grace = Some(Grace { ended_by_ms: wall_ms, until_ms: wall_ms + self.restart_grace_ms });
@@ -145,12 +158,18 @@ impl Clock {
 
     /// False: nobody's lease ends now.
     pub(crate) const fn trusted(&self) -> bool {
-        !self.suspect && self.floor_ms.is_none()
+        self.apart_ms == 0 && self.floor_ms.is_none()
     }
 
-    /// True if a lease ends exactly when its record says so; false while some are given longer.
+    /// How far the clocks were apart when last seen; `None`: they agree.
+    pub(crate) fn apart_ms(&self) -> Option<u64> {
+        (self.apart_ms > 0).then_some(self.apart_ms)
+    }
+
+    /// True if a lease ends exactly when its record says so, unless that was written too early; false while some are given
+    /// longer.
     pub(crate) fn exact(&self) -> bool {
-        self.trusted() && self.shift.is_none() && self.grace.is_none_or(|grace| self.now_ms() >= grace.until_ms)
+        self.trusted() && self.grace.is_none_or(|grace| self.now_ms() >= grace.until_ms)
     }
 
     /// The stamp of an operation: the kept clock, but never going back.
@@ -174,10 +193,12 @@ impl Clock {
 
     /// When a rest that its record says ends at `until_ms` does end.
     pub(crate) fn rest_end(&self, until_ms: u64, written: Seq) -> u64 {
-        match self.shift {
-            Some(shift) if self.life <= written && written < shift.before => until_ms.saturating_add(shift.by_ms),
-            Some(_) | None => until_ms,
-        }
+        until_ms.saturating_add(self.shift_of(written).unwrap_or_default())
+    }
+
+    /// By how much deadlines of an operation are later than it says; `None`: they are as it says.
+    pub(crate) fn shift_of(&self, written: Seq) -> Option<u64> {
+        self.shift.filter(|shift| self.life <= written && written < shift.before).map(|shift| shift.by_ms)
     }
 }
 

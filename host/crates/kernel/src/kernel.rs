@@ -16,6 +16,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use hashbrown::HashTable;
 
+use crate::allocation::Allocation;
 use crate::clock::{Clock, Sight};
 use crate::command::{AllocateRequest, Command, CommandError, RequestId};
 use crate::effects::{Effects, Notice};
@@ -71,6 +72,9 @@ pub struct Kernel {
     /// Allocations that found nothing free while leases that have ended wait for their turn. Bounded by the driver's queue:
     /// each is a request that waits for its answer.
     parked: VecDeque<(RequestId, Box<AllocateRequest>)>,
+    /// Leases whose records end too early, because they were written before the wall clock was believed. Each is written
+    /// anew; until then this life knows better than the log.
+    early: VecDeque<Arc<Allocation>>,
     /// Pools being deleted by force, first come first.
     deletions: VecDeque<pools::Deletion>,
     /// Every (pool, realm) changed since the last seal, with repetitions.
@@ -251,6 +255,7 @@ impl Kernel {
                     }
                     self.reschedule(of);
                 }
+                self.find_early();
             }
         }
     }
@@ -267,9 +272,16 @@ impl Kernel {
     }
 
     /// What must be added to boot time to get the wall clock the kernel keeps, and whether a lease is over exactly when its
-    /// record says so (not while the clocks disagree, nor while leases that ended before a restart are given longer).
+    /// record says so (not while the clocks disagree, nor while leases that ended before a restart are given longer, nor
+    /// before all records are right that were written on a wall clock nobody believed).
     pub fn lease_clock(&self) -> (i64, bool) {
-        (self.log.clock.offset_ms(), self.log.clock.exact() && self.rules.keep(crate::rules::Rule::TrustedClock))
+        let exact = self.log.clock.exact() && self.early.is_empty();
+        (self.log.clock.offset_ms(), exact && self.rules.keep(crate::rules::Rule::TrustedClock))
+    }
+
+    /// How far boot and wall clock were apart when last looked at, milliseconds; `None`: they agree.
+    pub fn clocks_apart_ms(&self) -> Option<u64> {
+        self.log.clock.apart_ms()
     }
 
     /// How full each (pool, realm) is, for the read view at start.

@@ -31,6 +31,11 @@ impl Leases {
         self.by_end.range(..=(now_ms, Seq(u64::MAX))).map(|(_, allocation)| allocation)
     }
 
+    /// All of them, first to end first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Allocation>> {
+        self.by_end.values()
+    }
+
     /// Makes the order anew, after deadlines moved.
     pub(crate) fn requeue(&mut self, end: impl Fn(&Allocation) -> Option<u64>) {
         let leases = std::mem::take(&mut self.by_end);

@@ -5,8 +5,8 @@ use super::Kernel;
 use crate::effects::Effects;
 use crate::fact::Fact;
 
-/// Leases ended in one step. Each writes a record.
-const EXPIRED: usize = 256;
+/// Leases ended, or written anew, in one step. Each writes a record.
+const LEASES: usize = 256;
 
 /// Rests ended in one step. They write nothing.
 const WOKEN: usize = 1_024;
@@ -26,7 +26,8 @@ impl Kernel {
         {
             left -= self.wake_over(of, left);
         }
-        let mut left = if self.expiring() { EXPIRED } else { 0 };
+        let rewritten = self.rewrite_early(LEASES, effects);
+        let mut left = if self.expiring() { LEASES - rewritten } else { 0 };
         while left > 0
             && let Some(of) = self.lease_agenda.overdue(now_ms)
         {
@@ -49,7 +50,7 @@ impl Kernel {
     /// backlog.
     pub fn next_alarm(&self) -> Option<u64> {
         let clock = &self.log.clock;
-        if !self.deletions.is_empty() || !self.parked.is_empty() {
+        if !self.deletions.is_empty() || !self.parked.is_empty() || !self.early.is_empty() {
             return Some(clock.boot_ms());
         }
         let lease = if self.expiring() {

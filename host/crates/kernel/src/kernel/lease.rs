@@ -89,28 +89,64 @@ impl Kernel {
     }
 
     pub(super) fn renew_lease(&mut self, held: &Arc<Allocation>, ttl: Ttl, effects: &mut Effects) -> Arc<Allocation> {
-        let of = (held.pool, held.realm);
-        let former_end = self.lease_end(held);
         let state = self.pools.get(&held.pool).expect("an allocation's pool exists");
         let now_ms = self.log.clock.now_ms();
         let former = held.expires_ms().map(|end| end.get().saturating_sub(held.renewed_ms));
         let (expires_ms, kind) = term(&state.pool.draft.terms, ttl, former, now_ms);
         let renewed = Arc::new(held.renewed(now_ms, expires_ms, kind, self.log.next));
-        self.log.write(effects, |_| Fact::Held(Arc::clone(&renewed)));
-        self.holders.replace(&renewed);
-        let new_end = self.lease_end(&renewed);
+        self.replace_lease(held, &renewed, effects);
+        renewed
+    }
+
+    /// Writes the same allocation with another lease.
+    fn replace_lease(&mut self, held: &Arc<Allocation>, renewed: &Arc<Allocation>, effects: &mut Effects) {
+        let of = (held.pool, held.realm);
+        let former_end = self.lease_end(held);
+        self.log.write(effects, |_| Fact::Held(Arc::clone(renewed)));
+        self.holders.replace(renewed);
+        let new_end = self.lease_end(renewed);
         if let Some(stock) = self.stocks.get_mut(&of) {
             if let Some(end_ms) = former_end {
                 stock.leases.remove(end_ms, held.seq);
                 self.leases -= 1;
             }
             if let Some(end_ms) = new_end {
-                stock.leases.insert(end_ms, Arc::clone(&renewed));
+                stock.leases.insert(end_ms, Arc::clone(renewed));
                 self.leases += 1;
             }
         }
         self.reschedule(of);
-        renewed
+    }
+
+    /// After the wall clock was believed for the first time: finds the leases whose records end too early.
+    pub(super) fn find_early(&mut self) {
+        let clock = &self.log.clock;
+        let leases = self.stocks.values().flat_map(|stock| stock.leases.iter());
+        self.early = leases.filter(|lease| clock.shift_of(lease.seq).is_some()).cloned().collect();
+    }
+
+    /// Writes up to `most` of those anew, as they are meant. Gives how many. Only this life knows by how much they are
+    /// early: the next one would take them for leases that ended long ago, and end them while their holders count on.
+    pub(super) fn rewrite_early(&mut self, most: usize, effects: &mut Effects) -> usize {
+        let mut rewritten = 0;
+        while rewritten < most
+            && let Some(early) = self.early.pop_front()
+        {
+            let place = self.holders.place(early.pool, &early.subscriber, early.key());
+            let held = self.holders.find(place, early.pool, &early.subscriber, early.key());
+            // Whoever renewed or released meanwhile is right already.
+            if held.is_none_or(|held| held.seq != early.seq) {
+                continue;
+            }
+            let (Some(by_ms), Some(end)) = (self.log.clock.shift_of(early.seq), early.expires_ms()) else { continue };
+            // Begin and end alike: a lease of the same length follows it.
+            let renewed_ms = early.renewed_ms.saturating_add(by_ms);
+            let expires_ms = Some(end.saturating_add(by_ms));
+            let meant = Arc::new(early.renewed(renewed_ms, expires_ms, early.kind(), self.log.next));
+            self.replace_lease(&early, &meant, effects);
+            rewritten += 1;
+        }
+        rewritten
     }
 
     /// Ends an allocation: one fact, which is its history too; then its span rests, waits for who has it reserved, or is

@@ -33,6 +33,8 @@ pub struct Recovery {
     realm_names: BTreeMap<RealmUid, (Option<crate::id::TenantId>, crate::id::RealmName)>,
     spans: HashTable<Last>,
     reservations: BTreeMap<SpanKey, (Seq, Option<Arc<Reservation>>)>,
+    /// Of the kernel before, if the process lives on.
+    clock: Option<Clock>,
 }
 
 /// What the log says but cannot be. A sound disk gives none; whoever finds one should hand out nothing from that pool.
@@ -88,7 +90,14 @@ impl Recovery {
             realm_names: BTreeMap::new(),
             spans: HashTable::new(),
             reservations: BTreeMap::new(),
+            clock: None,
         }
+    }
+
+    /// The process lives on, only its kernel is made again: its clock runs on. Without this the wall clock is believed as it
+    /// is, as it must be at start, and a jump that was under suspicion would move every deadline.
+    pub fn replaces(&mut self, former: &Kernel) {
+        self.clock = Some(former.log.clock.clone());
     }
 
     /// For the simulator: a kernel that breaks one rule.
@@ -174,11 +183,14 @@ impl Recovery {
     ///
     /// What contradicts itself is left out and told by [`Kernel::faults`].
     pub fn finish(self, now: Tick) -> Kernel {
-        let Self { settings, rules, last, high_water_ms, pools, deleted, next_pool, .. } = self;
+        let Self { settings, rules, last, high_water_ms, pools, deleted, next_pool, clock, .. } = self;
         let Self { realms, realm_names, spans, reservations, .. } = self;
         let next = Seq(last.0 + 1);
         let grace_ms = if rules.keep(Rule::RestartGrace) { settings.restart_grace_ms } else { 0 };
-        let clock = Clock::start(now, high_water_ms, next, settings.clock_tolerance_ms, grace_ms);
+        let clock = match clock {
+            Some(clock) => clock.run_on(now, high_water_ms, next),
+            None => Clock::start(now, high_water_ms, next, settings.clock_tolerance_ms, grace_ms),
+        };
         let mut kernel = Kernel {
             log: Log { next, clock },
             rules,
@@ -193,6 +205,7 @@ impl Recovery {
             leases: 0,
             draws: Draws::new(settings.seed ^ next.0),
             parked: std::collections::VecDeque::new(),
+            early: std::collections::VecDeque::new(),
             deletions: std::collections::VecDeque::new(),
             touched: Vec::new(),
             faults: Vec::new(),
@@ -211,6 +224,7 @@ impl Recovery {
         for of in stocks {
             kernel.reschedule(of);
         }
+        kernel.find_early();
         kernel
     }
 }
@@ -302,14 +316,14 @@ impl Kernel {
 
     fn restore_rest(&mut self, resting: Arc<Resting>, names: &RealmNames) {
         let now_ms = self.log.clock.now_ms();
+        let until_ms = self.log.clock.rest_end(resting.until_ms, resting.seq);
         let Some(stock) = self.stock_for((resting.pool, resting.realm), names) else { return };
-        let over = resting.until_ms <= now_ms;
+        let over = until_ms <= now_ms;
         let span = resting.span;
         if over {
             stock.remember_release(span);
         } else {
             // If some of it is held since, or it left the pool, it rests no more.
-            let until_ms = resting.until_ms;
             let _rests = stock.lay_to_rest(resting, until_ms).is_ok();
         }
     }

@@ -53,6 +53,10 @@ pub(super) struct Model {
     /// Before the step that is judged.
     pub(super) before: Ground,
     last: (Seq, u64),
+    /// Operations after this one are of this life of the host.
+    life: Seq,
+    /// Deadlines of this life, written up to an operation, are later by so much.
+    moved: Option<(Seq, u64)>,
     replaying: bool,
 }
 
@@ -89,25 +93,52 @@ impl Ground {
 impl Model {
     /// From everything that was ever written.
     pub(super) fn replay(history: &[Op], tick: Tick) -> Verdict<Self> {
+        let mut model = Self::read(history)?;
+        model.clock.start(tick, model.last.1);
+        model.life = model.last.0;
+        model.forget_rested();
+        Ok(model)
+    }
+
+    /// The same while the process lives on: its clock and what it knows of this life stay.
+    pub(super) fn replay_within(self, history: &[Op], tick: Tick) -> Verdict<Self> {
+        let mut model = Self::read(history)?;
+        model.clock = self.clock;
+        model.clock.run_on(tick);
+        model.life = self.life;
+        model.moved = self.moved.map(|(until, by_ms)| (until.min(model.last.0), by_ms));
+        let (life, moved) = (model.life, model.moved);
+        let later = |seq: Seq| moved.filter(|(until, _)| seq <= *until).map_or(0, |(_, by_ms)| by_ms);
+        for lease in model.ground.held.values_mut().filter(|lease| lease.allocation.seq > life) {
+            lease.this_life = true;
+            lease.ends_ms = lease.ends_ms.map(|ends_ms| ends_ms + later(lease.allocation.seq));
+        }
+        for rest in model.ground.rests.values_mut().filter(|rest| rest.record.seq > life) {
+            rest.this_life = true;
+            rest.ends_ms += later(rest.record.seq);
+        }
+        model.forget_rested();
+        Ok(model)
+    }
+
+    fn read(history: &[Op]) -> Verdict<Self> {
         let mut model = Self { replaying: true, ..Self::default() };
         for op in history {
             model.apply(op)?;
         }
-        model.clock.start(tick, model.last.1);
         model.replaying = false;
-        for lease in model.ground.held.values_mut() {
-            lease.this_life = false;
-        }
-        let now_ms = model.clock.kept_ms();
-        model.ground.rests.retain(|_, rest| {
-            rest.this_life = false;
-            rest.ends_ms > now_ms
-        });
         Ok(model)
+    }
+
+    /// Rests that were over before the log was read.
+    fn forget_rested(&mut self) {
+        let now_ms = self.clock.kept_ms();
+        self.ground.rests.retain(|_, rest| rest.ends_ms > now_ms);
     }
 
     pub(super) fn begin_step(&mut self, tick: Tick) {
         if let Some(by_ms) = self.clock.observe(tick) {
+            self.moved = Some((self.last.0, by_ms));
             for lease in self.ground.held.values_mut().filter(|lease| lease.this_life) {
                 lease.ends_ms = lease.ends_ms.map(|ends_ms| ends_ms + by_ms);
             }

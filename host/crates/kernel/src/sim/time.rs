@@ -78,6 +78,11 @@ impl Keeper {
         self.started_boot_ms = now.boot_ms;
     }
 
+    /// The process lives on: this clock too, without a look at the wall clock.
+    pub(super) const fn run_on(&mut self, now: Tick) {
+        self.now = now;
+    }
+
     /// By how much deadlines of this life move, if the wall clock is believed for the first time now.
     pub(super) fn observe(&mut self, now: Tick) -> Option<u64> {
         self.now = now;

@@ -278,7 +278,11 @@ impl World {
         }
         self.note(|| "the disk is full".to_owned());
         self.lose_unsynced();
-        self.start()
+        let tick = self.time.tick();
+        let mut recovery = self.read_disk();
+        recovery.replaces(&self.kernel);
+        let model = std::mem::take(&mut self.model).replay_within(self.disk.history(), tick)?;
+        self.go_on(recovery.finish(tick), model)
     }
 
     /// Power goes. Some first part of the group in the flusher may have reached the disk.
@@ -320,11 +324,21 @@ impl World {
         self.summary.lives += 1;
         let tick = self.time.tick();
         self.note(|| format!("starts at {tick:?}"));
+        let kernel = self.read_disk().finish(tick);
+        let model = Model::replay(self.disk.history(), tick)?;
+        self.go_on(kernel, model)
+    }
+
+    fn read_disk(&mut self) -> Recovery {
         let mut recovery = recovery(self.seed, self.breach);
         self.disk.read(&mut self.draws, &mut recovery);
-        self.kernel = recovery.finish(tick);
+        recovery
+    }
+
+    /// With a kernel that was made from the disk.
+    fn go_on(&mut self, kernel: Kernel, model: Model) -> Verdict {
+        (self.kernel, self.model) = (kernel, model);
         self.clients.restart();
-        self.model = Model::replay(self.disk.history(), tick)?;
         if let Some(fault) = self.kernel.faults().first() {
             return broken(Invariant::Kept, format!("the log contradicts itself: {fault:?}"));
         }
@@ -332,9 +346,14 @@ impl World {
         self.check_kept()
     }
 
-    /// I2 and I5: whoever was answered asks again and gets the same.
+    /// I2 and I5: whoever was answered asks again and gets the same, unless his lease is over by now.
     fn check_kept(&mut self) -> Verdict {
+        self.model.begin_step(self.time.tick());
         for (request, span) in self.clients.repeats() {
+            let lease = self.model.ground.held_by(request.pool, &request.subscriber, request.key.as_ref());
+            if lease.is_some_and(|lease| self.model.over(lease)) {
+                continue;
+            }
             let what = format!("{:?} was answered {span:?}", request.subscriber);
             match self.request(Command::Allocate(Box::new(request)))? {
                 Some(Ok(Reply::Allocated { allocation, created: false })) if allocation.span == span => {}

@@ -96,7 +96,17 @@ impl Bed {
     }
 
     pub(crate) fn recover(&mut self) {
+        self.recover_with(Recovery::new(SETTINGS));
+    }
+
+    /// The process lives on, its kernel is made again from the log.
+    pub(crate) fn replace_kernel(&mut self) {
         let mut recovery = Recovery::new(SETTINGS);
+        recovery.replaces(&self.kernel);
+        self.recover_with(recovery);
+    }
+
+    fn recover_with(&mut self, mut recovery: Recovery) {
         for op in &self.log {
             recovery.apply(op);
         }
