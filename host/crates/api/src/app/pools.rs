@@ -99,7 +99,7 @@ impl App {
         let command = Command::DeletePool { pool: pool.uid, force: mode == DeleteMode::Force };
         match self.engine.submit(command).await? {
             Ok(Reply::PoolDeleted { released }) => {
-                self.metrics.forget_pool(id);
+                self.metrics.forget_pool(&pool.draft);
                 tracing::info!(pool = %id, released, "pool deleted");
                 Ok(released)
             }
