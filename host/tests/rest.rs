@@ -352,7 +352,15 @@ fn metrics_tell_of_pools_requests_and_plugins() {
     let directory = directory();
     let daemon = started(&directory);
     daemon.post("/api/v1/allocate", &json!({"pool_id": "v4", "subscriber_id": "a", "olt_id": "olt-1"}));
-    assert_eq!(daemon.metric("nexus_pool_allocated{pool_id=\"v4\",type=\"ipv4\"}"), Some(1.0));
+    let other = json!({"id": "v4", "cidr": "100.64.0.0/24"}).to_string();
+    assert_eq!(
+        call(&format!("{}/api/v1/pools", daemon.rest), "POST", &[("X-Nexus-Tenant", "isp-b")], Some(other)).0,
+        201
+    );
+    for (tenant, held) in [("default", 1.0), ("isp-b", 0.0)] {
+        let line = format!("nexus_pool_allocated{{pool_id=\"v4\",tenant=\"{tenant}\",type=\"ipv4\"}}");
+        assert_eq!(daemon.metric(&line), Some(held), "{tenant}");
+    }
     assert_eq!(daemon.metric("nexus_node_subscribers{olt_id=\"olt-1\"}"), Some(1.0));
     assert!(daemon.metric("nexus_api_requests_total{method=\"POST\",path=\"/api/v1/pools\",status=\"201\"}").is_some());
     let (_, plugins) = daemon.get("/api/v1/plugins");

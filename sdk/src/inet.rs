@@ -29,6 +29,13 @@ impl Family {
         }
     }
 
+    const fn example(self) -> &'static str {
+        match self {
+            Self::V4 => "192.0.2.0/24",
+            Self::V6 => "2001:db8::/32",
+        }
+    }
+
     /// The length of a block of this prefix length. None for an IPv6 `/0`, the whole line, and past the address.
     pub fn block_len(self, prefix: u8) -> Option<u128> {
         1_u128.checked_shl(u32::from(self.bits().checked_sub(prefix)?))
@@ -120,6 +127,7 @@ impl Block {
     /// A sentence that says what would be right.
     pub fn read(family: Family, text: &str) -> Result<Self, String> {
         let Some((address, prefix)) = text.split_once('/') else {
+            family.read(text).map_err(|_| format!("{text:?} is not a CIDR such as {}", family.example()))?;
             return Err(format!("{text:?} is not a CIDR; add the prefix length, as in {text}/{}", family.bits()));
         };
         let address = family.read(address)?;

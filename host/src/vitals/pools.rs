@@ -33,7 +33,7 @@ struct Gauges {
 
 impl Gauges {
     fn new() -> prometheus::Result<Self> {
-        let of_pool = |name: &str, help: &str| GaugeVec::new(Opts::new(name, help), &["pool_id", "type"]);
+        let of_pool = |name: &str, help: &str| GaugeVec::new(Opts::new(name, help), &["tenant", "pool_id", "type"]);
         Ok(Self {
             total: of_pool("nexus_pool_total", "grains in the pool, over all realms in use")?,
             allocated: of_pool("nexus_pool_allocated", "grains held")?,
@@ -75,7 +75,8 @@ impl PoolGauges {
     fn read(&self, gauges: &Gauges) {
         let mut entries = 0;
         for pool in self.view.pools(None) {
-            let labels = [pool.draft.id.as_str(), pool.draft.type_id.as_str()];
+            // Tenants may name their pools alike.
+            let labels = [pool.draft.tenant.as_str(), pool.draft.id.as_str(), pool.draft.type_id.as_str()];
             let sum = sum(self.view.occupancy(pool.uid).into_iter().map(|(_, occupancy)| occupancy));
             entries += sum.allocations;
             gauges.total.with_label_values(&labels).set(float(sum.total));

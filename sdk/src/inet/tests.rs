@@ -11,6 +11,8 @@ fn a_fault_in_a_block_says_what_would_be_right() {
     for (family, text, want) in [
         (Family::V4, "10.0.0.5/24", "\"10.0.0.5/24\" has host bits set; the block is 10.0.0.0/24"),
         (Family::V4, "10.0.0.0", "\"10.0.0.0\" is not a CIDR; add the prefix length, as in 10.0.0.0/32"),
+        (Family::V4, "foo", "\"foo\" is not a CIDR such as 192.0.2.0/24"),
+        (Family::V6, "", "\"\" is not a CIDR such as 2001:db8::/32"),
         (Family::V4, "10.0.0.0/33", "the prefix length of \"10.0.0.0/33\" must be a number from 0 to 32"),
         (Family::V4, "10.0.0.0/+8", "the prefix length of \"10.0.0.0/+8\" must be a number from 0 to 32"),
         (Family::V4, "10.0.0.01/32", "\"10.0.0.01\" is not an IPv4 address such as 192.0.2.1"),

@@ -13,6 +13,7 @@ mod error;
 mod fields;
 mod holders;
 mod input;
+pub(crate) mod json;
 mod leases;
 mod lookups;
 mod metrics;
@@ -46,8 +47,9 @@ pub use output::{
     PoolUpdated, ReservationMade, Reserved, WatchEvent, Watched,
 };
 pub use pools::capacity;
+pub(crate) use pools::shown_shards;
 pub use refusal::faults;
-pub use spelling::nearest;
+pub(crate) use spelling::suggestion;
 pub use watch::Watch;
 
 use crate::engine::Engine;

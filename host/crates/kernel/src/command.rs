@@ -177,8 +177,9 @@ pub enum CommandError {
     PoolClosing { pool: PoolId },
     #[error("pool {pool} exists and differs in {}", fields.join(", "))]
     PoolDiffers { pool: PoolId, fields: Vec<&'static str> },
-    #[error("pool {pool} overlaps pool {other} in realm {realm}")]
-    PoolOverlaps { pool: PoolId, other: PoolId, realm: String, span: Span },
+    /// `other` is `None` in a shared realm if it is another tenant's pool: its name would tell nobody anything.
+    #[error("pool {pool} overlaps {} in realm {realm}", overlapped(other.as_ref()))]
+    PoolOverlaps { pool: PoolId, other: Option<PoolId>, realm: String, span: Span },
     #[error("pool {pool} has {allocations} live allocations")]
     PoolInUse { pool: PoolId, allocations: u64 },
     #[error("pool {pool} is at revision {found}, not {expected}")]
@@ -239,6 +240,10 @@ impl PartialEq for Held {
 }
 
 impl Eq for Held {}
+
+fn overlapped(other: Option<&PoolId>) -> String {
+    other.map_or_else(|| "a pool of another tenant".to_owned(), |other| format!("pool {other}"))
+}
 
 #[cfg(test)]
 mod tests {

@@ -31,7 +31,7 @@ impl App {
         let Ready { pool, node, request } = self.ready(caller, input)?;
         let outcome = self.engine.submit(Command::Allocate(request)).await;
         let granted = self.granted(&pool, outcome);
-        self.metrics.allocation(&pool.draft.id, node.as_ref(), AllocationResult::of(&granted), begun.elapsed());
+        self.metrics.allocation(&pool.draft, node.as_ref(), AllocationResult::of(&granted), begun.elapsed());
         granted
     }
 
@@ -58,7 +58,7 @@ impl App {
             results.push(ready.and_then(|(pool, node)| {
                 let granted = self.granted(&pool, next());
                 let result = AllocationResult::of(&granted);
-                self.metrics.allocation(&pool.draft.id, node.as_ref(), result, begun.elapsed());
+                self.metrics.allocation(&pool.draft, node.as_ref(), result, begun.elapsed());
                 granted
             }));
         }

@@ -108,6 +108,13 @@ pub fn parse_duration_ms(raw: &str) -> Result<u64, String> {
     duration_ms(raw.trim()).filter(|ms| *ms <= MOST_MS).ok_or_else(|| REMEDY.to_owned())
 }
 
+/// A duration as people write it, in the largest unit that has no rest: `90m`, `1h`, `1500ms`.
+pub(crate) fn duration_text(ms: u64) -> String {
+    let units = [(DAY_MS, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
+    let whole = units.into_iter().find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit));
+    whole.map_or_else(|| format!("{ms}ms"), |(unit, name)| format!("{}{name}", ms / unit))
+}
+
 fn duration_ms(raw: &str) -> Option<u64> {
     if raw.bytes().all(|byte| byte.is_ascii_digit()) {
         return raw.parse::<u64>().ok()?.checked_mul(1000);

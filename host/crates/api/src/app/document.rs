@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::error::{AppError, Fault};
 use super::fields::{Reader, kind, plain};
 use super::input::{Pairs, PoolInput};
-use super::spelling::suggestion;
+use super::spelling::{nearest, suggestion};
 
 /// Fields of a pool that are the host's, in either form.
 const HOST_FIELDS: [&str; 14] = [
@@ -51,9 +51,12 @@ const DERIVED_FIELDS: [&str; 4] = ["cidr", "prefix", "gateway", "dns"];
 /// Fields that answers take out of the spec, to show them where the older form has them.
 const SPEC_COPIES: [&str; 2] = ["exclusions", "range"];
 
+/// Clients of the older form send these even if they have nothing to say: an empty text or list is absent.
+const OLDER_EMPTY: [&str; 5] = ["cidr", "range", "exclusions", "gateway", "dns"];
+
 /// `sharding_factor` goes to here, in the older form to 256.
 const MOST_SHARDS: u64 = 16_384;
-const MOST_SHARDS_OLDER: u64 = 256;
+pub(super) const MOST_SHARDS_OLDER: u32 = 256;
 
 /// The fields of `lease`.
 const LEASE_FIELDS: [&str; 3] = ["default", "min", "max"];
@@ -135,7 +138,9 @@ impl<'a> Reading<'a> {
             return self.reader.needed_id("type", self.field("type"), remedy);
         }
         match self.field("cidr").and_then(Value::as_str) {
-            Some(cidr) if older_form => self.reader.id_of("type", if cidr.contains(':') { "ipv6" } else { "ipv4" }),
+            Some(cidr) if older_form && !cidr.is_empty() => {
+                self.reader.id_of("type", if cidr.contains(':') { "ipv6" } else { "ipv4" })
+            }
             Some(_) | None => {
                 let remedy = "must be given: ipv4, ipv6, vlan, svlan, port, ...; only a pool with cidr and no spec may leave it out";
                 self.reader.fault("type", "", remedy);
@@ -147,7 +152,10 @@ impl<'a> Reading<'a> {
     /// Whatever is not the host's is the plugin's.
     fn older_spec(&self) -> String {
         let hosts = |name: &str| HOST_FIELDS.contains(&name) || ANSWER_FIELDS.contains(&name);
-        let plugins = self.fields.iter().filter(|(name, _)| !hosts(name));
+        let absent = |name: &str, value: &Value| {
+            OLDER_EMPTY.contains(&name) && (value.as_str() == Some("") || value.as_array().is_some_and(Vec::is_empty))
+        };
+        let plugins = self.fields.iter().filter(|(name, value)| !hosts(name) && !absent(name, value));
         Value::Object(plugins.map(|(name, value)| (name.clone(), value.clone())).collect()).to_string()
     }
 
@@ -230,7 +238,7 @@ impl<'a> Reading<'a> {
 
     /// 0 is the default.
     fn sharding_factor(&mut self, older_form: bool) -> Option<u32> {
-        let most = if older_form { MOST_SHARDS_OLDER } else { MOST_SHARDS };
+        let most = if older_form { u64::from(MOST_SHARDS_OLDER) } else { MOST_SHARDS };
         let count = self.reader.whole("sharding_factor", self.field("sharding_factor"), most)?;
         u32::try_from(count).ok().filter(|count| *count > 0)
     }
@@ -269,7 +277,8 @@ fn attribute_name(name: &str) -> bool {
 fn parse_strategy(raw: &str) -> Result<Strategy, String> {
     raw.replace('_', "-").parse().map_err(|_| {
         let known = Strategy::ALL.map(Strategy::as_str);
-        format!("must be one of {}{}", known.join(", "), suggestion(raw, known))
+        let meant = nearest(raw, known).map_or(String::new(), |near| format!("; did you mean {near}?"));
+        format!("must be one of {}{meant}", known.join(", "))
     })
 }
 

@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use kernel::{InvalidId, LeaseTerms, Ttl};
 use serde_json::Value;
 
-use super::clock::parse_duration_ms;
+use super::clock::{duration_text, parse_duration_ms};
 use super::error::{AppError, Fault};
 use super::input::Pairs;
 
@@ -217,7 +217,8 @@ fn lease_terms(default_ms: u64, min_ms: Option<u64>, max_ms: Option<u64>) -> Res
     if min_ms > 0 && min_ms <= default_ms && default_ms <= max_ms {
         return Ok(LeaseTerms::Timed { default_ms, min_ms, max_ms });
     }
-    let said = format_args!("min {min_ms} ms, default {default_ms} ms, max {max_ms} ms");
+    let [min, default, max] = [min_ms, default_ms, max_ms].map(duration_text);
+    let said = format_args!("min {min}, default {default}, max {max}");
     Err(Fault::new("lease", said, "must have 0 < min <= default <= max; \"none\" means no lease"))
 }
 

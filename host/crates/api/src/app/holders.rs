@@ -1,5 +1,6 @@
 //! Who holds a resource, or held it.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ impl App {
         self.at_places(&places, realm)
     }
 
-    /// The pools that know the text, and where on their line it is. An error only if no pool knows it and one says why.
+    /// The pools that hold what the text means, and where on their line it is. An error only if no pool knows such a text.
     fn places(
         &self,
         caller: &Caller,
@@ -69,17 +70,26 @@ impl App {
             }
         }
         let mut places = Vec::new();
-        let mut why_not = None;
+        let mut known = false;
+        let mut why_not = Vec::new();
         for pool in pools {
             match self.place(&pool, resource) {
                 Ok(span) => places.push((pool, span)),
-                Err(AppError::ResourceOutside { .. }) => {}
-                Err(error) => why_not = Some(error),
+                Err(AppError::ResourceOutside { .. }) => known = true,
+                Err(error) => why_not.push((pool.draft.type_id.clone(), error)),
             }
         }
-        match why_not {
-            Some(error @ AppError::PluginUnavailable { .. }) if places.is_empty() => Err(error),
-            Some(error) if places.is_empty() && (type_id.is_some() || pool.is_some()) => Err(error),
+        if !places.is_empty() {
+            return Ok(places);
+        }
+        if let Some(at) = why_not.iter().position(|(_, error)| matches!(error, AppError::PluginUnavailable { .. })) {
+            return Err(why_not.swap_remove(at).1);
+        }
+        match why_not.pop() {
+            Some((type_id, error)) if !known => {
+                let asked: BTreeSet<_> = why_not.iter().map(|(other, _)| other).chain([&type_id]).collect();
+                Err(no_resource(resource, error, &asked))
+            }
             Some(_) | None => Ok(places),
         }
     }
@@ -112,7 +122,7 @@ impl App {
         }
     }
 
-    fn known_type(&self, type_id: &TypeId) -> Result<(), AppError> {
+    pub(crate) fn known_type(&self, type_id: &TypeId) -> Result<(), AppError> {
         let known: Vec<_> = self.types.list().into_iter().map(|plugin| plugin.type_id).collect();
         if known.iter().any(|known| known == type_id.as_str()) {
             return Ok(());
@@ -185,6 +195,15 @@ impl App {
         past.truncate(limit);
         (past, from_ms)
     }
+}
+
+/// A text that no pool knows: one type's own reason, or the types that were asked.
+fn no_resource(resource: &str, error: AppError, asked: &BTreeSet<&TypeId>) -> AppError {
+    if asked.len() == 1 {
+        return error;
+    }
+    let asked: Vec<_> = asked.iter().map(|type_id| type_id.as_str()).collect();
+    AppError::invalid("resource", resource, format!("must be the text of a resource of type {}", asked.join(" or ")))
 }
 
 /// The place of a single address or port, where the pool's names are known to be those of its line: the host knows these

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use kernel::{NodeId, PoolId};
+use kernel::{NodeId, PoolDraft};
 use parking_lot::RwLock;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use tonic::Code;
@@ -43,13 +43,13 @@ impl ApiMetrics {
             &["method", "path"],
         )?;
         let allocations = IntCounterVec::new(
-            Opts::new("nexus_allocations_total", "Allocate requests by pool, OLT and result"),
-            &["pool_id", "olt_id", "result"],
+            Opts::new("nexus_allocations_total", "Allocate requests by tenant, pool, OLT and result"),
+            &["tenant", "pool_id", "olt_id", "result"],
         )?;
         let allocation_seconds = HistogramVec::new(
             HistogramOpts::new("nexus_allocation_duration_seconds", "Time of an allocate request, its sync included")
                 .buckets(SECONDS.to_vec()),
-            &["pool_id"],
+            &["tenant", "pool_id"],
         )?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(request_seconds.clone()))?;
@@ -64,21 +64,23 @@ impl ApiMetrics {
         self.request_seconds.with_label_values(&[method, path]).observe(took.as_secs_f64());
     }
 
-    pub(crate) fn allocation(&self, pool: &PoolId, node: Option<&NodeId>, result: AllocationResult, took: Duration) {
+    /// Counts one allocate request of a pool that is there. Tenants may name their pools alike, so both are labels.
+    pub(crate) fn allocation(&self, pool: &PoolDraft, node: Option<&NodeId>, result: AllocationResult, took: Duration) {
         let node = node.map_or("", |node| self.node_label(node));
-        self.allocations.with_label_values(&[pool.as_str(), node, result.as_str()]).inc();
-        self.allocation_seconds.with_label_values(&[pool.as_str()]).observe(took.as_secs_f64());
+        let (tenant, pool) = (pool.tenant.as_str(), pool.id.as_str());
+        self.allocations.with_label_values(&[tenant, pool, node, result.as_str()]).inc();
+        self.allocation_seconds.with_label_values(&[tenant, pool]).observe(took.as_secs_f64());
     }
 
-    /// The name of a pool that does not exist is whatever a client made up, so it is no label.
+    /// The name of a pool that does not exist is whatever a client made up, so it is no label, and neither is the tenant.
     pub(crate) fn allocation_in_unknown_pool(&self) {
-        self.allocations.with_label_values(&["", "", AllocationResult::UnknownPool.as_str()]).inc();
+        self.allocations.with_label_values(&["", "", "", AllocationResult::UnknownPool.as_str()]).inc();
     }
 
     /// Forgets a deleted pool's series.
-    pub(crate) fn forget_pool(&self, pool: &PoolId) {
+    pub(crate) fn forget_pool(&self, pool: &PoolDraft) {
         // It is no fault if the pool was never allocated from.
-        let _never_used = self.allocation_seconds.remove_label_values(&[pool.as_str()]);
+        let _never_used = self.allocation_seconds.remove_label_values(&[pool.tenant.as_str(), pool.id.as_str()]);
     }
 
     fn node_label<'a>(&self, node: &'a NodeId) -> &'a str {

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use kernel::{
-    Command, LeaseTerms, Occupancy, Pool, PoolDraft, PoolId, PoolTerms, RealmName, RealmRef, Reply, Revision, Span,
-    TenantId, TypeId,
+    Command, CommandError, LeaseTerms, Occupancy, Pool, PoolDraft, PoolId, PoolTerms, RealmName, RealmRef, Reply,
+    Revision, Span, TenantId, TypeId,
 };
 use serde_json::Value;
 
 use super::App;
 use super::allocate::unexpected;
 use super::caller::{Caller, Role};
-use super::document::unknown_fields;
+use super::document::{MOST_SHARDS_OLDER, unknown_fields};
 use super::error::{AppError, Fault};
 use super::fields::{canonical_object, plain};
 use super::input::{DeleteMode, PoolInput, PoolQuery, UpdateMode};
@@ -40,7 +40,7 @@ impl App {
             }
             Ok(Reply::PoolExists(pool)) => Ok(PoolCreated { pool, created: false }),
             Ok(other) => Err(unexpected(&other)),
-            Err(kernel::CommandError::PoolUnknown { .. }) => Err(AppError::PoolUnknown { pool: id }),
+            Err(CommandError::PoolUnknown { .. }) => Err(AppError::PoolUnknown { pool: id }),
             Err(error) => Err(AppError::Refused { error: Box::new(error), resource: None }),
         }
     }
@@ -54,6 +54,12 @@ impl App {
     ) -> Result<PoolUpdated, AppError> {
         caller.needs(Role::Operate)?;
         let there = self.pool_of(caller, &input.id)?;
+        if input.type_id != there.draft.type_id {
+            // The spec is another type's, so nothing that its plugin says of it would help.
+            let (found, wanted) = (there.draft.type_id.as_str().into(), input.type_id.as_str().into());
+            let fixed = CommandError::PoolFieldFixed { pool: input.id, field: "type", found, wanted };
+            return Err(AppError::Refused { error: Box::new(fixed), resource: None });
+        }
         let expected: Option<Revision> = input.revision;
         let mut draft = self.draft(&caller.tenant, input).await?;
         if draft.sharding_factor.is_none() {
@@ -99,7 +105,7 @@ impl App {
         let command = Command::DeletePool { pool: pool.uid, force: mode == DeleteMode::Force };
         match self.engine.submit(command).await? {
             Ok(Reply::PoolDeleted { released }) => {
-                self.metrics.forget_pool(id);
+                self.metrics.forget_pool(&pool.draft);
                 tracing::info!(pool = %id, released, "pool deleted");
                 Ok(released)
             }
@@ -125,6 +131,9 @@ impl App {
         let limit = page_limit(query.limit)?;
         let mut rows = self.view.pools(Some(&caller.tenant));
         rows.retain(|pool| query.type_id.as_ref().is_none_or(|type_id| pool.draft.type_id == *type_id));
+        if let (true, Some(type_id)) = (rows.is_empty(), &query.type_id) {
+            self.known_type(type_id)?;
+        }
         let total = rows.len() as u64;
         if let Some(cursor) = query.cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
             let after: PoolId = cursor.parse().map_err(|_| AppError::CursorInvalid { cursor: cursor.to_owned() })?;
@@ -278,11 +287,19 @@ fn adopt(draft: &mut PoolDraft, there: &Pool) {
         draft.spec = Arc::clone(&old.spec);
     }
     let shards = u32::try_from(there.shards.len()).ok();
+    let shown = Some(shown_shards(there));
     if draft.sharding_factor.is_none() && old.sharding_factor == shards
-        || old.sharding_factor.is_none() && draft.sharding_factor == shards
+        || old.sharding_factor.is_none() && (draft.sharding_factor == shards || draft.sharding_factor == shown)
     {
         draft.sharding_factor = old.sharding_factor;
     }
+}
+
+/// The `sharding_factor` of an answer: what was asked, or how many shards there are. Where nothing was asked it stays within
+/// what the older form takes, so that its clients can send the answer back.
+pub(crate) fn shown_shards(pool: &Pool) -> u32 {
+    let shards = u32::try_from(pool.shards.len()).unwrap_or(u32::MAX);
+    pool.draft.sharding_factor.unwrap_or(shards.clamp(1, MOST_SHARDS_OLDER))
 }
 
 /// What a pool has in one realm, excluded space included, in grains.

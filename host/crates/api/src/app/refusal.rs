@@ -139,7 +139,9 @@ fn of_command(error: &CommandError, resource: Option<&str>) -> Vec<Fault> {
             one("id", pool, remedy)
         }
         CommandError::PoolOverlaps { pool: _, other, realm, .. } => {
-            one("spec", &"", format!("must not share a resource with pool {other} in realm {realm}; use another realm"))
+            let other =
+                other.as_ref().map_or_else(|| "a pool of another tenant".to_owned(), |other| format!("pool {other}"));
+            one("spec", &"", format!("must not share a resource with {other} in realm {realm}; use another realm"))
         }
         CommandError::PoolInUse { pool, allocations } => one(
             "pool_id",

@@ -1,13 +1,21 @@
 //! The known name that a misspelt one is nearest to.
 
-/// The known name that takes the fewest edits.
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known.into_iter().min_by_key(|candidate| edits(name, candidate))
+/// The known name that takes the fewest edits, if it is near enough to have been meant: two edits, or one for every three
+/// letters, and always something in common.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let letters = name.chars().count();
+    let most = (letters / 3).max(2).min(letters.saturating_sub(1));
+    let counted = known.into_iter().map(|candidate| (edits(name, candidate), candidate));
+    counted.min_by_key(|(edits, _)| *edits).filter(|(edits, _)| *edits <= most).map(|(_, nearest)| nearest)
 }
 
-/// `; did you mean ...?`, to stand behind a remedy.
+/// `; did you mean ...?`, or the known names if none is near, to stand behind a remedy.
 pub(crate) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(name, known).map_or(String::new(), |nearest| format!("; did you mean {nearest}?"))
+    let known: Vec<_> = known.into_iter().collect();
+    match nearest(name, known.iter().copied()) {
+        Some(nearest) => format!("; did you mean {nearest}?"),
+        None => format!("; known are {}", known.join(", ")),
+    }
 }
 
 /// Levenshtein's distance, over the first 64 characters.
@@ -46,6 +54,15 @@ mod tests {
     #[test]
     fn the_nearest_name_is_found() {
         assert_eq!(nearest("exlusions", ["cidr", "exclusions", "gateway"]), Some("exclusions"));
-        assert_eq!(nearest("x", []), None);
+        assert_eq!(nearest("shardingfaktor", ["sharding_factor", "strategy"]), Some("sharding_factor"));
+        for far in ["x", "zz", "colour", "customer"] {
+            assert_eq!(nearest(far, ["id", "cidr", "exclusions", "gateway"]), None, "{far}");
+        }
+    }
+
+    #[test]
+    fn where_no_name_is_near_all_are_told() {
+        assert_eq!(suggestion("idd", ["id", "cidr"]), "; did you mean id?");
+        assert_eq!(suggestion("colour", ["id", "cidr"]), "; known are id, cidr");
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use kernel::TenantId;
 use saphyr::{LoadableYamlNode as _, MarkedYaml, Scalar, YamlData};
 
-use crate::app::{Role, nearest};
+use crate::app::{Role, suggestion};
 
 /// One token, by its hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,11 +130,8 @@ impl<'a> Entry<'a> {
                         .push(TokenFault { line, what: format!("{name} must be text; quote it if it is all digits") });
                 }
                 (None, _) => {
-                    let near = nearest(name, FIELDS).unwrap_or_default();
-                    faults.push(TokenFault {
-                        line,
-                        what: format!("field {name:?} is unknown, the nearest known is {near}"),
-                    });
+                    let what = format!("field {name:?} is not one of a token{}", suggestion(name, FIELDS));
+                    faults.push(TokenFault { line, what });
                 }
             }
         }
@@ -221,7 +218,7 @@ mod tests {
         let seen: Vec<_> =
             faults.iter().map(|fault| (fault.line, fault.what.split_whitespace().next().unwrap())).collect();
         assert_eq!(seen, [(2, "sha256:"), (2, "role:"), (3, "field"), (3, "name:"), (4, "must")]);
-        assert!(faults[2].what.ends_with("nearest known is name"), "{}", faults[2].what);
+        assert!(faults[2].what.ends_with("did you mean name?"), "{}", faults[2].what);
     }
 
     #[test]

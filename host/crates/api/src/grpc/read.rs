@@ -9,7 +9,7 @@ use nexus_proto::v1;
 use prost_types::{Duration, Timestamp};
 use serde_json::{Map, Value};
 
-use crate::app::{AllocateInput, AppError, Pairs, PoolInput, Reader, Select, key_of, read_id};
+use crate::app::{AllocateInput, AppError, Pairs, PoolInput, Reader, Select, json, key_of, read_id};
 
 /// An id that may be left out.
 pub(super) fn optional_id<T: FromStr<Err = InvalidId>>(field: &str, raw: &str) -> Result<Option<T>, AppError> {
@@ -119,16 +119,18 @@ pub(super) fn attributes(given: BTreeMap<String, String>) -> Result<Pairs, AppEr
 }
 
 fn object(field: &str, text: &str) -> Result<Map<String, Value>, AppError> {
-    serde_json::from_str(text)
-        .map_err(|why| AppError::invalid(field, text, format!("must be a JSON object as text: {why}")))
+    const REMEDY: &str = "must be a JSON object as text";
+    match json::read(field, text.as_bytes()) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(AppError::invalid(field, text, REMEDY)),
+        Err(AppError::Malformed(why)) => Err(AppError::invalid(field, text, format!("{REMEDY}: {why}"))),
+        Err(other) => Err(other),
+    }
 }
 
 /// A pool's document in any form that REST takes; `id` is what the request names beside it.
 pub(super) fn pool_document(document: &str, id: Option<&str>) -> Result<PoolInput, AppError> {
-    let value: Value = serde_json::from_str(document).map_err(|why| {
-        AppError::Malformed(format!("malformed JSON at line {} column {}: {why}", why.line(), why.column()))
-    })?;
-    PoolInput::from_document(&value, id)
+    PoolInput::from_document(&json::read("", document.as_bytes())?, id)
 }
 
 /// A pool as it is wanted. It becomes a document, so that defaults and faults are the same as everywhere.

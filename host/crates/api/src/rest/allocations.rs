@@ -40,6 +40,7 @@ pub(super) async fn allocate(
 
 /// The same as `POST /api/v1/allocations`.
 #[utoipa::path(post, path = "/api/v1/allocate", operation_id = "allocate_alias", tag = "allocations", request_body = AllocateBody,
+    params(("attributes" = Option<String>, Query, description = "`all`: with the facts of this one resource, such as RADIUS attributes")),
     responses(
         (status = 201, description = "Allocated; on disk", body = AllocationBody),
         (status = 200, description = "Held already", body = AllocationBody),

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::Rest;
 use super::problem::Refusal;
-use crate::app::AppError;
+use crate::app::{AppError, json};
 
 /// Of a body that is too long so much more is read, so that the client sees the answer before its connection ends.
 const MOST_DRAINED: usize = 64 << 20;
@@ -45,19 +45,12 @@ impl FromRequest<Rest> for Body {
 impl Body {
     /// Reads it as JSON.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, AppError> {
-        serde_json::from_slice(&self.0).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            let why = error.to_string();
-            let why = why.split(" at line ").next().unwrap_or_default();
-            AppError::Malformed(match error.classify() {
-                serde_json::error::Category::Data => {
-                    format!("the JSON at line {line} column {column} does not fit: {why}")
-                }
-                serde_json::error::Category::Syntax
-                | serde_json::error::Category::Eof
-                | serde_json::error::Category::Io => format!("malformed JSON at line {line} column {column}: {why}"),
-            })
-        })
+        serde_json::from_slice(&self.0).map_err(|error| json::malformed(&error))
+    }
+
+    /// Reads it as a document of which every key stands once.
+    pub(super) fn document(&self) -> Result<serde_json::Value, AppError> {
+        json::read("", &self.0)
     }
 
     /// The same; nothing at all stands for the default.

@@ -24,6 +24,9 @@ pub(super) enum Problems {
     /// The caller's role or tenant does not allow it.
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(ProblemBody),
+    /// The path takes other methods: the header `Allow` names them.
+    #[response(status = 405, content_type = "application/problem+json")]
+    MethodNotAllowed(ProblemBody),
     /// The body is longer than 1 MiB.
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(ProblemBody),

@@ -6,7 +6,6 @@ use axum::http::header::{IF_MATCH, LOCATION};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use kernel::{PoolId, Revision};
-use serde_json::Value;
 
 use super::Rest;
 use super::body::{Body, answer, no_content};
@@ -49,7 +48,7 @@ pub(super) async fn create(
     params: Params,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let input = PoolInput::from_document(&body.json::<Value>()?, None)?;
+    let input = PoolInput::from_document(&body.document()?, None)?;
     if params.flag("dry_run")? {
         let would = rest.app.check_pool(&caller, input).await?;
         return answer(StatusCode::OK, &PoolUpdateBody::of(&would));
@@ -92,7 +91,7 @@ pub(super) async fn update(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let mut input = PoolInput::from_document(&body.json::<Value>()?, Some(&id))?;
+    let mut input = PoolInput::from_document(&body.document()?, Some(&id))?;
     if let Some(revision) = if_match(&headers)? {
         input.revision = Some(revision);
     }

@@ -101,7 +101,7 @@ fn add_facts(body: &mut ProblemBody, error: &CommandError) {
         }
         CommandError::PoolOverlaps { pool, other, .. } => {
             body.pool_id = Some(pool.to_string());
-            body.other_pool_id = Some(other.to_string());
+            body.other_pool_id = other.as_ref().map(ToString::to_string);
         }
         CommandError::PoolClosing { pool }
         | CommandError::PoolDiffers { pool, .. }

@@ -83,7 +83,9 @@ pub(super) async fn add(
     params(
         ("id" = String, Path, description = "The pool's id"),
         ("resource" = String, Path, description = "The resource's text; a `/` may stand as it is"),
-        ("olt_id" = Option<String>, Query, description = "In a pool with `realm_by`"),
+        ("olt_id" = Option<String>, Query, description = "In a pool whose `realm_by` has `olt_id` or `node_id`"),
+        ("attributes" = Option<std::collections::BTreeMap<String, String>>, Query, style = Form, explode,
+            description = "In a pool with other names in `realm_by`: each is a parameter of its own, as in `?site=east`"),
     ),
     responses((status = 204, description = "Kept no longer"), Problems, Unknown))]
 pub(super) async fn remove(

@@ -101,7 +101,7 @@ impl Kernel {
             if let Some(span) = span {
                 return Err(CommandError::PoolOverlaps {
                     pool: draft.id.clone(),
-                    other: other.draft.id.clone(),
+                    other: (other.draft.tenant == draft.tenant).then(|| other.draft.id.clone()),
                     realm: mine.2,
                     span,
                 });

@@ -115,6 +115,19 @@ async fn who_holds_a_resource_is_found_by_its_text() {
 }
 
 #[tokio::test]
+async fn a_text_that_is_no_resource_has_no_holders_to_list() {
+    let (_served, client) = with_pool().await;
+    let expected = (Code::InvalidArgument, "RESOURCE_INVALID".to_owned(), "resource".to_owned());
+    let resource = "garbage".to_owned();
+    let list = v1::ListAllocationsRequest { resource: resource.clone(), ..Default::default() };
+    assert_eq!(blame(answered(client.allocations().list(list).await)), expected);
+    let who = v1::LookupByResourceRequest { resource, ..Default::default() };
+    assert_eq!(blame(answered(client.nexus().lookup_by_resource(who).await)), expected);
+    let free = v1::ListAllocationsRequest { resource: "10.0.0.77".to_owned(), ..Default::default() };
+    assert!(answered(client.allocations().list(free).await).unwrap().allocations.is_empty());
+}
+
+#[tokio::test]
 async fn lists_are_paged_and_complete() {
     let (_served, client) = with_pool().await;
     for line in 0..25 {

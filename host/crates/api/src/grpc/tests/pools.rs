@@ -44,6 +44,25 @@ async fn a_pool_is_made_once_and_shown_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_key_that_stands_twice_is_named_and_a_type_stays() {
+    let served = Served::start().await;
+    let client = served.client().await;
+    let doubled = definition(r#"{"cidr": "10.0.0.0/24", "cidr": "10.0.0.0/23"}"#);
+    let expected = (Code::InvalidArgument, "INVALID_FIELD".to_owned(), "spec.cidr".to_owned());
+    assert_eq!(blame(apply(&client, doubled, false).await), expected);
+    apply(&client, definition(SPEC), false).await.unwrap();
+    let update = |document: &str| {
+        let pool = Some(v1::update_pool_request::Pool::Document(document.to_owned()));
+        v1::UpdatePoolRequest { pool_id: "p1".to_owned(), pool, ..Default::default() }
+    };
+    let doubled = update(r#"{"id": "p1", "id": "p1", "cidr": "10.0.0.0/24"}"#);
+    assert_eq!(blame(answered(client.pools().update_pool(doubled).await)).2, "id");
+    let retyped = update(r#"{"type": "vlan", "spec": {"cidr": "10.0.0.0/24"}}"#);
+    let (_, reason, field) = blame(answered(client.pools().update_pool(retyped).await));
+    assert_eq!((reason.as_str(), field.as_str()), ("POOL_FIELD_FIXED", "type"));
+}
+
+#[tokio::test]
 async fn apply_creates_keeps_or_changes_and_a_dry_run_only_says_so() {
     let served = Served::start().await;
     let client = served.client().await;

@@ -220,7 +220,7 @@ pub(crate) struct AllocationBody<'a> {
 
 /// Tells a late answer of a former owner from a current one.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Fence)]
+#[schema(as = Fence, example = json!({"pool": 1, "shard": 0, "epoch": 1}))]
 pub(crate) struct FenceBody {
     pool: u32,
     shard: u32,
@@ -319,6 +319,7 @@ pub(crate) struct BatchAnswer<'a> {
 
 /// What came of one request of a batch.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"status": 201, "allocation": {"pool_id": "isp-east", "subscriber_id": "alice", "ip": "100.64.0.2", "prefix": 32, "resource": "100.64.0.2", "type": "ipv4", "timestamp": "2026-01-31T08:15:00.000Z", "epoch": 1, "alloc_type": "session", "is_backup": false, "realm": "default", "fence": {"pool": 1, "shard": 0, "epoch": 1}}}))]
 pub(crate) struct BatchResult<'a> {
     /// What the request alone would have answered: 201, 200, 409, ...
     pub(crate) status: u16,

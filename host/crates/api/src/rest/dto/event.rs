@@ -36,7 +36,7 @@ pub(crate) struct EventBody<'a> {
 
 /// An allocation that is over.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Ended)]
+#[schema(as = Ended, example = json!({"subscriber_id": "alice", "resource": "100.64.0.2", "node_id": "olt-7", "realm": "default", "from": "2026-01-31T08:15:00.000Z", "to": "2026-01-31T09:15:00.000Z", "resting_until": "2026-01-31T09:16:00.000Z", "cause": "expired"}))]
 pub(crate) struct EndedBody<'a> {
     subscriber_id: &'a str,
     resource: &'a str,

@@ -27,7 +27,7 @@ pub(crate) struct HoldersBody<'a> {
 
 /// Who held it once.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PastHolder)]
+#[schema(as = PastHolder, example = json!({"pool_id": "isp-east", "subscriber_id": "bob", "resource": "100.64.0.2", "realm": "default", "from": "2026-01-30T08:00:00.000Z", "to": "2026-01-31T07:00:00.000Z", "cause": "released"}))]
 pub(crate) struct PastHolderBody<'a> {
     pool_id: &'a str,
     subscriber_id: &'a str,

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 /// This host, or an OLT-BNG that has allocations.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Node)]
+#[schema(as = Node, example = json!({"id": "olt-7", "best_before": "2026-01-31T08:15:30.000Z", "metadata": {"role": "olt", "allocations": "1000"}, "status": "active"}))]
 pub(crate) struct NodeBody<'a> {
     pub(crate) id: &'a str,
     /// Until when this entry may be believed.
@@ -26,7 +26,7 @@ pub(crate) struct NodesBody<'a> {
 
 /// Whether the daemon can serve.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Readiness)]
+#[schema(as = Readiness, example = json!({"ready": true, "reasons": []}))]
 pub(crate) struct ReadyBody {
     pub(crate) ready: bool,
     /// Why not; empty if ready.

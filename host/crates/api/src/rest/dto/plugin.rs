@@ -10,7 +10,7 @@ use crate::ports::{PluginState, PluginStatus};
 
 /// A plugin, serving or refused.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Plugin)]
+#[schema(as = Plugin, example = json!({"type": "vlan", "version": "1.0.0", "mapping_id": "vlan/1", "title": "C-VLAN ids", "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "source": "embedded", "state": "active", "spec_schema": {"type": "object"}, "hint_schema": {"type": "object"}, "examples": [{"range": "100-4000"}], "loaded_at": "2026-01-31T08:00:00.000Z", "calls": 12, "failures": 0}))]
 pub(crate) struct PluginBody<'a> {
     #[serde(rename = "type")]
     type_id: &'a str,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{duration, exact, json_or_empty};
-use crate::app::{PoolStats, PoolUpdated, capacity, rfc3339};
+use crate::app::{PoolStats, PoolUpdated, capacity, rfc3339, shown_shards};
 
 /// A pool to be made or changed. Only for the document: what is sent is read field by field.
 #[derive(Debug, ToSchema)]
@@ -66,7 +66,7 @@ pub(crate) struct PoolBody {
 
 /// A pool.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Pool, example = json!({"id": "isp-east", "type": "ipv4", "cidr": "100.64.0.0/10", "prefix": 32, "gateway": "100.64.0.1", "dns": ["9.9.9.9"], "exclusions": [], "metadata": {}, "sharding_factor": 1024, "backup_ratio": 0, "tenant": "default", "realm": "default", "shared": false, "realm_by": [], "strategy": "first-free", "lease": "none", "hold_down": 60, "strict": false, "spec": {"cidr": "100.64.0.0/10", "gateway": "100.64.0.1", "dns": ["9.9.9.9"]}, "capacity": 4_194_304, "attributes": {"cidr": "100.64.0.0/10", "prefix": "32", "netmask": "255.192.0.0", "gateway": "100.64.0.1", "dns": "9.9.9.9"}, "mapping_id": "ipv4/1", "revision": 1, "created_at": "2026-01-31T08:00:00.000Z", "updated_at": "2026-01-31T08:00:00.000Z"}))]
+#[schema(as = Pool, example = json!({"id": "isp-east", "type": "ipv4", "cidr": "100.64.0.0/10", "prefix": 32, "gateway": "100.64.0.1", "dns": ["9.9.9.9"], "exclusions": [], "metadata": {}, "sharding_factor": 256, "backup_ratio": 0, "tenant": "default", "realm": "default", "shared": false, "realm_by": [], "strategy": "first-free", "lease": "none", "hold_down": 60, "strict": false, "spec": {"cidr": "100.64.0.0/10", "gateway": "100.64.0.1", "dns": ["9.9.9.9"]}, "capacity": 4_194_304, "attributes": {"cidr": "100.64.0.0/10", "prefix": "32", "netmask": "255.192.0.0", "gateway": "100.64.0.1", "dns": "9.9.9.9"}, "mapping_id": "ipv4/1", "revision": 1, "created_at": "2026-01-31T08:00:00.000Z", "updated_at": "2026-01-31T08:00:00.000Z"}))]
 pub(crate) struct PoolAnswer<'a> {
     id: &'a str,
     #[serde(rename = "type")]
@@ -89,8 +89,8 @@ pub(crate) struct PoolAnswer<'a> {
     range: Option<Value>,
     #[schema(value_type = Object)]
     metadata: Value,
-    /// How many shards the pool has.
-    sharding_factor: usize,
+    /// As it was asked; else how many shards the pool has, at most 256. The number in full is in the pool's `stats`.
+    sharding_factor: u32,
     backup_ratio: Value,
     tenant: &'a str,
     realm: &'a str,
@@ -149,7 +149,7 @@ impl<'a> PoolAnswer<'a> {
             exclusions,
             range,
             metadata: json_or_empty(&draft.terms.metadata),
-            sharding_factor: pool.shards.len(),
+            sharding_factor: shown_shards(pool),
             backup_ratio: json_or_empty(&draft.extra).get("backup_ratio").cloned().unwrap_or_else(|| 0.into()),
             tenant: draft.tenant.as_str(),
             realm: draft.realm.name.as_str(),
@@ -173,7 +173,7 @@ impl<'a> PoolAnswer<'a> {
 
 /// A page of pools.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PoolList, example = json!({"pools": [{"id": "isp-east", "type": "ipv4", "cidr": "100.64.0.0/10", "prefix": 32, "gateway": "100.64.0.1", "dns": ["9.9.9.9"], "exclusions": [], "metadata": {}, "sharding_factor": 1024, "backup_ratio": 0, "tenant": "default", "realm": "default", "shared": false, "realm_by": [], "strategy": "first-free", "lease": "none", "hold_down": 60, "strict": false, "spec": {"cidr": "100.64.0.0/10", "gateway": "100.64.0.1", "dns": ["9.9.9.9"]}, "capacity": 4_194_304, "attributes": {"cidr": "100.64.0.0/10", "prefix": "32", "netmask": "255.192.0.0", "gateway": "100.64.0.1", "dns": "9.9.9.9"}, "mapping_id": "ipv4/1", "revision": 1, "created_at": "2026-01-31T08:00:00.000Z", "updated_at": "2026-01-31T08:00:00.000Z"}], "count": 1, "total": 1}))]
+#[schema(as = PoolList, example = json!({"pools": [{"id": "isp-east", "type": "ipv4", "cidr": "100.64.0.0/10", "prefix": 32, "gateway": "100.64.0.1", "dns": ["9.9.9.9"], "exclusions": [], "metadata": {}, "sharding_factor": 256, "backup_ratio": 0, "tenant": "default", "realm": "default", "shared": false, "realm_by": [], "strategy": "first-free", "lease": "none", "hold_down": 60, "strict": false, "spec": {"cidr": "100.64.0.0/10", "gateway": "100.64.0.1", "dns": ["9.9.9.9"]}, "capacity": 4_194_304, "attributes": {"cidr": "100.64.0.0/10", "prefix": "32", "netmask": "255.192.0.0", "gateway": "100.64.0.1", "dns": "9.9.9.9"}, "mapping_id": "ipv4/1", "revision": 1, "created_at": "2026-01-31T08:00:00.000Z", "updated_at": "2026-01-31T08:00:00.000Z"}], "count": 1, "total": 1}))]
 pub(crate) struct PoolsBody<'a> {
     pub(crate) pools: Vec<PoolAnswer<'a>>,
     pub(crate) count: usize,
@@ -184,7 +184,7 @@ pub(crate) struct PoolsBody<'a> {
 
 /// What an update did or would do.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PoolUpdate, example = json!({"id": "isp-east", "type": "ipv4", "cidr": "100.64.0.0/10", "prefix": 32, "gateway": "100.64.0.1", "dns": ["9.9.9.9"], "exclusions": [], "metadata": {}, "sharding_factor": 1024, "backup_ratio": 0, "tenant": "default", "realm": "default", "shared": false, "realm_by": [], "strategy": "first-free", "lease": "none", "hold_down": 60, "strict": false, "spec": {"cidr": "100.64.0.0/10", "gateway": "100.64.0.1", "dns": ["9.9.9.9"]}, "capacity": 4_194_304, "attributes": {"cidr": "100.64.0.0/10", "prefix": "32", "netmask": "255.192.0.0", "gateway": "100.64.0.1", "dns": "9.9.9.9"}, "mapping_id": "ipv4/1", "revision": 1, "created_at": "2026-01-31T08:00:00.000Z", "updated_at": "2026-01-31T08:00:00.000Z", "applied": true, "added_grains": 256, "removed_grains": 0}))]
+#[schema(as = PoolUpdate, example = json!({"id": "isp-east", "type": "ipv4", "cidr": "100.64.0.0/10", "prefix": 32, "gateway": "100.64.0.1", "dns": ["9.9.9.9"], "exclusions": [], "metadata": {}, "sharding_factor": 256, "backup_ratio": 0, "tenant": "default", "realm": "default", "shared": false, "realm_by": [], "strategy": "first-free", "lease": "none", "hold_down": 60, "strict": false, "spec": {"cidr": "100.64.0.0/10", "gateway": "100.64.0.1", "dns": ["9.9.9.9"]}, "capacity": 4_194_304, "attributes": {"cidr": "100.64.0.0/10", "prefix": "32", "netmask": "255.192.0.0", "gateway": "100.64.0.1", "dns": "9.9.9.9"}, "mapping_id": "ipv4/1", "revision": 1, "created_at": "2026-01-31T08:00:00.000Z", "updated_at": "2026-01-31T08:00:00.000Z", "applied": true, "added_grains": 256, "removed_grains": 0}))]
 pub(crate) struct PoolUpdateBody<'a> {
     #[serde(flatten)]
     pool: PoolAnswer<'a>,
@@ -210,7 +210,7 @@ impl<'a> PoolUpdateBody<'a> {
 
 /// How much of a pool is what, in grains.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Occupancy)]
+#[schema(as = Occupancy, example = json!({"capacity": 256, "allocated": 12, "available": 236, "hold_down": 3, "reserved": 2, "excluded": 3, "allocations": 12}))]
 pub(crate) struct OccupancyBody {
     #[schema(value_type = u64)]
     capacity: u128,
@@ -285,7 +285,7 @@ pub(crate) struct StatsBody<'a> {
 
 /// How full a pool is in one realm.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = RealmStats)]
+#[schema(as = RealmStats, example = json!({"realm": "default", "capacity": 256, "allocated": 12, "available": 236, "hold_down": 3, "reserved": 2, "excluded": 3, "allocations": 12}))]
 pub(crate) struct RealmStatsBody<'a> {
     realm: &'a str,
     #[serde(flatten)]

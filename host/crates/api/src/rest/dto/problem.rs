@@ -72,7 +72,7 @@ pub(crate) struct ProblemBody {
 
 /// One field that is to blame.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Fault)]
+#[schema(as = Fault, example = json!({"field": "pool_id", "value": "isp-east", "remedy": "must name a pool; list them to see the names"}))]
 pub(crate) struct FaultBody {
     /// Its name, or a JSON pointer.
     pub(crate) field: String,

@@ -40,6 +40,30 @@ async fn an_older_client_allocates_looks_up_and_releases() {
 }
 
 #[tokio::test]
+async fn an_older_clients_pool_can_be_sent_back_as_it_was_answered() {
+    let face = Face::start();
+    // What a client sends that leaves nothing out; the plugin of these tests knows no field but `cidr`.
+    let empty = json!({
+        "id": "res", "cidr": "10.0.0.0/10", "gateway": "", "dns": [], "exclusions": [], "metadata": {},
+        "sharding_factor": 0, "backup_ratio": 0,
+    });
+    face.post("/api/v1/pools", &empty).await.with(201);
+    let large = face.get("/api/v1/pools/res").await.with(200);
+    let stats = face.get("/api/v1/pools/res/stats").await.with(200);
+    assert!(stats["shards"].as_u64() > Some(256), "{stats}");
+    assert_eq!(large["sharding_factor"], 256);
+    let back = json!({
+        "id": "res", "cidr": large["cidr"], "metadata": large["metadata"], "exclusions": large["exclusions"],
+        "sharding_factor": large["sharding_factor"], "backup_ratio": large["backup_ratio"],
+    });
+    face.post("/api/v1/pools", &back).await.with(200);
+    assert_eq!(face.put("/api/v1/pools/res", &back).await.with(200)["revision"], large["revision"]);
+    face.put("/api/v1/pools/res", &large).await.with(200);
+    let asked = json!({"id": "few", "cidr": "10.128.0.0/24", "sharding_factor": 4});
+    assert_eq!(face.post("/api/v1/pools", &asked).await.with(201)["sharding_factor"], 4);
+}
+
+#[tokio::test]
 async fn an_unknown_pool_is_404_and_a_full_one_503() {
     let face = Face::start();
     face.post("/api/v1/pools", &json!({"id": "tiny", "cidr": "10.0.0.0/31"})).await.with(201);

@@ -47,11 +47,33 @@ fn every_operation_has_a_name_of_its_own_and_says_what_it_may_answer() {
         let responses = operation["responses"].as_object().unwrap();
         assert!(responses.keys().any(|status| status.starts_with('2')), "{path} has no success");
         if path.contains("/api/") {
-            for status in ["400", "401", "403", "503"] {
+            for status in ["400", "401", "403", "405", "503"] {
                 assert!(responses.contains_key(status), "{path} lacks {status}");
             }
         }
     }
+}
+
+#[test]
+fn every_schema_has_an_example() {
+    let document: Value = serde_json::from_str(&super::super::openapi()).unwrap();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let without = |schema: &Value| schema.get("example").or(schema.get("examples")).is_none();
+    let lacking: Vec<_> = schemas.iter().filter(|(_, schema)| without(schema)).map(|(name, _)| name).collect();
+    assert!(lacking.is_empty() && !schemas.is_empty(), "{lacking:?}");
+}
+
+#[test]
+fn what_changes_an_answer_is_documented_with_both_names_of_a_path() {
+    let document: Value = serde_json::from_str(&super::super::openapi()).unwrap();
+    let named = |pointer: &str| -> Vec<_> {
+        let parameters = document.pointer(pointer).and_then(Value::as_array).unwrap();
+        parameters.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(named("/paths/~1api~1v1~1allocate/post/parameters"), ["attributes"]);
+    assert_eq!(named("/paths/~1api~1v1~1allocations/post/parameters"), ["attributes"]);
+    let removing = "/paths/~1api~1v1~1pools~1{id}~1reservations~1{resource}/delete/parameters";
+    assert_eq!(named(removing), ["id", "resource", "olt_id", "attributes"]);
 }
 
 #[test]

@@ -46,6 +46,62 @@ async fn misspelt_pool_fields_are_told_with_the_nearest_known_name() {
 }
 
 #[tokio::test]
+async fn a_key_that_stands_twice_in_a_pool_is_named() {
+    let face = Face::with_pool().await;
+    let doubled = r#"{"id": "x7", "id": "x6", "cidr": "10.1.0.0/24"}"#;
+    let problem = face.ask(Method::POST, "/api/v1/pools", doubled).await.problem(400, "INVALID_FIELD");
+    assert_eq!(problem["errors"][0]["field"], "id");
+    assert!(problem["error"].as_str().unwrap().contains("id: stands there twice"), "{problem}");
+    let doubled = r#"{"type": "ipv4", "spec": {"cidr": "10.0.0.0/24", "cidr": "10.0.0.0/23"}}"#;
+    let problem = face.ask(Method::PUT, "/api/v1/pools/p", doubled).await.problem(400, "INVALID_FIELD");
+    assert_eq!(problem["errors"][0]["field"], "spec.cidr");
+    face.get("/api/v1/pools/x6").await.problem(404, "POOL_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_text_that_is_no_resource_is_refused_and_one_that_is_free_is_not() {
+    let face = Face::with_pool().await;
+    face.post("/api/v1/pools", &json!({"id": "p2", "cidr": "10.0.1.0/24"})).await.with(201);
+    let list = |query: &str| format!("/api/v1/allocations?{query}");
+    face.get(&list("resource=garbage")).await.problem(400, "RESOURCE_INVALID");
+    face.post("/api/v1/pools", &json!({"id": "v", "type": "vlan", "range": "100-200"})).await.with(201);
+    let problem = face.get(&list("resource=garbage")).await.problem(400, "INVALID_FIELD");
+    assert_eq!(problem["errors"][0]["remedy"], "must be the text of a resource of type ipv4 or vlan");
+    face.get(&list("resource=100&pool_id=p")).await.problem(400, "RESOURCE_INVALID");
+    for free in
+        ["resource=100", "resource=10.0.0.9", "resource=10.9.9.9", "resource=4000", "resource=10.9.9.9&pool_id=p"]
+    {
+        assert_eq!(face.get(&list(free)).await.with(200)["count"], 0, "{free}");
+    }
+    face.get("/api/v1/resources/ipv4/garbage").await.problem(400, "RESOURCE_INVALID");
+}
+
+#[tokio::test]
+async fn pools_of_a_type_that_nobody_knows_are_not_listed_as_none() {
+    let face = Face::with_pool().await;
+    let problem = face.get("/api/v1/pools?type=nope").await.problem(400, "TYPE_UNKNOWN");
+    assert_eq!(problem["errors"][0]["remedy"], "must be one of ipv4, vlan");
+    assert_eq!(face.get("/api/v1/pools?type=vlan").await.with(200)["count"], 0);
+}
+
+#[tokio::test]
+async fn a_pools_type_is_fixed_whatever_the_other_type_says_of_the_spec() {
+    let face = Face::with_pool().await;
+    let problem = face.put("/api/v1/pools/p", &json!({"type": "vlan", "spec": {"cidr": "10.0.0.0/24"}})).await;
+    let problem = problem.problem(409, "POOL_FIELD_FIXED");
+    assert_eq!((&problem["errors"][0]["field"], &problem["errors"][0]["value"]), (&json!("type"), &json!("vlan")));
+    assert!(problem["errors"][0]["remedy"].as_str().unwrap().starts_with("must stay ipv4"), "{problem}");
+}
+
+#[tokio::test]
+async fn lease_terms_are_told_as_people_write_them() {
+    let face = Face::start();
+    let body = json!({"id": "p", "cidr": "10.0.0.0/24", "lease": {"default": "1h", "min": "2h"}});
+    let problem = face.post("/api/v1/pools", &body).await.problem(400, "INVALID_FIELD");
+    assert_eq!(problem["errors"][0]["value"], "min 2h, default 1h, max 7d");
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_long_is_read_and_refused() {
     let face = Face::start();
     let body = format!("{{\"id\": \"{}\"}}", "x".repeat(2 << 20));

@@ -86,12 +86,23 @@ async fn requests_are_counted_by_route() {
     face.allocate("s").await;
     face.get("/api/v1/allocations/s").await;
     face.get("/nowhere/at/all").await;
+    let other = |path: &str, body: Value| {
+        Request::post(path).header("X-Nexus-Tenant", "isp-b").body(Body::from(body.to_string())).unwrap()
+    };
+    // Another tenant's pool of the same name, in a space of its own.
+    face.send(other("/api/v1/pools", json!({"id": "p", "cidr": "10.0.0.0/24"}))).await.with(201);
+    for subscriber in ["a", "b"] {
+        let asked = json!({"pool_id": "p", "subscriber_id": subscriber});
+        face.send(other("/api/v1/allocations", asked)).await.with(201);
+    }
     let mut text = String::new();
     prometheus::TextEncoder::new().encode_utf8(&face.daemon.registry.gather(), &mut text).unwrap();
     for line in [
         r#"nexus_api_requests_total{method="GET",path="/api/v1/allocations/{subscriber}",status="200"} 1"#,
         r#"nexus_api_requests_total{method="GET",path="none",status="404"} 1"#,
-        r#"nexus_allocations_total{olt_id="",pool_id="p",result="created"} 1"#,
+        r#"nexus_allocations_total{olt_id="",pool_id="p",result="created",tenant="default"} 1"#,
+        r#"nexus_allocations_total{olt_id="",pool_id="p",result="created",tenant="isp-b"} 2"#,
+        r#"nexus_allocation_duration_seconds_count{pool_id="p",tenant="isp-b"} 2"#,
     ] {
         assert!(text.contains(line), "{line} is missing in\n{text}");
     }

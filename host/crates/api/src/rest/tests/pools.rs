@@ -58,6 +58,18 @@ async fn overlapping_pools_of_a_realm_are_refused_with_both_names() {
 }
 
 #[tokio::test]
+async fn another_tenants_pool_in_a_shared_realm_is_not_named() {
+    let face = Face::start();
+    let body = json!({"id": "sh", "cidr": "10.0.0.0/24", "shared": true});
+    face.post("/api/v1/pools", &body).await.with(201);
+    let request = Request::post("/api/v1/pools").header("X-Nexus-Tenant", "isp-b");
+    let told = face.send(request.body(body.to_string().into()).unwrap()).await.problem(409, "POOL_OVERLAPS");
+    assert_eq!(told["error"], "pool sh overlaps a pool of another tenant in realm default");
+    assert_eq!(told.get("other_pool_id"), None);
+    assert!(told["errors"][0]["remedy"].as_str().unwrap().contains("with a pool of another tenant in"), "{told}");
+}
+
+#[tokio::test]
 async fn a_dry_run_refuses_what_the_real_call_would_and_makes_nothing() {
     let face = Face::with_pool().await;
     for (body, reason) in [
