@@ -129,8 +129,14 @@ mod tests {
 
     #[test]
     fn what_a_list_shows_is_a_file_of_pools() {
-        assert_eq!(found("pools:\n  - id: a\n    shards: 8\ncount: 1\ntotal: 7\nnext_cursor: x\n"), [("a".to_owned(), 2)]);
-        assert_eq!(refused("pools: []\ncounts: 1\n"), ["line 2: counts stands beside pools, where nothing else may stand"]);
+        assert_eq!(
+            found("pools:\n  - id: a\n    shards: 8\ncount: 1\ntotal: 7\nnext_cursor: x\n"),
+            [("a".to_owned(), 2)]
+        );
+        assert_eq!(
+            refused("pools: []\ncounts: 1\n"),
+            ["line 2: counts stands beside pools, where nothing else may stand"]
+        );
     }
 
     #[test]

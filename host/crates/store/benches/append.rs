@@ -105,6 +105,9 @@ fn report(what: &str, dir: &Path, store: Store) -> Result<(), StoreError> {
     let mut ops = Vec::new();
     let found = store.recover(&mut |op| ops.push(op))?;
     let recovered = began.elapsed();
-    println!("start with {what}: open {opened:.0?}, recover {recovered:.0?}, {} operations", found.checkpoint_ops + found.log_ops);
+    println!(
+        "start with {what}: open {opened:.0?}, recover {recovered:.0?}, {} operations",
+        found.checkpoint_ops + found.log_ops
+    );
     Ok(())
 }
