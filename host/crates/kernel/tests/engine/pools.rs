@@ -295,3 +295,17 @@ fn a_geometry_that_cannot_be_cut_is_refused() {
     assert!(matches!(answer, Err(CommandError::PoolGeometry { .. })), "{answer:?}");
     assert!(bed.log.is_empty());
 }
+
+#[test]
+fn what_a_lost_pool_left_is_never_another_pools() {
+    let (mut bed, lost) = Bed::with(addresses(100, 8));
+    let held = bed.allocate(&lost, "a");
+    bed.log.retain(|op| !matches!(op.fact, Fact::Pool(_) | Fact::Realm(_)));
+    bed.restart(0);
+    let pool = bed.create(addresses(100, 8));
+    assert!(pool.uid > lost.uid);
+    let fresh = bed.allocate(&pool, "b");
+    assert!(fresh.realm > held.realm);
+    bed.restart(0);
+    assert_eq!(bed.kernel.allocations(), 1);
+}
