@@ -201,12 +201,16 @@ impl Loop {
         if self.failed.is_some() {
             return self.failed.clone();
         }
-        let pool = match command {
-            Command::Allocate(request) => Some(request.pool),
-            Command::Reserve(request) => Some(request.pool),
-            Command::CreatePool(_) => None,
+        let damaged = &self.parts.damaged;
+        let why = match command {
+            Command::Allocate(request) => damaged.why(request.pool),
+            Command::Reserve(request) => damaged.why(request.pool),
+            Command::CreatePool(_) => damaged.why_no_space(),
+            // Small, and what an operator frees space with; but it may add spans.
+            Command::UpdatePool { .. } => {
+                return damaged.why_no_space().map(|why| EngineError::Damaged(why.to_owned()));
+            }
             Command::CheckPool(_)
-            | Command::UpdatePool { .. }
             | Command::DeletePool { .. }
             | Command::Explain(_)
             | Command::Renew { .. }
@@ -217,7 +221,7 @@ impl Loop {
             let min_bytes = self.parts.min_free_bytes;
             return Some(EngineError::StorageFull { free_bytes: self.free_bytes, min_bytes });
         }
-        self.parts.damaged.why(pool?).map(|why| EngineError::Damaged(why.to_owned()))
+        why.map(|why| EngineError::Damaged(why.to_owned()))
     }
 
     fn alarm(&mut self) {

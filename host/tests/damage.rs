@@ -104,6 +104,8 @@ fn damage_that_may_be_any_pools_stops_all_until_it_is_accepted() {
 
     let daemon = Start::on(directory.path()).run();
     assert_eq!(allocate(&daemon, "v4", "new"), 503);
+    let other = json!({"id": "other", "cidr": "10.9.0.0/24"});
+    assert_eq!(daemon.post("/api/v1/pools", &other).0, 503, "the damage may have taken a pool that has this space");
     assert_eq!(daemon.get("/api/v1/allocations/after").0, 200);
     assert!(daemon.stop().success());
     let store = |below: &str| {
@@ -123,4 +125,5 @@ fn damage_that_may_be_any_pools_stops_all_until_it_is_accepted() {
     assert_eq!(daemon.get("/api/v1/allocations/before").0, 200);
     assert_eq!(daemon.get("/api/v1/allocations/damaged-one").0, 404);
     assert_eq!(allocate(&daemon, "v4", "new"), 201);
+    assert_eq!(daemon.post("/api/v1/pools", &other).0, 201);
 }

@@ -17,11 +17,13 @@ pub(crate) struct Damaged {
     pools: BTreeMap<PoolUid, String>,
     /// Damage that may be any pool's.
     all: Option<String>,
+    /// Damage that took a pool's record: nobody knows what space it has, so no pool may be given any.
+    lost: Option<String>,
 }
 
 impl Damaged {
     /// What does not read back, and what reads back but cannot be.
-    fn of(damage: &[Damage], faults: &[RecoveryFault]) -> Self {
+    fn of(damage: &[Damage], faults: &[RecoveryFault], view: &View) -> Self {
         let mut damaged = Self::default();
         for found in damage {
             tracing::error!(key = %found.key, why = %found.why, "a record on the disk is damaged");
@@ -30,8 +32,14 @@ impl Damaged {
         for fault in faults {
             let (pool, why) = told(fault);
             tracing::error!(pool = pool.0, why, "a record on the disk contradicts the others");
+            if matches!(fault, RecoveryFault::PoolUnreadable { .. }) {
+                damaged.lost.get_or_insert_with(|| why.clone());
+            }
             damaged.note(Some(pool), || why);
         }
+        let unknown = damaged.pools.iter().find(|(uid, _)| view.pool_by_uid(**uid).is_none());
+        let unknown = unknown.map(|(_, why)| why.clone()).or_else(|| damaged.all.clone());
+        damaged.lost = damaged.lost.or(unknown);
         damaged
     }
 
@@ -46,6 +54,11 @@ impl Damaged {
     /// What is damaged of this pool, if anything.
     pub(crate) fn why(&self, pool: PoolUid) -> Option<&str> {
         self.pools.get(&pool).or(self.all.as_ref()).map(String::as_str)
+    }
+
+    /// Why no pool may be made or grow: it might be given what a pool has whose record is lost.
+    pub(crate) fn why_no_space(&self) -> Option<&str> {
+        self.lost.as_deref()
     }
 
     /// Every pool with damage by its name, for people.
@@ -95,7 +108,7 @@ pub(crate) fn recover(store: &Store, view: &View, settings: KernelSettings) -> R
         took_ms = started.elapsed().as_millis(),
         "the records are read"
     );
-    let damaged = Damaged::of(&found.damage, kernel.faults());
+    let damaged = Damaged::of(&found.damage, kernel.faults(), view);
     Ok(Recovered { kernel, damaged })
 }
 
@@ -116,7 +129,7 @@ pub(super) fn rebuild(parts: &Parts, former: &Kernel) -> Result<Recovered, Store
     recovery.reaches(last_of(&found), found.high_water_ms);
     let kernel = recovery.finish(clock::tick());
     show(&parts.view, &kernel);
-    let damaged = Damaged::of(&found.damage, kernel.faults());
+    let damaged = Damaged::of(&found.damage, kernel.faults(), &parts.view);
     Ok(Recovered { kernel, damaged })
 }
 
