@@ -72,6 +72,17 @@ impl Plugins {
             || TypeError::Unavailable { type_id: type_id.to_string(), why: "plugins are being loaded".to_owned() };
         self.0.get().ok_or_else(not_yet)
     }
+
+    /// The host, if the version that serves names things as the pool does.
+    fn reader(&self, pool: &Pool) -> Result<&PluginHost, TypeError> {
+        let type_id = &pool.draft.type_id;
+        let host = self.host(type_id)?;
+        if host.reads(type_id.as_str(), &pool.draft.mapping_id).map_err(told)? {
+            return Ok(host);
+        }
+        let why = "another version of it is taking over".to_owned();
+        Err(TypeError::Unavailable { type_id: type_id.to_string(), why })
+    }
 }
 
 /// Where active components are kept: beside the records, not in the operator's folder.
@@ -162,31 +173,26 @@ impl ResourceTypes for Plugins {
     }
 
     fn render(&self, pool: &Pool, spans: &[Span]) -> Result<Vec<Result<CompactString, TypeError>>, TypeError> {
-        let names = self
-            .host(&pool.draft.type_id)?
-            .render_each(pool.draft.type_id.as_str(), &pool.draft.spec, spans)
-            .map_err(told)?;
+        let names =
+            self.reader(pool)?.render_each(pool.draft.type_id.as_str(), &pool.draft.spec, spans).map_err(told)?;
         Ok(names.into_iter().map(|name| name.map_err(told)).collect())
     }
 
     fn parse(&self, pool: &Pool, names: &[&str]) -> Result<Vec<Result<Span, TypeError>>, TypeError> {
-        let parsed = self
-            .host(&pool.draft.type_id)?
-            .parse(pool.draft.type_id.as_str(), &pool.draft.spec, names)
-            .map_err(told)?;
+        let parsed = self.reader(pool)?.parse(pool.draft.type_id.as_str(), &pool.draft.spec, names).map_err(told)?;
         Ok(parsed.into_iter().map(|span| span.map_err(told)).collect())
     }
 
     fn interpret(&self, pool: &Pool, hints: &[(CompactString, CompactString)]) -> Result<Plan, TypeError> {
-        self.host(&pool.draft.type_id)?.interpret(pool.draft.type_id.as_str(), &pool.draft.spec, hints).map_err(told)
+        self.reader(pool)?.interpret(pool.draft.type_id.as_str(), &pool.draft.spec, hints).map_err(told)
     }
 
     fn summarize(&self, pool: &Pool, run: Span) -> Result<Vec<CompactString>, TypeError> {
-        self.host(&pool.draft.type_id)?.summarize(pool.draft.type_id.as_str(), &pool.draft.spec, run).map_err(told)
+        self.reader(pool)?.summarize(pool.draft.type_id.as_str(), &pool.draft.spec, run).map_err(told)
     }
 
     fn attributes(&self, pool: &Pool, span: Span) -> Result<Vec<(CompactString, CompactString)>, TypeError> {
-        self.host(&pool.draft.type_id)?.attributes(pool.draft.type_id.as_str(), &pool.draft.spec, span).map_err(told)
+        self.reader(pool)?.attributes(pool.draft.type_id.as_str(), &pool.draft.spec, span).map_err(told)
     }
 
     fn list(&self) -> Vec<api::ports::PluginStatus> {

@@ -178,6 +178,12 @@ impl PluginHost {
         self.intake.catalog.get(type_id)?.attributes(spec, span)
     }
 
+    /// Whether the version that serves a type names resources as a pool of this mapping does. While another version takes
+    /// over they differ for a moment, and then neither may name anything in that pool.
+    pub fn reads(&self, type_id: &str, mapping_id: &str) -> Result<bool, PluginError> {
+        Ok(self.intake.catalog.get(type_id)?.descriptor.mapping_id == mapping_id)
+    }
+
     /// The types that are served, sorted.
     pub fn types(&self) -> Vec<String> {
         self.intake.catalog.known()

@@ -191,12 +191,24 @@ impl Intake {
             return Err(known(Refusal::NotKept(with_source(&error))));
         }
         self.catalog.install(&plugin, false);
+        if !facts.standing.lasts(&*self.live) {
+            self.catch_up(&plugin);
+        }
         let changed: Vec<_> = changed.iter().map(|reading| reading.pool).collect();
         let Descriptor { type_id, version, .. } = descriptor;
         let Origin { digest, source, .. } = origin.clone();
         tracing::info!(plugin = type_id, %version, %digest, %source, changed = changed.len(), "plugin serves");
         (self.events)(PluginEvent::Activated { type_id, version, digest, source, changed });
         Ok(())
+    }
+
+    /// Pools that the version before still opened, while this one took over, become what this one reads them as. One that
+    /// cannot keeps its mapping, so nothing in it is named until an operator edits it.
+    fn catch_up(&self, plugin: &Plugin) {
+        let late = live::check(plugin, &*self.live);
+        if let Err(why) = late.and_then(|late| self.live.reread(&late).map_err(Refusal::from)) {
+            tracing::error!(plugin = plugin.descriptor.type_id, %why, "a pool made meanwhile is not as its plugin reads it");
+        }
     }
 
     /// Reads, compiles and instantiates a component, and asks what it is.

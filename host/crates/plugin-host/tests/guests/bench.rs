@@ -20,6 +20,8 @@ pub(crate) struct Live {
     pub(crate) reread: Mutex<Vec<Rereading>>,
     /// What the next rereading meets.
     pub(crate) not_reread: Mutex<Option<NotReread>>,
+    /// A pool that somebody makes during the next rereading.
+    pub(crate) meanwhile: Mutex<Option<LivePool>>,
 }
 
 impl LivePools for Live {
@@ -41,6 +43,7 @@ impl LivePools for Live {
             return Err(error);
         }
         self.reread.lock().unwrap().extend_from_slice(readings);
+        self.pools.lock().unwrap().extend(self.meanwhile.lock().unwrap().take());
         Ok(())
     }
 }

@@ -126,6 +126,20 @@ fn a_version_that_reads_a_larger_pool_serves_once_the_pool_is_larger() {
 }
 
 #[test]
+fn a_pool_made_while_a_version_takes_over_becomes_what_that_version_reads() {
+    let bench = Bench::new();
+    let host = bench.start(&[Guest::new("num").build()]);
+    bench.pools.pools.lock().unwrap().push(live(&host));
+    *bench.pools.meanwhile.lock().unwrap() = Some(LivePool { uid: PoolUid(8), ..live(&host) });
+    bench.drop_file("num.wasm", &Guest::new("num").version("1.1.0").range(1_000, 8_192).build());
+    bench.event(activated("1.1.0"));
+    let last = bench.pools.reread.lock().unwrap().last().map(|reading| reading.pool);
+    assert_eq!(last, Some(PoolUid(8)));
+    let mapping = host.descriptor("num").unwrap().mapping_id;
+    assert_eq!((host.reads("num", &mapping), host.reads("num", "another")), (Ok(true), Ok(false)));
+}
+
+#[test]
 fn a_version_that_a_live_pool_cannot_follow_is_refused_until_the_pool_is_gone() {
     let bench = Bench::new();
     let host = bench.start(&[Guest::new("num").build()]);
