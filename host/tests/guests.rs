@@ -116,13 +116,13 @@ fn a_version_that_reads_a_pool_larger_makes_it_larger() {
 fn a_version_that_a_live_pool_cannot_follow_is_refused_and_changes_nothing() {
     let directory = directory();
     let daemon = filled(directory.path());
-    // Shards are cut once and for all.
-    let cut = "(i64.store offset=96 (local.get $at) (i64.const 32))";
-    let recut = Guest::new("num").version("1.1.0").range(1_008, 64).hook("LAID_OUT", cut);
-    let refused = dropped(&daemon, directory.path(), &recut);
+    // Where resources may begin is settled when a pool is made.
+    let aligned = "(i32.store8 offset=80 (local.get $at) (i32.const 1))";
+    let other = Guest::new("num").version("1.1.0").range(1_008, 64).hook("LAID_OUT", aligned);
+    let refused = dropped(&daemon, directory.path(), &other);
     assert_eq!(refused["state"], "refused", "{refused}");
     let why = refused["why"].as_str().expect("a reason");
-    assert!(why.contains("default/n") && why.contains("the cut"), "{why}");
+    assert!(why.contains("default/n") && why.contains("alignment"), "{why}");
     assert_eq!(daemon.get("/api/v1/pools/n").1["revision"], 1);
     assert_eq!(allocate(&daemon, "late").0, 503, "the pool is what it was");
     assert_eq!(allocate(&daemon, "s3").0, 200);
