@@ -1,5 +1,6 @@
 //! The life of a plugin's file, from bytes to service: size, digest, imports and exports, compile, describe, rank,
-//! conformance, live pools (which become what it reads), copy, active. The first check that fails is the [`Refusal`], and what served before serves on.
+//! conformance, live pools (which become what it reads), copy, active. The first check that fails is the [`Refusal`], and
+//! what served before serves on.
 //!
 //! One file at a time: loads, retirement and resumption hold one lock that no call of a plugin takes.
 

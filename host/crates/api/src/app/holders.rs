@@ -94,8 +94,8 @@ impl App {
         }
     }
 
-    /// Where on the pool's line the text is. Addresses and ports need no plugin, and if a plugin does not answer, the names that
-    /// are kept with the allocations do.
+    /// Where on the pool's line the text is. Addresses and ports need no plugin, and if a plugin does not answer, the names
+    /// that are kept with the allocations do.
     fn place(&self, pool: &Pool, resource: &str) -> Result<Span, AppError> {
         if let Some(span) = single_place(pool, resource) {
             let outside = || AppError::ResourceOutside { pool: pool.draft.id.clone(), resource: resource.to_owned() };
