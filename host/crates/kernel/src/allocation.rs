@@ -5,12 +5,13 @@ use std::num::NonZeroU64;
 use std::sync::{Arc, OnceLock};
 
 use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
 
 use crate::id::{Epoch, Fence, Key, NodeId, PoolUid, RealmUid, Seq, ShardId, SubscriberId};
 use crate::span::Span;
 
 /// Why an allocation lasts as long as it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AllocationKind {
     /// Until released by the client or the lease's end.
     Session,
@@ -23,7 +24,8 @@ pub enum AllocationKind {
 /// One allocation. Shared between the kernel, the flusher and the read view; never changed in place, a renewal makes a
 /// new one. Kept small, because there are millions: what is rare lives behind `extra`, and the lease's end shares its
 /// word with the kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "(AllocationParts, Option<CompactString>)", into = "(AllocationParts, Option<CompactString>)")]
 pub struct Allocation {
     pub span: Span,
     pub subscriber: SubscriberId,
@@ -83,7 +85,7 @@ impl fmt::Debug for Term {
 }
 
 /// What few allocations have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllocationExtra {
     /// Not empty if the subscriber holds several in this pool on purpose.
     pub key: Option<Key>,
@@ -92,7 +94,7 @@ pub struct AllocationExtra {
 }
 
 /// Everything of an allocation but its name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AllocationParts {
     pub span: Span,
     pub subscriber: SubscriberId,
@@ -183,8 +185,42 @@ impl Allocation {
     }
 }
 
+impl From<(AllocationParts, Option<CompactString>)> for Allocation {
+    fn from((parts, name): (AllocationParts, Option<CompactString>)) -> Self {
+        let allocation = Self::new(parts);
+        if let Some(name) = name {
+            allocation.set_name(name);
+        }
+        allocation
+    }
+}
+
+impl From<Allocation> for (AllocationParts, Option<CompactString>) {
+    fn from(allocation: Allocation) -> Self {
+        let (expires_ms, kind) = (allocation.expires_ms(), allocation.kind());
+        let Allocation { span, subscriber, pool, realm, shard, epoch, created_ms, renewed_ms, .. } = allocation;
+        let Allocation { seq, node, extra, name, .. } = allocation;
+        let parts = AllocationParts {
+            span,
+            subscriber,
+            pool,
+            realm,
+            shard,
+            epoch,
+            created_ms,
+            renewed_ms,
+            expires_ms,
+            seq,
+            node,
+            extra,
+            kind,
+        };
+        (parts, name.into_inner())
+    }
+}
+
 /// Why an allocation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum EndCause {
     Released,
     Expired,
@@ -194,7 +230,7 @@ pub enum EndCause {
 
 /// A span after its allocation: who held it from when to when, and until when it rests. Written once at the end of every
 /// allocation, so history needs nothing else; it stays the span's last word until somebody holds the span again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resting {
     pub span: Span,
     pub pool: PoolUid,
@@ -214,7 +250,7 @@ pub struct Resting {
 }
 
 /// A span kept for a named subscriber (static addressing).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
     pub pool: PoolUid,
     pub realm: RealmUid,

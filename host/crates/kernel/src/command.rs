@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
 
 use crate::allocation::{Allocation, Reservation};
 use crate::id::{Key, NodeId, PoolId, PoolUid, RealmUid, Revision, SubscriberId};
@@ -15,7 +16,7 @@ use crate::span::Span;
 pub struct RequestId(pub u64);
 
 /// A request for a resource.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AllocateRequest {
     pub pool: PoolUid,
     pub subscriber: SubscriberId,
@@ -34,7 +35,7 @@ pub struct AllocateRequest {
 }
 
 /// What a request says about the lease.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ttl {
     /// The pool's terms.
     #[default]
@@ -46,7 +47,7 @@ pub enum Ttl {
 }
 
 /// Which allocation is meant. `span` guards against releasing a newer one than the caller saw.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllocationTarget {
     pub pool: PoolUid,
     pub subscriber: SubscriberId,
@@ -55,7 +56,7 @@ pub struct AllocationTarget {
 }
 
 /// A reservation to be written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReserveRequest {
     pub pool: PoolUid,
     pub realm_value: Option<CompactString>,
@@ -66,7 +67,7 @@ pub struct ReserveRequest {
 }
 
 /// Everything the kernel can be asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Command {
     /// Identical again is `PoolExists` as success; different is an error.
     CreatePool(Box<PoolDraft>),
@@ -101,7 +102,7 @@ pub enum Command {
 }
 
 /// Where an allocation would go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     pub outcome: ExplainedOutcome,
     /// `None` if the (pool, realm) was never used.
@@ -111,7 +112,7 @@ pub struct Explanation {
 }
 
 /// The heart of an [`Explanation`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExplainedOutcome {
     /// The subscriber already holds this one and would get it again.
     AlreadyHeld { span: Span },
@@ -122,7 +123,7 @@ pub enum ExplainedOutcome {
 }
 
 /// Why this span and no other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Choice {
     /// It is reserved for the subscriber.
     Reserved,
@@ -137,7 +138,7 @@ pub enum Choice {
 }
 
 /// A success.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Reply {
     PoolCreated(Arc<Pool>),
     /// The pool was there, the same.
@@ -169,14 +170,14 @@ pub enum Reply {
 }
 
 /// Why a command was refused. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum CommandError {
     #[error("pool is unknown")]
     PoolUnknown { pool: PoolUid },
     #[error("pool {pool} is being deleted")]
     PoolClosing { pool: PoolId },
     #[error("pool {pool} exists and differs in {}", fields.join(", "))]
-    PoolDiffers { pool: PoolId, fields: Vec<&'static str> },
+    PoolDiffers { pool: PoolId, fields: Vec<CompactString> },
     /// `other` is `None` in a shared realm if it is another tenant's pool: its name would tell nobody anything.
     #[error("pool {pool} overlaps {} in realm {realm}", overlapped(other.as_ref()))]
     PoolOverlaps { pool: PoolId, other: Option<PoolId>, realm: String, span: Span },
@@ -185,7 +186,7 @@ pub enum CommandError {
     #[error("pool {pool} is at revision {found}, not {expected}")]
     RevisionDiffers { pool: PoolId, expected: Revision, found: Revision },
     #[error("{field} of pool {pool} cannot change while the pool lives: it is {found}, not {wanted}")]
-    PoolFieldFixed { pool: PoolId, field: &'static str, found: CompactString, wanted: CompactString },
+    PoolFieldFixed { pool: PoolId, field: CompactString, found: CompactString, wanted: CompactString },
     /// The update would remove or exclude spans that are held; up to 100 of the holders.
     #[error("{count} held spans of pool {pool} stand in the way")]
     SpansHeld { pool: PoolId, count: u64, holders: Vec<(Span, SubscriberId)> },
@@ -230,7 +231,7 @@ pub enum CommandError {
 }
 
 /// An allocation named in an error.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Held(pub Arc<Allocation>);
 
 impl PartialEq for Held {

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::allocation::{Allocation, Reservation, Resting};
 use crate::id::{PoolUid, RealmName, RealmUid, Seq, TenantId};
 use crate::pool::Pool;
 use crate::span::Span;
 
 /// A span of one pool in one realm, by its start and length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SpanKey {
     pub pool: PoolUid,
     pub realm: RealmUid,
@@ -16,7 +18,7 @@ pub struct SpanKey {
 }
 
 /// Which realm a [`RealmUid`] of this log is. Written before the first fact that uses the number.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RealmRecord {
     pub uid: RealmUid,
     /// `None`: shared between all tenants.
@@ -26,7 +28,7 @@ pub struct RealmRecord {
 }
 
 /// One fact. Owner-written facts are keyed by [`SpanKey`]: a span is held, or resting, or (no fact) free.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Fact {
     Pool(Arc<Pool>),
     /// The pool and everything keyed by it is gone; its allocations were released before, each by its own fact.
@@ -44,7 +46,7 @@ pub enum Fact {
 }
 
 /// One operation of the log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Op {
     /// Gap-free from 1.
     pub seq: Seq,

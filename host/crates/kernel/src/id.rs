@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
 
 /// Why a text is not an id: which kind of id, what was found, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,8 +47,22 @@ fn opaque(kind: &'static str, raw: &str, least: usize) -> Result<CompactString, 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $check:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "CompactString", into = "CompactString")]
         pub struct $name(CompactString);
+
+        impl TryFrom<CompactString> for $name {
+            type Error = InvalidId;
+            fn try_from(raw: CompactString) -> Result<Self, InvalidId> {
+                raw.parse()
+            }
+        }
+
+        impl From<$name> for CompactString {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
 
         impl $name {
             /// The id as it was written.
@@ -112,7 +127,7 @@ impl Default for TenantId {
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident, $repr:ty) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub struct $name(pub $repr);
 
         impl fmt::Display for $name {
@@ -144,12 +159,31 @@ number_id!(
     Seq, u64
 );
 number_id!(
+    /// A host of the cluster, as the ledger numbers it: given once when it joins and never reused. 0 is nobody.
+    MemberId, u32
+);
+number_id!(
     /// Counts the changes of a pool's record, from 1.
     Revision, u64
 );
 
+/// Who writes a log: a host's identity, and which life of its disk. A host whose log was lost or put back comes again
+/// as another incarnation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Origin {
+    pub host: u64,
+    pub incarnation: u64,
+}
+
+/// One operation of one log, named for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Dot {
+    pub origin: Origin,
+    pub seq: Seq,
+}
+
 /// What every answer carries so that a late answer of a former owner can be told from a current one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Fence {
     pub pool: PoolUid,
     pub shard: ShardId,

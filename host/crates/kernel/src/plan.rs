@@ -3,10 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::span::Span;
 
 /// How a free span is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Strategy {
     /// The lowest free one.
     FirstFree,
@@ -61,7 +63,7 @@ impl FromStr for Strategy {
 
 /// What a request asks of the free space. Made by a plugin (or the host, when there are no hints) and checked by the
 /// kernel against the pool, so a wrong plan costs an error and never a wrong allocation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// How long, in positions of the line; a multiple of the pool's grain.
     pub len: u128,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
 
 use crate::id::{Epoch, PoolId, PoolUid, RealmName, Revision, ShardId, TenantId, TypeId};
 use crate::plan::Strategy;
@@ -10,7 +11,7 @@ use crate::space::{Totals, capacity};
 use crate::span::{Series, Span};
 
 /// Where a span may begin inside the pool's spans.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Alignment {
     /// `span.start + k * grain`.
     Origin,
@@ -19,7 +20,7 @@ pub enum Alignment {
 }
 
 /// Which lengths may be asked for: `min_len <= default_len <= max_len`, each a multiple of the grain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Sizing {
     pub default_len: u128,
     pub min_len: u128,
@@ -28,7 +29,7 @@ pub struct Sizing {
 }
 
 /// A pool's spans as its plugin reads the spec; checked by whoever made it (sorted, disjoint, inside the line).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Geometry {
     /// What the pool holds.
     pub spans: Vec<Series>,
@@ -46,7 +47,7 @@ pub struct Geometry {
 }
 
 /// Whether and how long allocations last, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum LeaseTerms {
     /// Until released, unless the request names a ttl.
     None,
@@ -55,7 +56,7 @@ pub enum LeaseTerms {
 }
 
 /// What an operator may choose of a pool beside its spec.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolTerms {
     pub strategy: Strategy,
     pub lease: LeaseTerms,
@@ -70,7 +71,7 @@ pub struct PoolTerms {
 }
 
 /// The space a pool's spans lie in.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RealmRef {
     pub name: RealmName,
     /// True: one space for all tenants (S-VLANs of an open-access network).
@@ -78,7 +79,7 @@ pub struct RealmRef {
 }
 
 /// A pool to be made or changed, with the plugin's reading of its spec.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolDraft {
     pub tenant: TenantId,
     pub id: PoolId,
@@ -97,7 +98,7 @@ pub struct PoolDraft {
 }
 
 /// A slice of a pool with exactly one owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shard {
     pub id: ShardId,
     pub epoch: Epoch,
@@ -106,7 +107,7 @@ pub struct Shard {
 }
 
 /// A pool as it is recorded. Never changed in place: an update is a new record with a higher revision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
     pub uid: PoolUid,
     pub revision: Revision,
@@ -128,7 +129,7 @@ impl Pool {
 
 /// How much of a (pool, realm) is what, in grains. `held + free + resting + reserved + excluded = total` always (I6).
 /// `reserved` counts reserved spans not held by their subscriber; a held one counts as held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Occupancy {
     /// Number of live allocations (not grains).
     pub allocations: u64,

@@ -3,8 +3,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The half-open run `[start, start + len)`. Never empty, never past the end of the line.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "(u128, u128)", into = "(u128, u128)")]
 pub struct Span {
     start: Wide,
     len: Wide,
@@ -77,6 +80,19 @@ impl Span {
     }
 }
 
+impl TryFrom<(u128, u128)> for Span {
+    type Error = &'static str;
+    fn try_from((start, len): (u128, u128)) -> Result<Self, Self::Error> {
+        Self::new(start, len).ok_or("a span is not empty and ends on the line")
+    }
+}
+
+impl From<Span> for (u128, u128) {
+    fn from(span: Span) -> Self {
+        (span.start(), span.len())
+    }
+}
+
 impl fmt::Debug for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[{:#x} +{:#x}]", self.start(), self.len())
@@ -84,7 +100,8 @@ impl fmt::Debug for Span {
 }
 
 /// `count` spans of one length, the n-th beginning at `first.start + n * stride`. Never expanded: ".0 of every /24" is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "(Span, u128, u64)", into = "(Span, u128, u64)")]
 pub struct Series {
     first: Span,
     stride: u128,
@@ -141,5 +158,18 @@ impl Series {
     /// Positions held by all members together.
     pub fn positions(self) -> u128 {
         self.first.len() * u128::from(self.count)
+    }
+}
+
+impl TryFrom<(Span, u128, u64)> for Series {
+    type Error = &'static str;
+    fn try_from((first, stride, count): (Span, u128, u64)) -> Result<Self, Self::Error> {
+        Self::new(first, stride, count).ok_or("a series has members, apart from each other, that end on the line")
+    }
+}
+
+impl From<Series> for (Span, u128, u64) {
+    fn from(series: Series) -> Self {
+        (series.first, series.stride, series.count)
     }
 }

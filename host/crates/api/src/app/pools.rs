@@ -57,7 +57,7 @@ impl App {
         if input.type_id != there.draft.type_id {
             // The spec is another type's, so nothing that its plugin says of it would help.
             let (found, wanted) = (there.draft.type_id.as_str().into(), input.type_id.as_str().into());
-            let fixed = CommandError::PoolFieldFixed { pool: input.id, field: "type", found, wanted };
+            let fixed = CommandError::PoolFieldFixed { pool: input.id, field: "type".into(), found, wanted };
             return Err(AppError::Refused { error: Box::new(fixed), resource: None });
         }
         let expected: Option<Revision> = input.revision;

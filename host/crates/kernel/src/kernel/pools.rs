@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
+
 use super::{Kernel, PoolState};
 use crate::allocation::{Allocation, EndCause};
 use crate::command::{CommandError, Reply, RequestId};
@@ -200,7 +202,7 @@ fn existing(state: &PoolState, draft: &PoolDraft) -> Result<Arc<Pool>, CommandEr
 }
 
 /// What an operator wrote differently. The plugin's reading of an equal spec does not count.
-fn differences(found: &PoolDraft, wanted: &PoolDraft) -> Vec<&'static str> {
+fn differences(found: &PoolDraft, wanted: &PoolDraft) -> Vec<CompactString> {
     let (found_terms, wanted_terms) = (&found.terms, &wanted.terms);
     let fields = [
         ("type", found.type_id == wanted.type_id),
@@ -215,7 +217,7 @@ fn differences(found: &PoolDraft, wanted: &PoolDraft) -> Vec<&'static str> {
         ("metadata", found_terms.metadata == wanted_terms.metadata),
         ("extra", found.extra == wanted.extra),
     ];
-    fields.into_iter().filter(|(_, same)| !same).map(|(field, _)| field).collect()
+    fields.into_iter().filter(|(_, same)| !same).map(|(field, _)| field.into()).collect()
 }
 
 fn shards(draft: &PoolDraft) -> Result<Vec<Shard>, CommandError> {

@@ -184,7 +184,12 @@ fn check_fixed(found: &PoolDraft, wanted: &PoolDraft) -> Result<(), CommandError
     else {
         return Ok(());
     };
-    Err(CommandError::PoolFieldFixed { pool: found.id.clone(), field, found: found_value, wanted: wanted_value })
+    Err(CommandError::PoolFieldFixed {
+        pool: found.id.clone(),
+        field: field.into(),
+        found: found_value,
+        wanted: wanted_value,
+    })
 }
 
 /// Both values as text, if they differ.
