@@ -17,8 +17,14 @@ impl Leases {
         self.by_end.insert((ends_ms, allocation.seq), allocation);
     }
 
-    pub(crate) fn remove(&mut self, ends_ms: u64, seq: Seq) {
-        self.by_end.remove(&(ends_ms, seq));
+    /// True if it was there: leases of other hosts' allocations are not.
+    pub(crate) fn remove(&mut self, ends_ms: u64, seq: Seq) -> bool {
+        self.by_end.remove(&(ends_ms, seq)).is_some()
+    }
+
+    /// Number of them.
+    pub(crate) fn len(&self) -> usize {
+        self.by_end.len()
     }
 
     /// When the first ends.

@@ -20,13 +20,15 @@ const TRIED: usize = 64;
 struct Rest {
     record: Arc<Resting>,
     ends_ms: u64,
+    /// It lies where this host may hand out.
+    open: bool,
 }
 
 /// Everything that rests. Disjoint spans.
 #[derive(Debug, Default)]
 pub(crate) struct Rests {
     by_start: BTreeMap<u128, Rest>,
-    /// Length, then who rests longest.
+    /// Length, then who rests longest; only those this host may hand out.
     by_length: BTreeSet<(u128, Seq, u128)>,
     by_end: BTreeSet<(u64, Seq, u128)>,
     /// By the subscriber's place, the last released last. Ordered, not hashed: a table that grows would stop everybody when
@@ -36,18 +38,34 @@ pub(crate) struct Rests {
 }
 
 impl Rests {
-    pub(crate) fn insert(&mut self, record: Arc<Resting>, ends_ms: u64) {
+    /// `open`: it lies where this host may hand out.
+    pub(crate) fn insert(&mut self, record: Arc<Resting>, ends_ms: u64, open: bool) {
         let (span, seq) = (record.span, record.seq);
-        self.by_length.insert((span.len(), seq, span.start()));
+        if open {
+            self.by_length.insert((span.len(), seq, span.start()));
+        }
         self.by_end.insert((ends_ms, seq, span.start()));
         self.by_subscriber.insert((place(&record.subscriber, record.key.as_ref()), seq, span.start()));
-        self.by_start.insert(span.start(), Rest { record, ends_ms });
+        self.by_start.insert(span.start(), Rest { record, ends_ms, open });
         self.positions += span.len();
+    }
+
+    /// From now on this host may hand out what is covered, or may not.
+    pub(crate) fn set_open(&mut self, cover: Span, open: bool) {
+        for (start, rest) in self.by_start.range_mut(cover.start()..cover.end()) {
+            let entry = (rest.record.span.len(), rest.record.seq, *start);
+            rest.open = open;
+            if open {
+                self.by_length.insert(entry)
+            } else {
+                self.by_length.remove(&entry)
+            };
+        }
     }
 
     /// Ends the rest that begins at `start`.
     pub(crate) fn remove(&mut self, start: u128) -> Option<Arc<Resting>> {
-        let Rest { record, ends_ms } = self.by_start.remove(&start)?;
+        let Rest { record, ends_ms, .. } = self.by_start.remove(&start)?;
         let (len, seq) = (record.span.len(), record.seq);
         self.by_length.remove(&(len, seq, start));
         self.by_end.remove(&(ends_ms, seq, start));
@@ -75,7 +93,7 @@ impl Rests {
         }
     }
 
-    /// The subscriber's own, the last released first to be asked.
+    /// The subscriber's own where this host may hand out, the last released first to be asked.
     pub(crate) fn own(
         &self,
         subscriber: &SubscriberId,
@@ -87,7 +105,8 @@ impl Rests {
         }
         let place = place(subscriber, key);
         let placed = self.by_subscriber.range((place, Seq(0), 0)..=(place, Seq(u64::MAX), u128::MAX));
-        let rests = placed.rev().filter_map(|(_, _, start)| self.at(*start));
+        let rests = placed.rev().filter_map(|(_, _, start)| self.by_start.get(start));
+        let rests = rests.filter(|rest| rest.open).map(|rest| &rest.record);
         rests.into_iter().find(|rest| rest.subscriber == *subscriber && rest.key.as_ref() == key && fits(rest.span))
     }
 

@@ -139,6 +139,23 @@ impl Space {
         free_plot(&self.free, &self.layout, span).map(|plot| self.layout.shard_id(plot))
     }
 
+    /// From now on nothing is chosen from this shard, or again. What happens in it is accounted for all the same.
+    pub(crate) fn set_open(&mut self, shard: ShardId, open: bool) {
+        let Some(plot) = self.layout.plot_of_shard(shard) else { return };
+        let sets = std::iter::once(&mut self.free).chain(match &mut self.order {
+            Remembered::Yes(order) => Some(&mut order.unused),
+            Remembered::No | Remembered::Soon => None,
+        });
+        for set in sets {
+            if open { set.open(&self.layout, plot) } else { set.close(&self.layout, plot) }
+        }
+    }
+
+    /// Whether spans are chosen from where this one lies.
+    pub(crate) fn is_open(&self, span: Span) -> bool {
+        self.free.is_open(self.layout.plot_at(span.start()))
+    }
+
     /// Marks it not free.
     pub(crate) fn take(&mut self, span: Span) -> Result<ShardId, Blocked> {
         let plot = free_plot(&self.free, &self.layout, span)?;
@@ -227,7 +244,8 @@ impl Space {
                 return Some(span);
             }
             let inside = |span: &Span| allowed.iter().any(|(low, high)| *low <= span.start() && span.end() <= *high);
-            let free = |span: &Span| free_plot(&self.free, &self.layout, *span).is_ok();
+            let free =
+                |span: &Span| free_plot(&self.free, &self.layout, *span).is_ok_and(|plot| self.free.is_open(plot));
             if let Some(span) = order.oldest(want.len).take(OLDEST_LOOKED_AT).filter(inside).find(free) {
                 return Some(span);
             }

@@ -1,13 +1,14 @@
 //! What one pool has in one realm: free, held, resting and reserved space, counted (I6). Each span is in exactly one of
 //! these states; the methods here are the only ways from one to another.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::allocation::{Reservation, Resting};
 use crate::id::ShardId;
 use crate::leases::Leases;
 use crate::plan::Strategy;
-use crate::pool::{Occupancy, Pool};
+use crate::pool::{Occupancy, Pool, Shard};
 use crate::reservations::Reservations;
 use crate::rest::Rests;
 use crate::space::{Blocked, Layout, Space, Want};
@@ -25,7 +26,10 @@ pub(crate) struct Stock {
     claimable: Option<Space>,
     rests: Rests,
     reservations: Reservations,
+    /// Of allocations whose leases this host ends.
     pub(crate) leases: Leases,
+    /// Shards that this host hands nothing out of.
+    closed: BTreeSet<ShardId>,
     allocations: u64,
     held: u128,
     /// Where it stands in the agendas of leases and of rests.
@@ -57,6 +61,7 @@ impl Stock {
             rests: Rests::default(),
             reservations: Reservations::default(),
             leases: Leases::default(),
+            closed: BTreeSet::new(),
             allocations: 0,
             held: 0,
             lease_due: None,
@@ -93,7 +98,29 @@ impl Stock {
             // A reserved span that is held comes twice; the second time it is taken already.
             let _first_time = claimable.take(span).is_ok();
         }
+        for shard in self.closed.iter().copied() {
+            claimable.set_open(shard, false);
+        }
         self.claimable = Some(claimable);
+    }
+
+    /// From now on this host hands out from the shard, or does not. What happens in it is accounted for all the same.
+    pub(crate) fn set_open(&mut self, shard: &Shard, open: bool) {
+        if open {
+            self.closed.remove(&shard.id)
+        } else {
+            self.closed.insert(shard.id)
+        };
+        self.space.set_open(shard.id, open);
+        if let Some(claimable) = &mut self.claimable {
+            claimable.set_open(shard.id, open);
+        }
+        self.rests.set_open(shard.cover, open);
+    }
+
+    /// Whether this host hands out where the span lies.
+    pub(crate) fn is_open(&self, span: Span) -> bool {
+        self.space.is_open(span)
     }
 
     /// A free span, by the strategy.
@@ -133,7 +160,8 @@ impl Stock {
             Afterwards::Free => self.vacate(span),
             Afterwards::Reserved => self.reservations.left(span),
             Afterwards::Rests(record, ends_ms) => {
-                self.rests.insert(record, ends_ms);
+                let open = self.space.is_open(span);
+                self.rests.insert(record, ends_ms, open);
                 if let Some(claimable) = &mut self.claimable {
                     claimable.give(span);
                 }
@@ -144,7 +172,8 @@ impl Stock {
     /// Free: rests (when it is read back from disk).
     pub(crate) fn lay_to_rest(&mut self, record: Arc<Resting>, ends_ms: u64) -> Result<(), Blocked> {
         self.space.take(record.span)?;
-        self.rests.insert(record, ends_ms);
+        let open = self.space.is_open(record.span);
+        self.rests.insert(record, ends_ms, open);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The grains of a pool that are free (or, for `oldest-free`, that were never used): shard by shard, each made when it is
 //! first touched, and above them which shard has room.
 
+use super::bits::Bits;
 use super::dense::Dense;
 use super::layout::Layout;
 use super::rooms::Rooms;
@@ -17,6 +18,8 @@ pub(super) struct GrainSet {
     slots: Box<[u32]>,
     shards: Vec<Shard>,
     rooms: Rooms,
+    /// Plots in which nothing is looked for. Accounts are kept of them like of any other.
+    closed: Option<Bits>,
 }
 
 #[derive(Clone, Debug)]
@@ -33,7 +36,34 @@ impl GrainSet {
             slots: vec![UNTOUCHED; plots].into_boxed_slice(),
             shards: Vec::new(),
             rooms: Rooms::new(plots, layout.longest()),
+            closed: None,
         }
+    }
+
+    /// Nothing is looked for in this plot from now on.
+    pub(super) fn close(&mut self, layout: &Layout, plot: usize) {
+        let Ok(bit) = u32::try_from(plot) else { return };
+        let plots = u32::try_from(self.slots.len()).expect("a pool has at most 16,384 shards");
+        if self.closed.get_or_insert_with(|| Bits::clear(plots)).set(bit, bit + 1) == 1 {
+            self.rooms.change(plot, self.room(layout, plot), 0);
+        }
+    }
+
+    /// The opposite of [`Self::close`].
+    pub(super) fn open(&mut self, layout: &Layout, plot: usize) {
+        let Ok(bit) = u32::try_from(plot) else { return };
+        if self.closed.as_mut().is_some_and(|closed| closed.unset(bit, bit + 1) == 1) {
+            self.rooms.change(plot, 0, self.room(layout, plot));
+        }
+    }
+
+    /// Whether spans are looked for in this plot.
+    pub(super) fn is_open(&self, plot: usize) -> bool {
+        !self.closed.as_ref().is_some_and(|closed| u32::try_from(plot).is_ok_and(|plot| closed.get(plot)))
+    }
+
+    fn room(&self, layout: &Layout, plot: usize) -> u128 {
+        self.touched(plot).map_or_else(|| layout.longest(), Shard::room)
     }
 
     /// The lowest span of so many grains in here with `low <= start` and `end <= high`.
@@ -90,7 +120,13 @@ impl GrainSet {
     /// The same grains less what left the layout or was excluded, and with what is new in it.
     pub(super) fn moved(self, old: &Layout, new: &Layout) -> Self {
         let mut set = Self::new(new);
-        let Self { slots, shards, .. } = self;
+        let Self { slots, shards, closed, .. } = self;
+        for plot in (0..old.plot_count()).filter(|plot| {
+            closed.as_ref().is_some_and(|closed| u32::try_from(*plot).is_ok_and(|plot| closed.get(plot)))
+        }) {
+            let next = new.plot_at(old.cover(plot).start());
+            set.close(new, next);
+        }
         let mut shards: Vec<Option<Shard>> = shards.into_iter().map(Some).collect();
         for (plot, slot) in slots.iter().enumerate() {
             let Some(shard) = shards.get_mut(*slot as usize).and_then(Option::take) else { continue };
@@ -121,7 +157,9 @@ impl GrainSet {
     }
 
     fn adopt(&mut self, plot: usize, longest: u128, shard: Shard) {
-        self.rooms.change(plot, longest, shard.room());
+        if self.is_open(plot) {
+            self.rooms.change(plot, longest, shard.room());
+        }
         if let Some(slot) = self.slots.get_mut(plot) {
             *slot = u32::try_from(self.shards.len()).expect("a pool has at most 16,384 shards");
         }
@@ -143,7 +181,7 @@ impl GrainSet {
         let before = shard.room();
         let done = work(shard);
         let after = shard.room();
-        if after != before {
+        if after != before && self.is_open(plot) {
             self.rooms.change(plot, before, after);
         }
         done

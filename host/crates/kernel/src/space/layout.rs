@@ -27,6 +27,8 @@ pub(crate) struct Layout {
     geometry: Arc<Geometry>,
     terrain: Terrain,
     plots: Vec<Plot>,
+    /// By shard id, which plot it is.
+    by_id: Vec<usize>,
     /// Where each plot ends, and how many grains are before it: apart from the plots, because they are searched.
     ends: Vec<u128>,
     before: Vec<u128>,
@@ -79,7 +81,12 @@ impl Layout {
             return Err("spans and exclusions of so large a pool must repeat in a short pattern".to_owned());
         }
         let ends = plots.iter().map(|plot| plot.cover.end()).collect();
-        Ok(Self { geometry, terrain, plots, ends, before, capacity, longest })
+        let mut by_id = vec![usize::MAX; plots.len()];
+        for (plot, Plot { id, .. }) in plots.iter().enumerate() {
+            let slot = usize::try_from(id.0).ok().and_then(|id| by_id.get_mut(id));
+            *slot.ok_or_else(|| format!("shard {id} is not numbered among {}", plots.len()))? = plot;
+        }
+        Ok(Self { geometry, terrain, plots, by_id, ends, before, capacity, longest })
     }
 
     /// The pool's spans as its plugin reads them.
@@ -112,6 +119,12 @@ impl Layout {
     /// The first plot that ends after the position; their number if there is none.
     pub(super) fn plot_at(&self, at: u128) -> usize {
         self.ends.partition_point(|end| *end <= at)
+    }
+
+    /// Where a shard lies.
+    pub(super) fn plot_of_shard(&self, shard: ShardId) -> Option<usize> {
+        let number = usize::try_from(shard.0).ok()?;
+        self.by_id.get(number).copied().filter(|plot| *plot < self.plots.len())
     }
 
     /// How many plots there are.
