@@ -48,7 +48,7 @@ fn contradict(directory: &Path) {
         extra: None,
         kind: held.kind(),
     });
-    store.append(&[Op { seq, stamp_ms, fact: Fact::Held(Arc::new(impostor)) }]).expect("written");
+    store.append(&[Op { seq, stamp_ms, from: None, fact: Fact::Held(Arc::new(impostor)) }]).expect("written");
 }
 
 fn allocate(daemon: &Daemon, pool: &str, subscriber: &str) -> u16 {

@@ -63,7 +63,8 @@ impl Effects {
             | Fact::Free(_)
             | Fact::Reserved(_)
             | Fact::Unreserved(_)
-            | Fact::Clock => None,
+            | Fact::Clock
+            | Fact::Heard { .. } => None,
         });
         let answered = self.replies.iter().filter_map(|(_, answer)| match answer {
             Ok(Reply::Allocated { allocation, created: false } | Reply::Renewed(allocation)) => Some(allocation),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::allocation::{Allocation, Reservation, Resting};
-use crate::id::{PoolUid, RealmName, RealmUid, Seq, TenantId};
+use crate::id::{Dot, Origin, PoolUid, RealmName, RealmUid, Seq, TenantId};
 use crate::pool::Pool;
 use crate::span::Span;
 
@@ -43,14 +43,19 @@ pub enum Fact {
     Unreserved(SpanKey),
     /// The wall clock was at least the operation's stamp; written when leases run and nothing else was written.
     Clock,
+    /// Everything of that origin up to and including `through` is in this log: its numbers up to there that are not (what
+    /// it only passed on itself, what concerned nobody else) mean nothing. The highest one of each origin counts.
+    Heard { origin: Origin, through: Seq },
 }
 
 /// One operation of the log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Op {
-    /// Gap-free from 1.
+    /// The place in this host's log, whoever wrote the operation first: gap-free from 1.
     pub seq: Seq,
     /// The wall clock as the kernel keeps it, Unix milliseconds; never goes back.
     pub stamp_ms: u64,
+    /// `None`: this host's own. Else whose operation it is, and that origin's own number of it.
+    pub from: Option<Dot>,
     pub fact: Fact,
 }

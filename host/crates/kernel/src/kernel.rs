@@ -23,7 +23,7 @@ use crate::effects::{Effects, Notice};
 use crate::fact::{Fact, Op, RealmRecord};
 use crate::hash::{self, Draws};
 use crate::holders::Holders;
-use crate::id::{Epoch, NodeId, PoolUid, RealmName, RealmUid, Seq, ShardId, TenantId, Tick};
+use crate::id::{Epoch, NodeId, Origin, PoolUid, RealmName, RealmUid, Seq, ShardId, TenantId, Tick};
 use crate::leases::Agenda;
 use crate::pool::{Occupancy, Pool};
 use crate::rules::Rules;
@@ -79,6 +79,8 @@ pub struct Kernel {
     deletions: VecDeque<pools::Deletion>,
     /// Every (pool, realm) changed since the last seal, with repetitions.
     touched: Vec<(PoolUid, RealmUid)>,
+    /// How far each other origin's operations are in this host's log.
+    heard: BTreeMap<Origin, Seq>,
     faults: Vec<RecoveryFault>,
 }
 
@@ -131,7 +133,7 @@ impl Log {
     fn write(&mut self, effects: &mut Effects, fact: impl FnOnce(Seq) -> Fact) -> Seq {
         let seq = self.next;
         self.next = Seq(seq.0 + 1);
-        effects.writes.push(Op { seq, stamp_ms: self.clock.stamp(), fact: fact(seq) });
+        effects.writes.push(Op { seq, stamp_ms: self.clock.stamp(), from: None, fact: fact(seq) });
         seq
     }
 }
@@ -292,6 +294,11 @@ impl Kernel {
     /// Number of live allocations.
     pub fn allocations(&self) -> usize {
         self.holders.len()
+    }
+
+    /// How far each other origin's operations are in this host's log: the version vector, less this host's own part.
+    pub fn heard(&self) -> &BTreeMap<Origin, Seq> {
+        &self.heard
     }
 
     /// What the log said that cannot be.

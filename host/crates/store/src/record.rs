@@ -36,10 +36,11 @@ pub(crate) enum Kind {
     Reserved = 7,
     Unreserved = 8,
     Clock = 9,
+    Heard = 10,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Pool,
         Self::PoolDeleted,
         Self::Realm,
@@ -49,6 +50,7 @@ impl Kind {
         Self::Reserved,
         Self::Unreserved,
         Self::Clock,
+        Self::Heard,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -67,6 +69,7 @@ impl Kind {
             Self::Reserved => "reserved",
             Self::Unreserved => "unreserved",
             Self::Clock => "clock",
+            Self::Heard => "heard",
         }
     }
 
@@ -81,6 +84,7 @@ impl Kind {
             Fact::Reserved(_) => Self::Reserved,
             Fact::Unreserved(_) => Self::Unreserved,
             Fact::Clock => Self::Clock,
+            Fact::Heard { .. } => Self::Heard,
         }
     }
 }
@@ -92,7 +96,7 @@ pub(crate) fn span_key(fact: &Fact) -> Option<SpanKey> {
         Fact::Resting(rest) => Some(SpanKey { pool: rest.pool, realm: rest.realm, span: rest.span }),
         Fact::Reserved(kept) => Some(SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }),
         Fact::Free(key) | Fact::Unreserved(key) => Some(*key),
-        Fact::Pool(_) | Fact::PoolDeleted(_) | Fact::Realm(_) | Fact::Clock => None,
+        Fact::Pool(_) | Fact::PoolDeleted(_) | Fact::Realm(_) | Fact::Clock | Fact::Heard { .. } => None,
     }
 }
 
@@ -252,7 +256,7 @@ impl<'a> Block<'a> {
         let mut context = facts::Context { seq, stamp_ms, nodes: &self.nodes, interner };
         let fact = facts::read_fact(&mut bytes, record.kind, record.key, &mut context)?;
         bytes.end()?;
-        Ok(Op { seq, stamp_ms, fact })
+        Ok(Op { seq, stamp_ms, from: None, fact })
     }
 
     /// The time an operation was stamped with, without decoding it.
@@ -291,7 +295,7 @@ impl<'a> Records<'a> {
                 realm: kernel::RealmUid(bytes.varint_u32()?),
                 span: bytes.span()?,
             }),
-            Kind::Pool | Kind::PoolDeleted | Kind::Realm | Kind::Clock => None,
+            Kind::Pool | Kind::PoolDeleted | Kind::Realm | Kind::Clock | Kind::Heard => None,
         };
         Ok(Record { kind, key, rest: bytes })
     }

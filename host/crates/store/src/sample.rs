@@ -8,7 +8,7 @@ use std::sync::Arc;
 use compact_str::ToCompactString as _;
 use kernel::{
     Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Epoch, Fact, Geometry,
-    LeaseTerms, NodeId, Op, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid, Reservation, Resting,
+    LeaseTerms, NodeId, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid, Reservation, Resting,
     Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy,
 };
 
@@ -25,7 +25,7 @@ fn span(start: u128, len: u128) -> Span {
 
 /// One fact under a sequence number, a second after the one before.
 pub fn op(seq: u64, fact: Fact) -> Op {
-    Op { seq: Seq(seq), stamp_ms: START_MS + seq * 1000, fact }
+    Op { seq: Seq(seq), stamp_ms: START_MS + seq * 1000, from: None, fact }
 }
 
 /// The address with this number in 100.64.0.0/10.
@@ -170,6 +170,8 @@ pub struct Known {
     /// Of the spans, those that rest, until when.
     rests: BTreeMap<SpanKey, u64>,
     reserved: BTreeMap<SpanKey, (Seq, String)>,
+    /// How far each other origin was heard.
+    pub heard: BTreeMap<Origin, Seq>,
     /// The highest pool number ever given.
     pub last_pool: Option<PoolUid>,
     pub high_water_ms: u64,
@@ -224,6 +226,10 @@ impl Known {
             }
             Fact::Unreserved(key) => drop(self.reserved.remove(key)),
             Fact::Clock => {}
+            Fact::Heard { origin, through } => {
+                let known = self.heard.entry(*origin).or_default();
+                *known = (*known).max(*through);
+            }
         }
     }
 

@@ -71,7 +71,7 @@ impl Bench {
 
     fn apply(&mut self, fact: Fact) {
         self.seq += 1;
-        self.view.apply(&[Op { seq: Seq(self.seq), stamp_ms: self.seq, fact }]);
+        self.view.apply(&[Op { seq: Seq(self.seq), stamp_ms: self.seq, from: None, fact }]);
     }
 
     fn hold(&mut self, uid: u32, start: u128, len: u128, who: &str, node: Option<&str>, expires_ms: u64) {

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::fact::{Fact, Op, SpanKey};
 use crate::hash::{self, Draws};
 use crate::holders::Holders;
-use crate::id::{PoolUid, RealmUid, Seq, Tick};
+use crate::id::{Origin, PoolUid, RealmUid, Seq, Tick};
 use crate::leases::Agenda;
 use crate::pool::Pool;
 use crate::rules::{Rule, Rules};
@@ -33,6 +33,7 @@ pub struct Recovery {
     realm_names: BTreeMap<RealmUid, (Option<crate::id::TenantId>, crate::id::RealmName)>,
     spans: HashTable<Last>,
     reservations: BTreeMap<SpanKey, (Seq, Option<Arc<Reservation>>)>,
+    heard: BTreeMap<Origin, Seq>,
     /// Of the kernel before, if the process lives on.
     clock: Option<Clock>,
 }
@@ -90,6 +91,7 @@ impl Recovery {
             realm_names: BTreeMap::new(),
             spans: HashTable::new(),
             reservations: BTreeMap::new(),
+            heard: BTreeMap::new(),
             clock: None,
         }
     }
@@ -143,6 +145,10 @@ impl Recovery {
             }
             Fact::Unreserved(key) => self.remember_reservation(*key, op.seq, None),
             Fact::Clock => {}
+            Fact::Heard { origin, through } => {
+                let known = self.heard.entry(*origin).or_default();
+                *known = (*known).max(*through);
+            }
         }
     }
 
@@ -184,7 +190,7 @@ impl Recovery {
     /// What contradicts itself is left out and told by [`Kernel::faults`].
     pub fn finish(self, now: Tick) -> Kernel {
         let Self { settings, rules, last, high_water_ms, pools, deleted, next_pool, clock, .. } = self;
-        let Self { realms, realm_names, spans, reservations, .. } = self;
+        let Self { realms, realm_names, spans, reservations, heard, .. } = self;
         let next = Seq(last.0 + 1);
         let grace_ms = if rules.keep(Rule::RestartGrace) { settings.restart_grace_ms } else { 0 };
         let clock = match clock {
@@ -208,6 +214,7 @@ impl Recovery {
             early: std::collections::VecDeque::new(),
             deletions: std::collections::VecDeque::new(),
             touched: Vec::new(),
+            heard,
             faults: Vec::new(),
         };
         for (uid, (_, pool)) in pools {

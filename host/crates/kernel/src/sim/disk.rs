@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::fact::{Fact, Op, SpanKey};
 use crate::hash::Draws;
-use crate::id::{PoolUid, RealmUid, Seq};
+use crate::id::{Origin, PoolUid, RealmUid, Seq};
 use crate::kernel::Recovery;
 
 /// Everything that is durable.
@@ -24,6 +24,7 @@ enum About {
     Span(SpanKey),
     Reservation(SpanKey),
     Clock,
+    Heard(Origin),
 }
 
 fn about(fact: &Fact) -> About {
@@ -37,6 +38,7 @@ fn about(fact: &Fact) -> About {
         Fact::Reserved(kept) => About::Reservation(SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }),
         Fact::Unreserved(key) => About::Reservation(*key),
         Fact::Clock => About::Clock,
+        Fact::Heard { origin, .. } => About::Heard(*origin),
     }
 }
 
@@ -45,7 +47,7 @@ fn pool_of(about: &About) -> Option<PoolUid> {
     match about {
         About::Pool(uid) => Some(*uid),
         About::Span(key) | About::Reservation(key) => Some(key.pool),
-        About::PoolDeleted(_) | About::Realm(_) | About::Clock => None,
+        About::PoolDeleted(_) | About::Realm(_) | About::Clock | About::Heard(_) => None,
     }
 }
 
@@ -61,7 +63,12 @@ fn checkpoint(old: &[Op]) -> Vec<&Op> {
     let kept = last.iter().filter(|(about, op)| match &op.fact {
         Fact::Free(_) | Fact::Unreserved(_) | Fact::Clock => false,
         Fact::PoolDeleted(_) => Some(*about) == highest,
-        Fact::Pool(_) | Fact::Realm(_) | Fact::Held(_) | Fact::Resting(_) | Fact::Reserved(_) => {
+        Fact::Pool(_)
+        | Fact::Realm(_)
+        | Fact::Held(_)
+        | Fact::Resting(_)
+        | Fact::Reserved(_)
+        | Fact::Heard { .. } => {
             pool_of(about).is_none_or(|uid| !deleted(uid))
         }
     });

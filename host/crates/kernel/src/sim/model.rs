@@ -199,7 +199,7 @@ impl Model {
                     other => broken(Invariant::Reserved, format!("{span:?} was not reserved but {other:?}")),
                 }
             }
-            Fact::Clock => Ok(()),
+            Fact::Clock | Fact::Heard { .. } => Ok(()),
         }
     }
 

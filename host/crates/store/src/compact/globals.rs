@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kernel::{Fact, Op, PoolUid, RealmUid, SpanKey, Strategy};
+use kernel::{Fact, Op, Origin, PoolUid, RealmUid, Seq, SpanKey, Strategy};
 
 use crate::error::StoreError;
 use crate::key::RowKey;
@@ -17,15 +17,17 @@ pub(super) struct Globals {
     last_deleted: Option<(PoolUid, Op)>,
     /// The operation with the latest time.
     latest: Option<Op>,
+    /// How far every other origin was heard, the highest word of each.
+    heard: BTreeMap<Origin, (Seq, Op)>,
     /// Pools deleted since the last checkpoint: nothing of theirs goes into the next.
     pub(super) gone: BTreeSet<PoolUid>,
 }
 
 impl Globals {
     /// Notes the time of an operation of any kind.
-    pub(super) fn note_time(&mut self, op_seq: kernel::Seq, stamp_ms: u64) {
+    pub(super) fn note_time(&mut self, op_seq: Seq, stamp_ms: u64) {
         if self.latest.as_ref().is_none_or(|latest| latest.stamp_ms < stamp_ms) {
-            self.latest = Some(Op { seq: op_seq, stamp_ms, fact: Fact::Clock });
+            self.latest = Some(Op { seq: op_seq, stamp_ms, from: None, fact: Fact::Clock });
         }
     }
 
@@ -53,6 +55,12 @@ impl Globals {
             }
             Fact::Unreserved(key) => drop(self.reserved.remove(key)),
             Fact::Clock => self.note_time(op.seq, op.stamp_ms),
+            Fact::Heard { origin, through } => {
+                let (origin, through) = (*origin, *through);
+                if self.heard.get(&origin).is_none_or(|(known, _)| *known < through) {
+                    self.heard.insert(origin, (through, op));
+                }
+            }
             Fact::Held(_) | Fact::Resting(_) | Fact::Free(_) => {}
         }
     }
@@ -71,7 +79,8 @@ impl Globals {
             | Fact::Realm(_)
             | Fact::Reserved(_)
             | Fact::Unreserved(_)
-            | Fact::Clock => false,
+            | Fact::Clock
+            | Fact::Heard { .. } => false,
         }
     }
 
@@ -91,7 +100,8 @@ impl Globals {
         for (key, op) in &self.reserved {
             out.push(RowKey::Reserved(*key), op)?;
         }
-        let marks = self.last_deleted.iter().map(|(_, op)| op).chain(&self.latest);
+        let heard = self.heard.values().map(|(_, op)| op);
+        let marks = self.last_deleted.iter().map(|(_, op)| op).chain(&self.latest).chain(heard);
         for op in marks {
             out.push(RowKey::Marks, op)?;
         }

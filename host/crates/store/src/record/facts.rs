@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use kernel::{
-    Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Epoch, Fact, InvalidId, NodeId, Op,
+    Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Epoch, Fact, InvalidId, NodeId, Op, Origin,
     PoolUid, RealmRecord, RealmUid, Reservation, Resting, Seq, ShardId, SpanKey,
 };
 
@@ -78,6 +78,11 @@ pub(super) fn put_fact(out: &mut Vec<u8>, op: &Op, nodes: &mut NodeTable) {
         Fact::Held(held) => put_held(out, held, op, nodes),
         Fact::Resting(rest) => put_resting(out, rest, op, nodes),
         Fact::Reserved(kept) => put_reserved(out, kept, op),
+        Fact::Heard { origin, through } => {
+            put_varint(out, origin.host);
+            put_varint(out, origin.incarnation);
+            put_varint(out, through.0);
+        }
         Fact::Free(_) | Fact::Unreserved(_) | Fact::Clock => {}
     }
 }
@@ -99,6 +104,10 @@ pub(super) fn read_fact(
         Kind::Reserved => Fact::Reserved(Arc::new(read_reserved(bytes, keyed()?, context)?)),
         Kind::Unreserved => Fact::Unreserved(keyed()?),
         Kind::Clock => Fact::Clock,
+        Kind::Heard => Fact::Heard {
+            origin: Origin { host: bytes.varint()?, incarnation: bytes.varint()? },
+            through: Seq(bytes.varint()?),
+        },
     })
 }
 

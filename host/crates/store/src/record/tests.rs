@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kernel::{
     Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Epoch, Fact, Geometry,
-    LeaseTerms, NodeId, Op, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid, Reservation, Resting,
+    LeaseTerms, NodeId, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid, Reservation, Resting,
     Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy as Placement,
 };
 use proptest::collection::vec;
@@ -215,11 +215,15 @@ fn fact() -> impl Strategy<Value = Fact> {
         1 => span_key().prop_map(Fact::Unreserved),
         1 => any::<u32>().prop_map(|uid| Fact::PoolDeleted(PoolUid(uid))),
         1 => Just(Fact::Clock),
+        1 => (any::<u64>(), number(), number()).prop_map(|(host, incarnation, through)| Fact::Heard {
+            origin: Origin { host, incarnation },
+            through: Seq(through),
+        }),
     ]
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    vec((number(), number(), fact()).prop_map(|(seq, stamp_ms, fact)| Op { seq: Seq(seq), stamp_ms, fact }), 0..20)
+    vec((number(), number(), fact()).prop_map(|(seq, stamp_ms, fact)| Op { seq: Seq(seq), stamp_ms, from: None, fact }), 0..20)
 }
 
 fn encode(ops: &[Op]) -> Vec<u8> {
