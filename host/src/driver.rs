@@ -216,6 +216,9 @@ impl Loop {
             | Command::Renew { .. }
             | Command::Release(_)
             | Command::Unreserve { .. } => return None,
+            Command::Relayed { command, .. } => return self.refusal(command),
+            // What others wrote and the ledger decided is true whether there is space or not.
+            Command::News(_) => return None,
         };
         if self.free_bytes < self.parts.min_free_bytes {
             let min_bytes = self.parts.min_free_bytes;

@@ -127,6 +127,10 @@ impl Flusher {
                 self.vitals.clock_suspect(None);
                 tracing::info!("boot and wall clock agree: leases expire again");
             }
+            Notice::Conflict => {
+                self.vitals.conflict();
+                tracing::error!("another host handed out what is held here too: nexus cluster conflicts lists both");
+            }
         }
     }
 }

@@ -5,11 +5,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use kernel::{Command, CommandError, Reply};
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 /// Why the engine gave no answer of its own. All are retryable; after `Stopped` and `Outcome` the request may or may not
 /// have been carried out, and repeating it is safe.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum EngineError {
     #[error("the request queue of {limit} is full")]
     Overloaded { limit: usize },
@@ -19,6 +20,12 @@ pub enum EngineError {
     Storage(String),
     #[error("pool records are damaged on disk: {0}")]
     Damaged(String),
+    #[error("{} could not be asked", hosts.join(", "))]
+    Unreachable { hosts: Vec<String> },
+    #[error("the cluster's ledger gave no answer: {0}")]
+    Ledger(String),
+    #[error("this host waits to join a cluster: nexus cluster init on one host forms it, nexus cluster join adds this one")]
+    NotInCluster,
     #[error("the daemon is stopping")]
     Stopped,
 }

@@ -147,6 +147,8 @@ fn of_command(error: &CommandError) -> Status {
         CommandError::NotHeld { .. } => absent("ALLOCATION_NOT_FOUND", "There is no such allocation"),
         CommandError::NoLease { .. } => refused("NO_LEASE", "There is no lease to renew"),
         CommandError::NotReserved { .. } => absent("NOT_RESERVED", "There is no such reservation"),
+        CommandError::Elsewhere { .. } => later("OWNER_UNREACHABLE", "The host that decides cannot be asked"),
+        CommandError::Withheld { .. } => later("SPACE_WITHHELD", "The space left here may not be handed out now"),
     }
 }
 
@@ -156,6 +158,9 @@ fn of_engine(error: &EngineError) -> Status {
         EngineError::StorageFull { .. } => later("STORAGE_FULL", "The disk is too full"),
         EngineError::Storage(_) => later("STORAGE_FAILED", "It could not be recorded"),
         EngineError::Damaged(_) => later("POOL_DAMAGED", "The pool's records are damaged on disk"),
+        EngineError::Unreachable { .. } => later("OWNER_UNREACHABLE", "The host that decides cannot be asked"),
+        EngineError::Ledger(_) => later("LEDGER_UNAVAILABLE", "The cluster's ledger cannot decide now"),
+        EngineError::NotInCluster => later("NOT_IN_CLUSTER", "The host is in no cluster yet"),
         EngineError::Stopped => later("STOPPING", "The daemon is stopping"),
     }
 }

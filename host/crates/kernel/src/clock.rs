@@ -50,7 +50,7 @@ struct Shift {
 
 /// What a look at the clocks showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sight {
+pub(crate) enum Seen {
     Unchanged,
     Changed(Notice),
     /// The wall clock is believed for the first time: deadlines have moved, queues by deadline must be made anew.
@@ -103,14 +103,14 @@ impl Clock {
     }
 
     /// Looks at both clocks. `next` is the next operation to be written.
-    pub(crate) fn observe(&mut self, now: Tick, next: Seq) -> Sight {
+    pub(crate) fn observe(&mut self, now: Tick, next: Seq) -> Seen {
         self.boot_ms = self.boot_ms.max(now.boot_ms.min(LATEST));
         let wall_ms = now.wall_ms.min(LATEST);
         let apart_ms = match self.floor_ms {
             Some(floor_ms) if wall_ms < floor_ms => floor_ms - wall_ms,
             Some(_) => {
                 self.anchor(wall_ms, next);
-                return Sight::Anchored;
+                return Seen::Anchored;
             }
             None => {
                 let apart_ms = wall_ms.abs_diff(self.boot_ms.saturating_add_signed(self.reference_ms));
@@ -119,9 +119,9 @@ impl Clock {
         };
         let suspect = std::mem::replace(&mut self.apart_ms, apart_ms) > 0;
         match (suspect, apart_ms > 0) {
-            (false, true) => Sight::Changed(Notice::ClockSuspect { apart_ms }),
-            (true, false) => Sight::Changed(Notice::ClockTrusted),
-            (true, true) | (false, false) => Sight::Unchanged,
+            (false, true) => Seen::Changed(Notice::ClockSuspect { apart_ms }),
+            (true, false) => Seen::Changed(Notice::ClockTrusted),
+            (true, true) | (false, false) => Seen::Unchanged,
         }
     }
 
@@ -219,12 +219,12 @@ mod tests {
     #[test]
     fn a_jump_of_the_wall_clock_moves_no_deadline_and_stops_expiry_until_it_is_mended() {
         let mut clock = started(1_000_000, 900_000);
-        assert_eq!(clock.observe(after(10, 1_000_010 + MINUTE), Seq(10)), Sight::Unchanged);
+        assert_eq!(clock.observe(after(10, 1_000_010 + MINUTE), Seq(10)), Seen::Unchanged);
         let jumped = clock.observe(after(20, 90_000_000), Seq(10));
-        assert_eq!(jumped, Sight::Changed(Notice::ClockSuspect { apart_ms: 90_000_000 - 1_000_020 }));
+        assert_eq!(jumped, Seen::Changed(Notice::ClockSuspect { apart_ms: 90_000_000 - 1_000_020 }));
         assert!(!clock.trusted());
         assert_eq!(clock.now_ms(), 1_000_020);
-        assert_eq!(clock.observe(after(30, 1_000_030), Seq(10)), Sight::Changed(Notice::ClockTrusted));
+        assert_eq!(clock.observe(after(30, 1_000_030), Seq(10)), Seen::Changed(Notice::ClockTrusted));
         assert!(clock.trusted());
     }
 
@@ -233,9 +233,9 @@ mod tests {
         let mut clock = started(5, 1_000_000);
         assert_eq!(clock.now_ms(), 1_000_000);
         let behind = clock.observe(after(1, 6), Seq(10));
-        assert_eq!(behind, Sight::Changed(Notice::ClockSuspect { apart_ms: 1_000_000 - 6 }));
+        assert_eq!(behind, Seen::Changed(Notice::ClockSuspect { apart_ms: 1_000_000 - 6 }));
         assert_eq!(clock.stamp(), 1_000_001);
-        assert_eq!(clock.observe(after(100, 2_000_000), Seq(12)), Sight::Anchored);
+        assert_eq!(clock.observe(after(100, 2_000_000), Seq(12)), Seen::Anchored);
         assert!(clock.trusted());
         assert_eq!(clock.now_ms(), 2_000_000);
         // Written in this life before: moves along. Ended while the host was down: grace. Written later: as it says.
@@ -249,7 +249,7 @@ mod tests {
         let mut clock = started(5, 1_000_000);
         clock.observe(after(500_000, 500_005), Seq(10));
         assert_eq!(clock.stamp(), 1_500_000);
-        assert_eq!(clock.observe(after(999_995, 1_000_000), Seq(11)), Sight::Anchored);
+        assert_eq!(clock.observe(after(999_995, 1_000_000), Seq(11)), Seen::Anchored);
         assert_eq!(clock.now_ms(), 1_000_000);
         assert_eq!(clock.stamp(), 1_500_000);
     }

@@ -6,10 +6,12 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::allocation::{Allocation, Reservation};
-use crate::id::{Key, NodeId, PoolId, PoolUid, RealmUid, Revision, SubscriberId};
+use crate::id::{Dot, Key, NodeId, PoolId, PoolUid, RealmUid, Revision, SubscriberId};
 use crate::plan::{Plan, Strategy};
 use crate::pool::{Occupancy, Pool, PoolDraft, Sizing};
+use crate::replica::Batch;
 use crate::span::Span;
+use crate::tenure::{Detour, Leg, ShardTenure, Sight};
 
 /// Tells replies apart; made up by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +101,31 @@ pub enum Command {
         realm_value: Option<CompactString>,
         span: Span,
     },
+    /// One of the requests above, sent on by another host.
+    Relayed {
+        leg: Leg,
+        command: Box<Command>,
+    },
+    /// What the ledger or other hosts say. Never from a client or over the network as it is.
+    #[serde(skip)]
+    News(News),
+}
+
+/// What the driver passes on from the cluster.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// The ledger made a pool or changed it.
+    Pool(Arc<Pool>),
+    /// The ledger removed a pool.
+    PoolGone(PoolUid),
+    /// The ledger says who owns these shards.
+    Tenures { pool: PoolUid, tenures: Vec<ShardTenure> },
+    /// Whom this host can reach.
+    Sight(Box<Sight>),
+    /// The node lease is good until this moment of the boot clock.
+    NodeLease { until_ms: u64 },
+    /// What another host wrote.
+    Batch(Arc<Batch>),
 }
 
 /// Where an allocation would go.
@@ -167,6 +194,10 @@ pub enum Reply {
         created: bool,
     },
     Unreserved(Arc<Reservation>),
+    /// What the ledger or the driver said is known now.
+    Noted,
+    /// Everything of that origin is known through here.
+    Heard(Dot),
 }
 
 /// Why a command was refused. Nothing was changed.
@@ -228,6 +259,12 @@ pub enum CommandError {
     NoLease { pool: PoolId },
     #[error("no reservation of this span in pool {pool}")]
     NotReserved { pool: PoolId, span: Span },
+    /// Another host must decide; whoever carries requests between hosts goes there, and no client sees this.
+    #[error("another host decides about this in pool {pool}")]
+    Elsewhere { pool: PoolId, detour: Detour },
+    /// What is left of the pool on this host may not be handed out now.
+    #[error("the space of pool {pool} on this host may not be handed out now")]
+    Withheld { pool: PoolId },
 }
 
 /// An allocation named in an error.

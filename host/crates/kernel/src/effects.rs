@@ -27,6 +27,8 @@ pub enum Notice {
     ClockSuspect { apart_ms: u64 },
     /// The clocks agree again: expiry goes on.
     ClockTrusted,
+    /// Another host wrote what contradicts what is known ([`Kernel::conflicts`](crate::Kernel::conflicts)).
+    Conflict,
 }
 
 /// What may be said, now that the writes are on disk.
@@ -80,7 +82,9 @@ impl Effects {
                 | Reply::Explained(_)
                 | Reply::Released(_)
                 | Reply::Reserved { .. }
-                | Reply::Unreserved(_),
+                | Reply::Unreserved(_)
+                | Reply::Noted
+                | Reply::Heard(_),
             )
             | Err(_) => None,
         });

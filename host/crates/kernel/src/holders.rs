@@ -48,7 +48,8 @@ impl Holders {
         Place(place_hash(self.seed, pool, subscriber, key))
     }
 
-    /// What the subscriber holds in the pool under the key.
+    /// What the subscriber holds in the pool under the key. Two hosts that could not reach each other may both have given
+    /// him something; then it is the one made last.
     pub(crate) fn find(
         &self,
         place: Place,
@@ -56,7 +57,8 @@ impl Holders {
         subscriber: &SubscriberId,
         key: Option<&Key>,
     ) -> Option<&Arc<Allocation>> {
-        self.by_subscriber.part(place.0).find(place.0, |held| is_of(held, pool, subscriber, key))
+        let held = self.by_subscriber.part(place.0).iter_hash(place.0);
+        held.filter(|held| is_of(held, pool, subscriber, key)).max_by_key(|held| (held.created_ms, held.span))
     }
 
     /// The allocation that begins at this position.
@@ -65,7 +67,7 @@ impl Holders {
         self.by_span.part(hash).find(hash, |held| starts_at(held, pool, realm, start))
     }
 
-    /// Adds an allocation; neither its subscriber's place nor its span may be taken.
+    /// Adds an allocation; its span may not be taken.
     pub(crate) fn insert(&mut self, place: Place, allocation: Arc<Allocation>) {
         let seed = self.seed;
         let hash = span_hash(seed, allocation.pool, allocation.realm, allocation.span.start());
@@ -85,7 +87,9 @@ impl Holders {
         let by_subscriber = self
             .by_subscriber
             .part_mut(place)
-            .find_mut(place, |held| is_of(held, pool, &allocation.subscriber, allocation.key()));
+            .find_mut(place, |held| {
+                held.span == allocation.span && is_of(held, pool, &allocation.subscriber, allocation.key())
+            });
         let by_span = self.by_span.part_mut(hash).find_mut(hash, |held| starts_at(held, pool, realm, start));
         for slot in by_subscriber.into_iter().chain(by_span) {
             *slot = Arc::clone(allocation);
@@ -100,7 +104,9 @@ impl Holders {
         let by_subscriber = self
             .by_subscriber
             .part_mut(place)
-            .find_entry(place, |held| is_of(held, pool, &allocation.subscriber, allocation.key()));
+            .find_entry(place, |held| {
+                held.span == allocation.span && is_of(held, pool, &allocation.subscriber, allocation.key())
+            });
         let by_span = self.by_span.part_mut(hash).find_entry(hash, |held| starts_at(held, pool, realm, start));
         if let (Ok(one), Ok(other)) = (by_subscriber, by_span) {
             one.remove();

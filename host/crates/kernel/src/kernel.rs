@@ -2,7 +2,9 @@
 
 mod alarm;
 mod allocate;
+mod cluster;
 mod explain;
+mod hear;
 mod lease;
 mod pools;
 mod recovery;
@@ -17,19 +19,21 @@ use compact_str::CompactString;
 use hashbrown::HashTable;
 
 use crate::allocation::Allocation;
-use crate::clock::{Clock, Sight};
+use crate::clock::{Clock, Seen};
 use crate::command::{AllocateRequest, Command, CommandError, RequestId};
 use crate::effects::{Effects, Notice};
 use crate::fact::{Fact, Op, RealmRecord};
 use crate::hash::{self, Draws};
 use crate::holders::Holders;
-use crate::id::{Epoch, NodeId, Origin, PoolUid, RealmName, RealmUid, Seq, ShardId, TenantId, Tick};
+use crate::id::{Dot, Epoch, NodeId, Origin, PoolUid, RealmName, RealmUid, Seq, TenantId, Tick};
 use crate::leases::Agenda;
 use crate::pool::{Occupancy, Pool};
 use crate::rules::Rules;
 use crate::space::Layout;
 use crate::stock::Stock;
+use crate::tenure::{Leg, Tenure};
 
+pub use hear::Conflict;
 pub use recovery::{Recovery, RecoveryFault};
 
 /// What the kernel is told.
@@ -52,6 +56,8 @@ pub struct KernelSettings {
     pub restart_grace_ms: u64,
     /// Boot and wall clock further apart than this stop expiry, milliseconds.
     pub clock_tolerance_ms: u64,
+    /// This host is one of several: it owns nothing until the ledger says so.
+    pub clustered: bool,
 }
 
 /// Pools, shards, free space, allocations, leases.
@@ -71,16 +77,19 @@ pub struct Kernel {
     draws: Draws,
     /// Allocations that found nothing free while leases that have ended wait for their turn. Bounded by the driver's queue:
     /// each is a request that waits for its answer.
-    parked: VecDeque<(RequestId, Box<AllocateRequest>)>,
+    parked: VecDeque<(RequestId, Leg, Box<AllocateRequest>)>,
     /// Leases whose records end too early, because they were written before the wall clock was believed. Each is written
     /// anew; until then this life knows better than the log.
     early: VecDeque<Arc<Allocation>>,
     /// Pools being deleted by force, first come first.
     deletions: VecDeque<pools::Deletion>,
+    /// `None`: this host is alone and owns everything.
+    cluster: Option<cluster::Cluster>,
     /// Every (pool, realm) changed since the last seal, with repetitions.
     touched: Vec<(PoolUid, RealmUid)>,
     /// How far each other origin's operations are in this host's log.
     heard: BTreeMap<Origin, Seq>,
+    conflicts: Vec<Conflict>,
     faults: Vec<RecoveryFault>,
 }
 
@@ -89,8 +98,8 @@ pub struct Kernel {
 struct PoolState {
     pool: Arc<Pool>,
     layout: Arc<Layout>,
-    /// By shard id.
-    epochs: Vec<Epoch>,
+    /// By shard id: the term of ownership, and whose.
+    tenures: Vec<Term>,
     /// The realm of a pool that has only one.
     base: Option<RealmUid>,
     /// The realms of a pool with `realm_by` that were used, by the attributes' values.
@@ -98,26 +107,32 @@ struct PoolState {
     closing: bool,
 }
 
+/// One term of ownership of one shard.
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    epoch: Epoch,
+    tenure: Tenure,
+    /// What is written in it rests on everything a former owner wrote up to here.
+    after: Option<Dot>,
+}
+
 impl PoolState {
-    fn new(pool: Arc<Pool>, layout: Arc<Layout>, base: Option<RealmUid>) -> Self {
-        let mut state = Self { pool, layout, epochs: Vec::new(), base, by_value: BTreeMap::new(), closing: false };
-        state.number_epochs();
+    fn new(pool: Arc<Pool>, layout: Arc<Layout>, base: Option<RealmUid>, unknown: Tenure) -> Self {
+        let mut state = Self { pool, layout, tenures: Vec::new(), base, by_value: BTreeMap::new(), closing: false };
+        state.number_tenures(unknown);
         state
     }
 
-    fn number_epochs(&mut self) {
-        let mut epochs = vec![Epoch(0); self.pool.shards.len()];
+    /// What was said of the shards stays; those that are new are as if nobody had said anything of them.
+    fn number_tenures(&mut self, unknown: Tenure) {
+        let known = self.tenures.len();
+        self.tenures.resize(self.pool.shards.len(), Term { epoch: Epoch(0), tenure: unknown, after: None });
         for shard in &self.pool.shards {
-            if let Some(epoch) = usize::try_from(shard.id.0).ok().and_then(|at| epochs.get_mut(at)) {
-                *epoch = shard.epoch;
+            let at = usize::try_from(shard.id.0).ok().filter(|at| *at >= known);
+            if let Some(term) = at.and_then(|at| self.tenures.get_mut(at)) {
+                term.epoch = shard.epoch;
             }
         }
-        self.epochs = epochs;
-    }
-
-    fn epoch(&self, shard: ShardId) -> Epoch {
-        let epoch = usize::try_from(shard.0).ok().and_then(|at| self.epochs.get(at));
-        *epoch.expect("shards are numbered from 0 without gaps")
     }
 }
 
@@ -136,12 +151,20 @@ impl Log {
         effects.writes.push(Op { seq, stamp_ms: self.clock.stamp(), from: None, fact: fact(seq) });
         seq
     }
+
+    /// Adds what another host wrote, under its name.
+    fn relay(&mut self, effects: &mut Effects, from: Dot, fact: Fact) {
+        let seq = self.next;
+        self.next = Seq(seq.0 + 1);
+        effects.writes.push(Op { seq, stamp_ms: self.clock.stamp(), from: Some(from), fact });
+    }
 }
 
 /// Which realm each number is.
 #[derive(Debug, Default)]
 struct Realms {
     by_name: BTreeMap<(Option<TenantId>, RealmName), RealmUid>,
+    names: BTreeMap<RealmUid, RealmName>,
     next: RealmUid,
 }
 
@@ -166,7 +189,12 @@ impl Realms {
 
     fn remember(&mut self, uid: RealmUid, tenant: Option<TenantId>, name: RealmName) {
         self.next = self.next.max(RealmUid(uid.0.saturating_add(1)));
+        self.names.insert(uid, name.clone());
         self.by_name.insert((tenant, name), uid);
+    }
+
+    fn name(&self, uid: RealmUid) -> Option<&RealmName> {
+        self.names.get(&uid)
     }
 }
 
@@ -213,15 +241,18 @@ impl Kernel {
     /// a pool and an allocation that waits for ended leases are done in slices.
     pub fn step(&mut self, now: Tick, input: Input, effects: &mut Effects) {
         self.look_at_clocks(now, effects);
+        self.look_at_lease();
         match input {
-            Input::Request { id, command } => self.request(id, command, effects),
+            Input::Request { id, command } => self.request(id, Leg::Entry, command, effects),
             Input::Alarm => self.alarm(effects),
         }
     }
 
-    fn request(&mut self, id: RequestId, command: Command, effects: &mut Effects) {
+    fn request(&mut self, id: RequestId, leg: Leg, command: Command, effects: &mut Effects) {
         let answer = match command {
-            Command::Allocate(request) => return self.allocate(id, request, effects),
+            Command::Allocate(request) => return self.allocate(id, leg, request, effects),
+            Command::Relayed { leg, command } => return self.request(id, leg, *command, effects),
+            Command::News(news) => self.note(news, effects),
             Command::DeletePool { pool, force } => match self.delete_pool(id, pool, force, effects) {
                 Ok(None) => return,
                 Ok(Some(reply)) => Ok(reply),
@@ -234,8 +265,8 @@ impl Kernel {
                 self.update_pool(pool, expected, *draft, effects)
             }
             Command::Explain(request) => self.explain(&request),
-            Command::Renew { target, ttl } => self.renew(&target, ttl, effects),
-            Command::Release(target) => self.release(&target, effects),
+            Command::Renew { target, ttl } => self.renew(leg, &target, ttl, effects),
+            Command::Release(target) => self.release(leg, &target, effects),
             Command::Reserve(request) => self.reserve(*request, effects),
             Command::Unreserve { pool, realm_value, span } => {
                 self.unreserve(pool, realm_value.as_deref(), span, effects)
@@ -246,9 +277,9 @@ impl Kernel {
 
     fn look_at_clocks(&mut self, now: Tick, effects: &mut Effects) {
         match self.log.clock.observe(now, self.log.next) {
-            Sight::Unchanged => {}
-            Sight::Changed(notice) => effects.notices.push(notice),
-            Sight::Anchored => {
+            Seen::Unchanged => {}
+            Seen::Changed(notice) => effects.notices.push(notice),
+            Seen::Anchored => {
                 effects.notices.push(Notice::ClockTrusted);
                 let stocks: Vec<_> = self.stocks.keys().copied().collect();
                 for of in stocks {
@@ -294,11 +325,6 @@ impl Kernel {
     /// Number of live allocations.
     pub fn allocations(&self) -> usize {
         self.holders.len()
-    }
-
-    /// How far each other origin's operations are in this host's log: the version vector, less this host's own part.
-    pub fn heard(&self) -> &BTreeMap<Origin, Seq> {
-        &self.heard
     }
 
     /// What the log said that cannot be.

@@ -13,8 +13,14 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    pub(crate) fn insert(&mut self, ends_ms: u64, allocation: Arc<Allocation>) {
-        self.by_end.insert((ends_ms, allocation.seq), allocation);
+    /// False if it was there.
+    pub(crate) fn insert(&mut self, ends_ms: u64, allocation: Arc<Allocation>) -> bool {
+        self.by_end.insert((ends_ms, allocation.seq), allocation).is_none()
+    }
+
+    /// Keeps those that are wanted.
+    pub(crate) fn retain(&mut self, wanted: impl Fn(&Allocation) -> bool) {
+        self.by_end.retain(|_, lease| wanted(lease));
     }
 
     /// True if it was there: leases of other hosts' allocations are not.

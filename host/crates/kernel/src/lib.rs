@@ -14,7 +14,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // An empty log makes an empty kernel.
-//! let settings = KernelSettings { seed: 1, restart_grace_ms: 300_000, clock_tolerance_ms: 60_000 };
+//! let settings = KernelSettings { seed: 1, restart_grace_ms: 300_000, clock_tolerance_ms: 60_000, clustered: false };
 //! let now = Tick { boot_ms: 5_000, wall_ms: 1_800_000_000_000 };
 //! let mut kernel = Recovery::new(settings).finish(now);
 //!
@@ -97,6 +97,8 @@ mod kernel;
 mod leases;
 mod overlap;
 mod plan;
+mod replica;
+mod ring;
 mod pool;
 mod reservations;
 mod rest;
@@ -106,10 +108,11 @@ pub mod sim;
 mod space;
 mod span;
 mod stock;
+mod tenure;
 
 pub use allocation::{Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Reservation, Resting};
 pub use command::{
-    AllocateRequest, AllocationTarget, Choice, Command, CommandError, ExplainedOutcome, Explanation, Held, Reply,
+    AllocateRequest, AllocationTarget, Choice, Command, CommandError, ExplainedOutcome, Explanation, Held, News, Reply,
     RequestId, ReserveRequest, Ttl,
 };
 pub use effects::{Answer, Durable, Effects, Notice};
@@ -118,11 +121,14 @@ pub use id::{
     Dot, Epoch, Fence, InvalidId, Key, MemberId, NodeId, Origin, PoolId, PoolUid, RealmName, RealmUid, Revision, Seq,
     ShardId, SubscriberId, TenantId, Tick, TypeId,
 };
-pub use kernel::{Input, Kernel, KernelSettings, Recovery, RecoveryFault};
+pub use kernel::{Conflict, Input, Kernel, KernelSettings, Recovery, RecoveryFault};
 pub use plan::{Plan, Strategy, UnknownStrategy};
+pub use replica::{Batch, NamedRealm, moved};
+pub use ring::{Ring, RingMember};
 pub use pool::{Alignment, Geometry, LeaseTerms, Occupancy, Pool, PoolDraft, PoolTerms, RealmRef, Shard, Sizing};
 #[cfg(feature = "sim")]
 pub use rules::Rule;
 #[cfg(feature = "sim")]
 pub use space::SpaceProbe;
 pub use span::{Series, Span};
+pub use tenure::{Detour, Leg, ShardTenure, Sight, Tenure};

@@ -85,7 +85,9 @@ impl App {
             | CommandError::TooManyRealms { .. }
             | CommandError::RealmValueInvalid { .. }
             | CommandError::NotHeld { .. }
-            | CommandError::NoLease { .. } => None,
+            | CommandError::NoLease { .. }
+            | CommandError::Elsewhere { .. }
+            | CommandError::Withheld { .. } => None,
         };
         AppError::Refused { error: Box::new(error), resource }
     }

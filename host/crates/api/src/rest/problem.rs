@@ -121,7 +121,9 @@ fn add_facts(body: &mut ProblemBody, error: &CommandError) {
         | CommandError::RealmValueInvalid { pool, .. }
         | CommandError::NotHeld { pool }
         | CommandError::NoLease { pool }
-        | CommandError::NotReserved { pool, .. } => body.pool_id = Some(pool.to_string()),
+        | CommandError::NotReserved { pool, .. }
+        | CommandError::Elsewhere { pool, .. }
+        | CommandError::Withheld { pool } => body.pool_id = Some(pool.to_string()),
         CommandError::PoolUnknown { .. } => {}
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::seek::{Found, Obstacle, Seek};
-use super::{Kernel, PoolState};
+use super::{Kernel, PoolState, cluster};
 use crate::allocation::{Allocation, AllocationExtra, AllocationParts, EndCause};
 use crate::command::{AllocateRequest, CommandError, Held, Reply, RequestId};
 use crate::effects::Effects;
@@ -14,6 +14,7 @@ use crate::plan::Strategy;
 use crate::rules::Rule;
 use crate::span::Span;
 use crate::stock::Stock;
+use crate::tenure::{Detour, Leg};
 
 /// Most realms one pool may serve.
 pub(super) const REALMS: usize = 65_536;
@@ -37,24 +38,36 @@ enum Outcome {
 }
 
 impl Kernel {
-    pub(super) fn allocate(&mut self, id: RequestId, request: Box<AllocateRequest>, effects: &mut Effects) {
-        match self.try_allocate(&request, effects) {
+    pub(super) fn allocate(&mut self, id: RequestId, leg: Leg, request: Box<AllocateRequest>, effects: &mut Effects) {
+        match self.try_allocate(leg, &request, effects) {
             Ok(Outcome::Answered(reply)) => effects.replies.push((id, Ok(reply))),
-            Ok(Outcome::Wait) => self.parked.push_back((id, request)),
+            Ok(Outcome::Wait) => self.parked.push_back((id, leg, request)),
             Err(error) => effects.replies.push((id, Err(error))),
         }
     }
 
-    fn try_allocate(&mut self, request: &AllocateRequest, effects: &mut Effects) -> Result<Outcome, CommandError> {
+    fn try_allocate(
+        &mut self,
+        leg: Leg,
+        request: &AllocateRequest,
+        effects: &mut Effects,
+    ) -> Result<Outcome, CommandError> {
         let state = self.open_pool(request.pool)?;
+        let pool = state.pool.draft.id.clone();
         let site = state.site(request.realm_value.as_deref(), &self.realms)?;
         let place = self.holders.place(request.pool, &request.subscriber, request.key.as_ref());
         let held = self.holders.find(place, request.pool, &request.subscriber, request.key.as_ref());
         if let Some(held) = held.filter(|_| self.rules.keep(Rule::Idempotent)).cloned() {
+            if let Some(detour) = self.detour_owner(&held) {
+                return Err(CommandError::Elsewhere { pool, detour });
+            }
             if !self.lapsed(&held) {
                 return self.repeat(&held, request, &site, effects).map(Outcome::Answered);
             }
             self.end(&held, EndCause::Expired, effects);
+        }
+        if let Some(detour) = self.detour_home(leg, request.pool, &request.subscriber, request.key.as_ref()) {
+            return Err(CommandError::Elsewhere { pool, detour });
         }
         let draw = self.draw(request);
         let mut settled = 0;
@@ -69,7 +82,7 @@ impl Kernel {
                 Err(Obstacle::Rested(start)) => self.wake(request.pool, &site, start),
                 Err(Obstacle::Short) if settled >= SETTLED => return Ok(Outcome::Wait),
                 Err(Obstacle::Short) => match self.settle(request.pool, &site, SETTLED - settled, effects) {
-                    0 => return Err(self.exhausted(request, &site)),
+                    0 => return Err(self.nothing_left(leg, request, &site)),
                     ended => settled += ended,
                 },
             }
@@ -95,7 +108,7 @@ impl Kernel {
         if let Some(stock) = realm.and_then(|realm| self.stocks.get_mut(&(request.pool, realm))) {
             return seek.find(stock).map(|found| (found, None));
         }
-        let mut fresh = Stock::new(&state.pool, &state.layout);
+        let mut fresh = state.fresh_stock(self.cluster.as_ref().is_none_or(cluster::Cluster::lease_good));
         seek.find(&mut fresh).map(|found| (found, Some(fresh)))
     }
 
@@ -127,7 +140,7 @@ impl Kernel {
             pool: request.pool,
             realm,
             shard,
-            epoch: state.epoch(shard),
+            epoch: state.tenure(shard).0,
             created_ms: now_ms,
             renewed_ms: now_ms,
             expires_ms,
@@ -217,18 +230,32 @@ impl Kernel {
         Ok(Reply::Allocated { allocation, created: false })
     }
 
+    /// Nothing is left here: perhaps another host has space.
+    fn nothing_left(&self, leg: Leg, request: &AllocateRequest, site: &Site) -> CommandError {
+        let pool = self.pools.get(&request.pool).map(|state| state.pool.draft.id.clone());
+        let Some(pool) = pool else { return CommandError::PoolUnknown { pool: request.pool } };
+        let owners = if leg == Leg::Space { Vec::new() } else { self.other_owners(request) };
+        if !owners.is_empty() {
+            return CommandError::Elsewhere { pool, detour: Detour::Space(owners) };
+        }
+        if self.keeps_some(request.pool) {
+            return CommandError::Withheld { pool };
+        }
+        self.exhausted(request, site)
+    }
+
     pub(super) fn exhausted(&self, request: &AllocateRequest, site: &Site) -> CommandError {
         let state = self.pools.get(&request.pool).expect("the pool was found open in this step");
         let stock = site.realm().and_then(|realm| self.stocks.get(&(request.pool, realm)));
-        let occupancy = stock.map_or_else(|| Stock::new(&state.pool, &state.layout).occupancy(), Stock::occupancy);
+        let occupancy = stock.map_or_else(|| state.fresh_stock(true).occupancy(), Stock::occupancy);
         let occupancy = Box::new(occupancy);
         CommandError::Exhausted { pool: state.pool.draft.id.clone(), len: request.plan.len, occupancy }
     }
 
     /// Tries again the request that waits longest.
     pub(super) fn retry_parked(&mut self, effects: &mut Effects) {
-        if let Some((id, request)) = self.parked.pop_front() {
-            self.allocate(id, request, effects);
+        if let Some((id, leg, request)) = self.parked.pop_front() {
+            self.allocate(id, leg, request, effects);
         }
     }
 }

@@ -22,7 +22,7 @@ impl Kernel {
             Some(realm) => {
                 self.wake_over((request.pool, realm), SETTLED);
             }
-            None => fresh = Some(Stock::new(&state.pool, &state.layout)),
+            None => fresh = Some(state.fresh_stock(self.lease_good())),
         }
         let outcome = self.outcome(request, site.realm(), &mut fresh);
         let stock = fresh.as_ref().or_else(|| realm.and_then(|realm| self.stocks.get(&(request.pool, realm))));

@@ -13,6 +13,7 @@ use crate::id::{PoolUid, RealmUid};
 use crate::pool::{LeaseTerms, PoolTerms};
 use crate::rules::Rule;
 use crate::stock::{Afterwards, Stock};
+use crate::tenure::Leg;
 
 /// From this hold-down on, a pool's allocations are sticky.
 const STICKY_MS: u64 = 3_600_000;
@@ -39,33 +40,50 @@ pub(super) fn term(
 impl Kernel {
     pub(super) fn renew(
         &mut self,
+        leg: Leg,
         target: &AllocationTarget,
         ttl: Ttl,
         effects: &mut Effects,
     ) -> Result<Reply, CommandError> {
         let pool = self.open_pool(target.pool)?.pool.draft.id.clone();
-        let held = self.live(target, effects)?;
+        let held = self.live(leg, target, effects)?;
         if held.expires_ms().is_none() {
             return Err(CommandError::NoLease { pool });
         }
         Ok(Reply::Renewed(self.renew_lease(&held, ttl, effects)))
     }
 
-    pub(super) fn release(&mut self, target: &AllocationTarget, effects: &mut Effects) -> Result<Reply, CommandError> {
-        let held = self.live(target, effects)?;
+    pub(super) fn release(
+        &mut self,
+        leg: Leg,
+        target: &AllocationTarget,
+        effects: &mut Effects,
+    ) -> Result<Reply, CommandError> {
+        let held = self.live(leg, target, effects)?;
         self.end(&held, EndCause::Released, effects);
         Ok(Reply::Released(held))
     }
 
     /// The allocation that is meant, unless its lease is over: then it is ended here.
-    fn live(&mut self, target: &AllocationTarget, effects: &mut Effects) -> Result<Arc<Allocation>, CommandError> {
+    fn live(
+        &mut self,
+        leg: Leg,
+        target: &AllocationTarget,
+        effects: &mut Effects,
+    ) -> Result<Arc<Allocation>, CommandError> {
         let state = self.pools.get(&target.pool).ok_or(CommandError::PoolUnknown { pool: target.pool })?;
-        let not_held = CommandError::NotHeld { pool: state.pool.draft.id.clone() };
+        let pool = state.pool.draft.id.clone();
+        let not_held = CommandError::NotHeld { pool: pool.clone() };
         let place = self.holders.place(target.pool, &target.subscriber, target.key.as_ref());
         let held = self.holders.find(place, target.pool, &target.subscriber, target.key.as_ref());
         let Some(held) = held.filter(|held| target.span.is_none_or(|span| span == held.span)).cloned() else {
-            return Err(not_held);
+            // Perhaps another host has handed it out just now.
+            let detour = self.detour_home(leg, target.pool, &target.subscriber, target.key.as_ref());
+            return Err(detour.map_or(not_held, |detour| CommandError::Elsewhere { pool, detour }));
         };
+        if let Some(detour) = self.detour_owner(&held) {
+            return Err(CommandError::Elsewhere { pool, detour });
+        }
         if self.lapsed(&held) {
             self.end(&held, EndCause::Expired, effects);
             return Err(not_held);
@@ -107,8 +125,7 @@ impl Kernel {
         let new_end = self.lease_end(renewed);
         if let Some(stock) = self.stocks.get_mut(&of) {
             if let Some(end_ms) = former_end {
-                stock.leases.remove(end_ms, held.seq);
-                self.leases -= 1;
+                self.leases -= usize::from(stock.leases.remove(end_ms, held.seq));
             }
             if let Some(end_ms) = new_end {
                 stock.leases.insert(end_ms, Arc::clone(renewed));
@@ -158,8 +175,7 @@ impl Kernel {
         let stock = self.stocks.get_mut(&of).expect("an allocation's realm exists");
         self.holders.remove(held);
         if let Some(end_ms) = lease_end {
-            stock.leases.remove(end_ms, held.seq);
-            self.leases -= 1;
+            self.leases -= usize::from(stock.leases.remove(end_ms, held.seq));
         }
         let reserved = stock.reservations().exactly(held.span).is_some();
         let rests = !reserved && cause != EndCause::PoolDeleted && self.rules.keep(Rule::HoldDown);

@@ -55,11 +55,12 @@ impl Kernel {
         });
         self.next_pool = PoolUid(uid.0.saturating_add(1));
         self.log.write(effects, |_| Fact::Pool(Arc::clone(&pool)));
+        let state = PoolState::new(Arc::clone(&pool), layout, realm, self.unknown_tenure());
         if let Some(realm) = realm {
-            self.stocks.insert((uid, realm), Stock::new(&pool, &layout));
+            self.stocks.insert((uid, realm), state.fresh_stock(self.lease_good()));
             self.touch((uid, realm));
         }
-        self.pools.insert(uid, PoolState::new(Arc::clone(&pool), layout, realm));
+        self.pools.insert(uid, state);
         Ok(Reply::PoolCreated(pool))
     }
 
@@ -169,7 +170,7 @@ impl Kernel {
         effects.replies.push((deletion.request, Ok(reply)));
     }
 
-    fn forget_pool(&mut self, uid: PoolUid, effects: &mut Effects) {
+    pub(super) fn forget_pool(&mut self, uid: PoolUid, effects: &mut Effects) {
         self.log.write(effects, |_| Fact::PoolDeleted(uid));
         let stocks: Vec<_> = self.stocks_of(uid).map(|(of, _)| of).collect();
         for of in stocks {

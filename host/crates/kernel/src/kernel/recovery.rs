@@ -213,6 +213,8 @@ impl Recovery {
             parked: std::collections::VecDeque::new(),
             early: std::collections::VecDeque::new(),
             deletions: std::collections::VecDeque::new(),
+            conflicts: Vec::new(),
+            cluster: settings.clustered.then(super::cluster::Cluster::default),
             touched: Vec::new(),
             heard,
             faults: Vec::new(),
@@ -247,11 +249,11 @@ impl Kernel {
                 return;
             }
         };
-        let mut state = PoolState::new(Arc::clone(&pool), layout, None);
+        let mut state = PoolState::new(Arc::clone(&pool), layout, None, self.unknown_tenure());
         if pool.draft.terms.realm_by.is_empty() {
             let base = self.realms.find(state.realm_tenant(), &pool.draft.realm.name);
             if let Some(realm) = base {
-                self.stocks.insert((pool.uid, realm), Stock::new(&pool, &state.layout));
+                self.stocks.insert((pool.uid, realm), state.fresh_stock(self.lease_good()));
             }
             state.base = base;
         }
@@ -260,6 +262,7 @@ impl Kernel {
 
     /// The stock a fact belongs to, made if this is the first one; `None` if its pool is gone.
     fn stock_for(&mut self, of: (PoolUid, RealmUid), names: &RealmNames) -> Option<&mut Stock> {
+        let lease_good = self.lease_good();
         let state = self.pools.get_mut(&of.0)?;
         Some(self.stocks.entry(of).or_insert_with(|| {
             let base = state.pool.draft.realm.name.as_str();
@@ -267,7 +270,7 @@ impl Kernel {
             if let Some(value) = value {
                 state.by_value.insert(value.into(), of.1);
             }
-            Stock::new(&state.pool, &state.layout)
+            state.fresh_stock(lease_good)
         }))
     }
 
@@ -311,7 +314,9 @@ impl Kernel {
         if let Some(end) = allocation.expires_ms() {
             let ends_ms = self.log.clock.lease_end(end.get(), allocation.seq);
             graced = ends_ms != end.get();
-            if let Some(stock) = self.stocks.get_mut(&of) {
+            if self.is_ours(&allocation)
+                && let Some(stock) = self.stocks.get_mut(&of)
+            {
                 stock.leases.insert(ends_ms, Arc::clone(&allocation));
                 self.leases += 1;
             }

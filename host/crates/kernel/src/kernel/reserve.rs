@@ -13,6 +13,7 @@ use crate::id::{PoolUid, RealmUid};
 use crate::plan::Plan;
 use crate::span::Span;
 use crate::stock::{HeldByItsOwn, Stock};
+use crate::tenure::{Detour, Tenure};
 
 /// Whether a reservation may be written, and what stands there now.
 enum Ground {
@@ -62,7 +63,7 @@ impl Kernel {
     }
 
     fn fresh_stock(&self, pool: PoolUid) -> Option<Stock> {
-        self.pools.get(&pool).map(|state| Stock::new(&state.pool, &state.layout))
+        self.pools.get(&pool).map(|state| state.fresh_stock(self.lease_good()))
     }
 
     /// What stands where a reservation is wanted. It is judged as a request of the subscriber for exactly this span would
@@ -100,6 +101,10 @@ impl Kernel {
     /// The span is the subscriber's already.
     fn own_ground(&self, request: &ReserveRequest, site: &Site) -> Option<Ground> {
         let of = (request.pool, site.realm()?);
+        let shard = self.pools.get(&of.0)?.layout.place(request.span).ok()?;
+        if matches!(self.pools.get(&of.0)?.tenure(shard).1, Tenure::Theirs(_)) {
+            return None;
+        }
         let stock = self.stocks.get(&of)?;
         if let Some(found) = stock.reservations().exactly(request.span) {
             let same = found.subscriber == request.subscriber;
@@ -132,6 +137,12 @@ impl Kernel {
         let not_reserved = CommandError::NotReserved { pool: state.pool.draft.id.clone(), span };
         let site = state.site(realm_value, &self.realms)?;
         let Some(realm) = site.realm() else { return Err(not_reserved) };
+        if let Ok(shard) = state.layout.place(span)
+            && let Tenure::Theirs(owner) = state.tenure(shard).1
+        {
+            let pool = state.pool.draft.id.clone();
+            return Err(CommandError::Elsewhere { pool, detour: Detour::Space(vec![owner]) });
+        }
         let of = (pool, realm);
         let held = self.holders.starting_at(pool, realm, span.start()).is_some_and(|held| held.span == span);
         let held_by_its_own = if held { HeldByItsOwn::Yes } else { HeldByItsOwn::No };

@@ -16,6 +16,7 @@ use crate::rules::{Rule, Rules};
 use crate::space::{Blocked, Want};
 use crate::span::Span;
 use crate::stock::Stock;
+use crate::tenure::{Detour, Tenure};
 
 /// How many places are looked at to name the holder of part of a span, where lengths differ.
 const PROBES: u128 = 4_096;
@@ -77,7 +78,7 @@ impl<'a> Seek<'a> {
 
     fn anywhere(&self, stock: &mut Stock) -> Result<Found, Obstacle> {
         self.check_length(self.plan.len).map_err(Obstacle::Refused)?;
-        if let Some(found) = self.own(stock) {
+        if let Some(found) = self.own(stock)? {
             return Ok(found);
         }
         let terms = &self.state.pool.draft.terms;
@@ -105,7 +106,7 @@ impl<'a> Seek<'a> {
     }
 
     /// What is reserved for the subscriber, or what he held and still rests.
-    fn own(&self, stock: &Stock) -> Option<Found> {
+    fn own(&self, stock: &Stock) -> Result<Option<Found>, Obstacle> {
         let fits = |span: Span| {
             let sizing = self.state.pool.draft.geometry.sizing;
             let long = span.len() == self.plan.len || self.plan.len == sizing.default_len;
@@ -113,19 +114,44 @@ impl<'a> Seek<'a> {
         };
         let mut reserved = stock.reservations().of(self.subscriber).map(|reservation| reservation.span);
         if let Some(span) = reserved.find(|span| fits(*span) && self.holder_at(span.start()).is_none()) {
-            return Some(Found { span, why: Choice::Reserved });
+            self.check_open(stock, span)?;
+            return Ok(Some(Found { span, why: Choice::Reserved }));
         }
-        let rest = stock.rests().own(self.subscriber, self.key, fits)?;
-        Some(Found { span: rest.span, why: Choice::Sticky })
+        let rest = stock.rests().own(self.subscriber, self.key, fits);
+        Ok(rest.map(|rest| Found { span: rest.span, why: Choice::Sticky }))
     }
 
     /// Exactly one span, if it is free or the subscriber's own.
     fn asked(&self, stock: &Stock, span: Span) -> Result<Found, Obstacle> {
         self.check_length(span.len()).map_err(Obstacle::Refused)?;
         match stock.check(span) {
-            Ok(_) => Ok(Found { span, why: Choice::Asked }),
-            Err(Blocked::Taken) => self.contested(stock, span),
+            Ok(_) => self.check_open(stock, span).map(|()| Found { span, why: Choice::Asked }),
+            Err(Blocked::Taken) => self.check_owned(stock, span).and_then(|()| self.contested(stock, span)),
             Err(blocked) => Err(Obstacle::Refused(self.blocked(blocked, span))),
+        }
+    }
+
+    /// Whether this host hands out where the span lies; if not, who decides.
+    fn check_open(&self, stock: &Stock, span: Span) -> Result<(), Obstacle> {
+        if stock.is_open(span) {
+            return Ok(());
+        }
+        self.check_owned(stock, span)?;
+        Err(Obstacle::Refused(CommandError::Withheld { pool: self.pool_id() }))
+    }
+
+    /// Whether this host answers for what lies there.
+    fn check_owned(&self, stock: &Stock, span: Span) -> Result<(), Obstacle> {
+        if stock.is_open(span) {
+            return Ok(());
+        }
+        let owner = self.state.layout.place(span).ok().map(|shard| self.state.tenure(shard).1);
+        match owner {
+            Some(Tenure::Theirs(owner)) => {
+                let detour = Detour::Space(vec![owner]);
+                Err(Obstacle::Refused(CommandError::Elsewhere { pool: self.pool_id(), detour }))
+            }
+            Some(Tenure::Escrow | Tenure::Leased | Tenure::Kept) | None => Ok(()),
         }
     }
 

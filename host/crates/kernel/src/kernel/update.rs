@@ -61,14 +61,15 @@ impl Kernel {
             Err(same) => return Ok(Reply::PoolUpdated(same)),
         };
         self.log.write(effects, |_| Fact::Pool(Arc::clone(&pool)));
+        let unknown = self.unknown_tenure();
         let former = self.pools.get_mut(&uid).map(|state| {
             let former = std::mem::replace(&mut state.pool, Arc::clone(&pool));
             state.layout = Arc::clone(&layout);
-            state.number_epochs();
+            state.number_tenures(unknown);
             former
         });
-        let rules = |pool: &Pool| (pool.draft.terms.strict, pool.draft.terms.hold_down_ms == 0);
-        if geometry || former.is_some_and(|former| rules(&former) != rules(&pool)) {
+        debug_assert!(!geometry || former.as_ref().is_some_and(|former| is_reshaped(former, &pool)));
+        if former.is_some_and(|former| is_reshaped(&former, &pool)) {
             self.reshape(&pool, &layout, effects);
         }
         Ok(Reply::PoolUpdated(pool))
@@ -144,7 +145,7 @@ impl Kernel {
     }
 
     /// What rested in space that the pool gives up is written off: if the space comes back it is free.
-    fn reshape(&mut self, pool: &Arc<Pool>, layout: &Arc<Layout>, effects: &mut Effects) {
+    pub(super) fn reshape(&mut self, pool: &Arc<Pool>, layout: &Arc<Layout>, effects: &mut Effects) {
         let held: Vec<Arc<Allocation>> = self.holders.iter().filter(|held| held.pool == pool.uid).cloned().collect();
         let stocks: Vec<_> = self.stocks_of(pool.uid).map(|(of, _)| of).collect();
         for of in stocks {
@@ -159,6 +160,13 @@ impl Kernel {
             self.touch(of);
         }
     }
+}
+
+/// Whether free space must be made anew, not only terms.
+pub(super) fn is_reshaped(former: &Pool, pool: &Pool) -> bool {
+    let (old, new) = (&former.draft.geometry, &pool.draft.geometry);
+    let rules = |pool: &Pool| (pool.draft.terms.strict, pool.draft.terms.hold_down_ms == 0);
+    old.spans != new.spans || old.excluded != new.excluded || old.sizing != new.sizing || rules(former) != rules(pool)
 }
 
 /// What cannot change while a pool lives, because allocations and shards are made of it. The cut is not among it: only

@@ -48,7 +48,9 @@ impl Clients {
             | Command::CheckPool(_)
             | Command::UpdatePool { .. }
             | Command::Reserve(_)
-            | Command::Unreserve { .. } => {}
+            | Command::Unreserve { .. }
+            | Command::Relayed { .. }
+            | Command::News(_) => {}
         }
     }
 

@@ -27,7 +27,9 @@ pub(super) fn judge(
         | Command::UpdatePool { .. }
         | Command::DeletePool { .. }
         | Command::Reserve(_)
-        | Command::Unreserve { .. } => Ok(()),
+        | Command::Unreserve { .. }
+        | Command::Relayed { .. }
+        | Command::News(_) => Ok(()),
     }
 }
 
@@ -238,7 +240,9 @@ fn refused(
         | CommandError::RealmValueInvalid { .. }
         | CommandError::NotHeld { .. }
         | CommandError::NoLease { .. }
-        | CommandError::NotReserved { .. } => false,
+        | CommandError::NotReserved { .. }
+        | CommandError::Elsewhere { .. }
+        | CommandError::Withheld { .. } => false,
     };
     if reason {
         return Ok(());

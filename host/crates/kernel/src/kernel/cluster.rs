@@ -1,0 +1,335 @@
+//! What changes when this host is one of several: which shards it hands out from, whom it sends a request to, and pools
+//! that the ledger makes instead of this kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::pools::layout;
+use super::update::is_reshaped;
+use super::{Kernel, PoolState, Term};
+use crate::allocation::Allocation;
+use crate::command::{AllocateRequest, CommandError, News, Reply};
+use crate::effects::Effects;
+use crate::fact::Fact;
+use crate::id::{Epoch, Key, MemberId, PoolUid, ShardId, SubscriberId};
+use crate::pool::{Pool, Shard};
+use crate::space::Layout;
+use crate::stock::Stock;
+use crate::tenure::{Detour, Leg, ShardTenure, Sight, Tenure};
+
+/// What a kernel knows of the cluster it is in.
+#[derive(Debug, Default)]
+pub(super) struct Cluster {
+    sight: Option<Sight>,
+    /// Boot milliseconds: until when the node lease is good.
+    lease_until_ms: u64,
+    lease_good: bool,
+}
+
+impl Cluster {
+    pub(super) const fn lease_good(&self) -> bool {
+        self.lease_good
+    }
+}
+
+impl PoolState {
+    /// The epoch of a shard, and who owns it.
+    pub(super) fn tenure(&self, shard: ShardId) -> (Epoch, Tenure) {
+        let term = self.term(shard).expect("shards are numbered from 0 without gaps");
+        (term.epoch, term.tenure)
+    }
+
+    /// What is known of a shard's ownership; `None` if the pool has no such shard.
+    pub(super) fn term(&self, shard: ShardId) -> Option<&Term> {
+        usize::try_from(shard.0).ok().and_then(|at| self.tenures.get(at))
+    }
+
+    /// A (pool, realm) that was never used.
+    pub(super) fn fresh_stock(&self, lease_good: bool) -> Stock {
+        let mut stock = Stock::new(&self.pool, &self.layout);
+        for shard in &self.pool.shards {
+            if !is_open(self.tenure(shard.id).1, lease_good) {
+                stock.set_open(shard, false);
+            }
+        }
+        stock
+    }
+}
+
+fn is_open(tenure: Tenure, lease_good: bool) -> bool {
+    match tenure {
+        Tenure::Escrow => true,
+        Tenure::Leased => lease_good,
+        Tenure::Kept | Tenure::Theirs(_) => false,
+    }
+}
+
+impl Kernel {
+    /// Whether leased shards may be handed out from; always, while this host is alone.
+    pub(super) fn lease_good(&self) -> bool {
+        self.cluster.as_ref().is_none_or(|cluster| cluster.lease_good)
+    }
+
+    /// Whom the ledger would give a shard of which it has not spoken yet.
+    pub(super) fn unknown_tenure(&self) -> Tenure {
+        if self.cluster.is_some() { Tenure::Theirs(MemberId(0)) } else { Tenure::Escrow }
+    }
+
+    /// Whether this host answers for an allocation.
+    pub(super) fn is_ours(&self, held: &Allocation) -> bool {
+        let state = self.pools.get(&held.pool);
+        state.is_some_and(|state| !matches!(state.tenure(held.shard).1, Tenure::Theirs(_)))
+    }
+
+    pub(super) fn note(&mut self, news: News, effects: &mut Effects) -> Result<Reply, CommandError> {
+        Ok(match news {
+            News::Pool(pool) => return self.adopt_pool(&pool, effects),
+            News::PoolGone(uid) => self.drop_pool(uid, effects),
+            News::Tenures { pool, tenures } => self.set_tenures(pool, &tenures),
+            News::Sight(sight) => self.set_sight(*sight),
+            News::NodeLease { until_ms } => self.set_node_lease(until_ms),
+            News::Batch(batch) => self.hear(&batch, effects),
+        })
+    }
+
+    /// What the driver sees of the cluster now.
+    fn set_sight(&mut self, sight: Sight) -> Reply {
+        self.cluster.get_or_insert_default().sight = Some(sight);
+        Reply::Noted
+    }
+
+    /// The node lease is good until a moment of the boot clock.
+    fn set_node_lease(&mut self, until_ms: u64) -> Reply {
+        let cluster = self.cluster.get_or_insert_default();
+        cluster.lease_until_ms = until_ms;
+        self.look_at_lease();
+        Reply::Noted
+    }
+
+    /// Opens or closes the leased shards when the lease begins or ends.
+    pub(super) fn look_at_lease(&mut self) {
+        let boot_ms = self.log.clock.boot_ms();
+        let Some(cluster) = &mut self.cluster else { return };
+        let good = boot_ms < cluster.lease_until_ms;
+        if cluster.lease_good == good {
+            return;
+        }
+        cluster.lease_good = good;
+        let leased: Vec<(PoolUid, Vec<Shard>)> = self
+            .pools
+            .values()
+            .map(|state| {
+                let leased = state.pool.shards.iter().filter(|shard| state.tenure(shard.id).1 == Tenure::Leased);
+                (state.pool.uid, leased.copied().collect())
+            })
+            .collect();
+        for (uid, shards) in leased {
+            self.set_open(uid, &shards, good);
+        }
+    }
+
+    fn set_open(&mut self, uid: PoolUid, shards: &[Shard], open: bool) {
+        for (of, stock) in self.stocks.range_mut((uid, crate::id::RealmUid(0))..=(uid, crate::id::RealmUid(u32::MAX))) {
+            for shard in shards {
+                stock.set_open(shard, open);
+            }
+            self.touched.push(*of);
+        }
+    }
+
+    /// The ledger made a pool or changed it. An older revision than the known one changes nothing.
+    fn adopt_pool(&mut self, pool: &Arc<Pool>, effects: &mut Effects) -> Result<Reply, CommandError> {
+        let known = self.pools.get(&pool.uid).map(|state| (state.pool.revision, Arc::clone(&state.pool)));
+        if known.as_ref().is_some_and(|(revision, _)| *revision >= pool.revision) {
+            return Ok(Reply::Noted);
+        }
+        let layout = layout(&pool.draft, &pool.shards)?;
+        match known {
+            None => self.insert_pool(pool, layout, effects),
+            Some((_, former)) => self.replace_pool(&former, pool, layout, effects),
+        }
+        Ok(Reply::Noted)
+    }
+
+    fn insert_pool(&mut self, pool: &Arc<Pool>, layout: Arc<Layout>, effects: &mut Effects) {
+        let realm = pool.draft.terms.realm_by.is_empty().then(|| {
+            let tenant = (!pool.draft.realm.shared).then_some(&pool.draft.tenant);
+            self.realms.enter(tenant, pool.draft.realm.name.clone(), &mut self.log, effects)
+        });
+        self.next_pool = self.next_pool.max(PoolUid(pool.uid.0.saturating_add(1)));
+        self.log.write(effects, |_| Fact::Pool(Arc::clone(pool)));
+        let state = PoolState::new(Arc::clone(pool), layout, realm, self.unknown_tenure());
+        if let Some(realm) = realm {
+            self.stocks.insert((pool.uid, realm), state.fresh_stock(self.lease_good()));
+            self.touch((pool.uid, realm));
+        }
+        self.pools.insert(pool.uid, state);
+    }
+
+    fn replace_pool(&mut self, former: &Pool, pool: &Arc<Pool>, layout: Arc<Layout>, effects: &mut Effects) {
+        self.log.write(effects, |_| Fact::Pool(Arc::clone(pool)));
+        let unknown = self.unknown_tenure();
+        if let Some(state) = self.pools.get_mut(&pool.uid) {
+            state.pool = Arc::clone(pool);
+            state.layout = Arc::clone(&layout);
+            state.number_tenures(unknown);
+        }
+        if is_reshaped(former, pool) {
+            self.reshape(pool, &layout, effects);
+        }
+    }
+
+    /// The ledger removed a pool: every grant of it was given back before, so nothing is held.
+    fn drop_pool(&mut self, uid: PoolUid, effects: &mut Effects) -> Reply {
+        if self.pools.contains_key(&uid) {
+            let held: Vec<Arc<Allocation>> =
+                self.holders.iter().filter(|held| held.pool == uid).map(Arc::clone).collect();
+            for held in held {
+                self.holders.remove(&held);
+            }
+            self.forget_pool(uid, effects);
+        }
+        Reply::Noted
+    }
+
+    /// The ledger says who owns these shards. Older epochs than the known ones change nothing.
+    fn set_tenures(&mut self, uid: PoolUid, tenures: &[ShardTenure]) -> Reply {
+        let lease_good = self.lease_good();
+        let Some(state) = self.pools.get_mut(&uid) else { return Reply::Noted };
+        let covers: BTreeMap<ShardId, Shard> = state.pool.shards.iter().map(|shard| (shard.id, *shard)).collect();
+        let mut opened = Vec::new();
+        let mut closed = Vec::new();
+        let mut gained = BTreeSet::new();
+        let mut lost = BTreeSet::new();
+        for said in tenures {
+            let slot = usize::try_from(said.shard.0).ok().and_then(|at| state.tenures.get_mut(at));
+            let (Some(slot), Some(shard)) = (slot, covers.get(&said.shard)) else { continue };
+            if slot.epoch > said.epoch {
+                continue;
+            }
+            let term = Term { epoch: said.epoch, tenure: said.tenure, after: said.after };
+            let was = std::mem::replace(slot, term).tenure;
+            match (is_open(was, lease_good), is_open(said.tenure, lease_good)) {
+                (false, true) => opened.push(*shard),
+                (true, false) => closed.push(*shard),
+                (true, true) | (false, false) => {}
+            }
+            match (matches!(was, Tenure::Theirs(_)), matches!(said.tenure, Tenure::Theirs(_))) {
+                (true, false) => gained.insert(said.shard),
+                (false, true) => lost.insert(said.shard),
+                (true, true) | (false, false) => false,
+            };
+        }
+        self.set_open(uid, &closed, false);
+        self.set_open(uid, &opened, true);
+        self.take_up_leases(uid, &gained);
+        self.lay_down_leases(uid, &lost);
+        Reply::Noted
+    }
+
+    /// Leases in these shards are ours to end from now on.
+    fn take_up_leases(&mut self, uid: PoolUid, shards: &BTreeSet<ShardId>) {
+        if shards.is_empty() {
+            return;
+        }
+        let theirs = |held: &&Arc<Allocation>| held.pool == uid && shards.contains(&held.shard);
+        let mut gained: Vec<Arc<Allocation>> = self.holders.iter().filter(theirs).cloned().collect();
+        gained.sort_unstable_by_key(|held| held.seq);
+        for held in gained {
+            let Some(end) = held.expires_ms() else { continue };
+            let ends_ms = self.log.clock.lease_end(end.get(), held.seq);
+            let of = (held.pool, held.realm);
+            if let Some(stock) = self.stocks.get_mut(&of)
+                && stock.leases.insert(ends_ms, held)
+            {
+                self.leases += 1;
+            }
+            self.reschedule(of);
+        }
+    }
+
+    /// Leases in these shards are another host's to end from now on.
+    fn lay_down_leases(&mut self, uid: PoolUid, shards: &BTreeSet<ShardId>) {
+        if shards.is_empty() {
+            return;
+        }
+        let stocks: Vec<_> = self.stocks_of(uid).map(|(of, _)| of).collect();
+        for of in stocks {
+            if let Some(stock) = self.stocks.get_mut(&of) {
+                let before = stock.leases.len();
+                stock.leases.retain(|lease| !shards.contains(&lease.shard));
+                self.leases -= before - stock.leases.len();
+            }
+            self.reschedule(of);
+        }
+    }
+
+    /// Who must decide about a request that no known allocation answers: `None`: this host.
+    pub(super) fn home_of(&self, pool: PoolUid, subscriber: &SubscriberId, key: Option<&Key>) -> Option<MemberId> {
+        let sight = self.cluster.as_ref()?.sight.as_ref()?;
+        let home = sight.ring.home(pool, subscriber, key, |member| sight.alive.contains(&member))?;
+        (home != sight.me).then_some(home)
+    }
+
+    /// The detour for a subscriber who holds nothing that this host knows of.
+    pub(super) fn detour_home(
+        &self,
+        leg: Leg,
+        pool: PoolUid,
+        subscriber: &SubscriberId,
+        key: Option<&Key>,
+    ) -> Option<Detour> {
+        match leg {
+            Leg::Entry | Leg::Owner => self.home_of(pool, subscriber, key).map(Detour::Home),
+            Leg::Home | Leg::Space => None,
+        }
+    }
+
+    /// The detour for an allocation of another host's.
+    pub(super) fn detour_owner(&self, held: &Allocation) -> Option<Detour> {
+        match self.pools.get(&held.pool)?.tenure(held.shard).1 {
+            Tenure::Theirs(owner) => Some(Detour::Owner(owner)),
+            Tenure::Escrow | Tenure::Leased | Tenure::Kept => None,
+        }
+    }
+
+    /// Who else has shards of a pool: asked in an order that follows the subscriber, so that not all go to the same one.
+    pub(super) fn other_owners(&self, request: &AllocateRequest) -> Vec<MemberId> {
+        let Some(state) = self.pools.get(&request.pool) else { return Vec::new() };
+        let owners: BTreeSet<MemberId> = state
+            .tenures
+            .iter()
+            .filter_map(|term| match term.tenure {
+                Tenure::Theirs(owner) if owner != MemberId(0) => Some(owner),
+                Tenure::Theirs(_) | Tenure::Escrow | Tenure::Leased | Tenure::Kept => None,
+            })
+            .collect();
+        let mut owners: Vec<MemberId> = owners.into_iter().collect();
+        if !owners.is_empty() {
+            let hash = crate::hash::bytes(0, request.subscriber.as_str().as_bytes());
+            let first = usize::try_from(hash % owners.len() as u64).unwrap_or(0);
+            owners.rotate_left(first);
+        }
+        owners
+    }
+
+    /// Whether some shard that is ours may not be handed out from now.
+    pub(super) fn keeps_some(&self, pool: PoolUid) -> bool {
+        let lease_good = self.lease_good();
+        self.pools.get(&pool).is_some_and(|state| {
+            let ours = state.tenures.iter().filter(|term| !matches!(term.tenure, Tenure::Theirs(_)));
+            ours.into_iter().any(|term| !is_open(term.tenure, lease_good))
+        })
+    }
+
+    /// Who owns which shard of a pool, as the kernel was told.
+    pub fn tenures(&self, pool: PoolUid) -> Vec<ShardTenure> {
+        let Some(state) = self.pools.get(&pool) else { return Vec::new() };
+        let shards = (0..).map(ShardId).zip(&state.tenures);
+        let said = |(shard, term): (ShardId, &Term)| {
+            let Term { epoch, tenure, after } = *term;
+            ShardTenure { shard, epoch, tenure, after }
+        };
+        shards.map(said).collect()
+    }
+}

@@ -1,0 +1,256 @@
+//! What other hosts wrote: taken into this host's state and log, in their order, never judged again. The owner of a shard is
+//! the only one who writes about it in its term, so there is nothing to decide; what contradicts that is told.
+
+use std::sync::Arc;
+
+use super::Kernel;
+use crate::allocation::{Allocation, Reservation, Resting};
+use crate::command::Reply;
+use crate::effects::{Effects, Notice};
+use crate::fact::{Fact, Op, SpanKey};
+use crate::id::{Dot, Epoch, Origin, PoolUid, RealmUid, Seq, ShardId};
+use crate::replica::{Batch, with_realm};
+use crate::stock::{Afterwards, HeldByItsOwn, Stock};
+
+/// Conflicts remembered; later ones are only counted.
+const CONFLICTS: usize = 1_000;
+
+/// Two hosts wrote that they handed out the same space, or a host wrote about space that was never its own. With the rules
+/// kept this does not happen; it is what an operator must hear of if it does.
+#[derive(Clone, Debug)]
+pub struct Conflict {
+    pub heard: Arc<Allocation>,
+    pub from: Dot,
+}
+
+/// Whether an operation can be taken in now.
+enum Readiness {
+    Now,
+    /// It rests on something that was not heard yet: a pool, a grant, or the last words of a shard's former owner.
+    Later,
+}
+
+impl Kernel {
+    /// Takes in what continues the known part of an origin's log, up to the first operation that must wait. What was heard
+    /// before is passed over.
+    pub(super) fn hear(&mut self, batch: &Batch, effects: &mut Effects) -> Reply {
+        let origin = batch.origin;
+        let known = self.heard.get(&origin).copied().unwrap_or_default();
+        if batch.after > known || batch.through <= known {
+            return Reply::Heard(Dot { origin, seq: known });
+        }
+        let mut through = batch.through;
+        let mut realms: Vec<Option<RealmUid>> = vec![None; batch.realms.len()];
+        for op in batch.ops.iter().filter(|op| op.seq > known && op.seq <= batch.through) {
+            if matches!(self.readiness(&op.fact), Readiness::Later) {
+                through = Seq(op.seq.0 - 1);
+                break;
+            }
+            self.take_in(origin, op, batch, &mut realms, effects);
+        }
+        if through > known {
+            self.heard.insert(origin, through);
+            self.log.write(effects, |_| Fact::Heard { origin, through });
+        }
+        Reply::Heard(Dot { origin, seq: through })
+    }
+
+    /// How far each other origin's operations are in this host's log: the version vector, less this host's own part.
+    pub fn heard(&self) -> &std::collections::BTreeMap<Origin, Seq> {
+        &self.heard
+    }
+
+    /// What contradicts what is known.
+    pub fn conflicts(&self) -> &[Conflict] {
+        &self.conflicts
+    }
+
+    fn readiness(&self, fact: &Fact) -> Readiness {
+        let (pool, term) = match fact {
+            Fact::Held(held) => (held.pool, Some((held.shard, held.epoch))),
+            Fact::Resting(rest) => (rest.pool, None),
+            Fact::Reserved(kept) => (kept.pool, None),
+            Fact::Free(key) | Fact::Unreserved(key) => (key.pool, None),
+            Fact::Pool(_) | Fact::PoolDeleted(_) | Fact::Realm(_) | Fact::Clock | Fact::Heard { .. } => {
+                return Readiness::Now;
+            }
+        };
+        let Some(state) = self.pools.get(&pool) else {
+            // A pool that was removed is not waited for.
+            return if pool < self.next_pool { Readiness::Now } else { Readiness::Later };
+        };
+        match term {
+            Some((shard, epoch)) if !self.reaches(state, shard, epoch) => Readiness::Later,
+            Some(_) | None => Readiness::Now,
+        }
+    }
+
+    /// Whether the ledger's word on this term is known here, and all that the term rests on.
+    fn reaches(&self, state: &super::PoolState, shard: ShardId, epoch: Epoch) -> bool {
+        let Some(term) = state.term(shard) else { return true };
+        if term.epoch < epoch {
+            return false;
+        }
+        let after = term.after.filter(|_| term.epoch == epoch);
+        after.is_none_or(|cut| self.heard.get(&cut.origin).is_some_and(|heard| *heard >= cut.seq))
+    }
+
+    fn take_in(
+        &mut self,
+        origin: Origin,
+        op: &Op,
+        batch: &Batch,
+        realms: &mut [Option<RealmUid>],
+        effects: &mut Effects,
+    ) {
+        let log = &mut self.log;
+        let mut number = |place: RealmUid| {
+            let place = usize::try_from(place.0).ok()?;
+            let (tenant, name) = batch.realms.get(place)?;
+            let slot = realms.get_mut(place)?;
+            Some(*slot.get_or_insert_with(|| self.realms.enter(tenant.as_ref(), name.clone(), log, effects)))
+        };
+        // The realm's own record may come first, so the number of this operation is known only afterwards.
+        let Some(fact) = with_realm(&op.fact, &mut number, Seq(0)) else { return };
+        let from = Dot { origin, seq: op.seq };
+        match fact {
+            Fact::Held(held) => self.hear_held(&held, from, effects),
+            Fact::Resting(rest) => self.hear_resting(&rest, from, effects),
+            Fact::Free(key) => self.hear_free(key, from, effects),
+            Fact::Reserved(kept) => self.hear_reserved(&kept, from, effects),
+            Fact::Unreserved(key) => self.hear_unreserved(key, from, effects),
+            Fact::Pool(_) | Fact::PoolDeleted(_) | Fact::Realm(_) | Fact::Clock | Fact::Heard { .. } => {}
+        }
+    }
+
+    fn hear_held(&mut self, held: &Allocation, from: Dot, effects: &mut Effects) {
+        let of = (held.pool, held.realm);
+        if self.stock_of(of).is_none() {
+            return;
+        }
+        let (parts, name): (crate::allocation::AllocationParts, _) = held.clone().into();
+        let node = parts.node.as_ref().map(|node| self.nodes.intern(node));
+        let parts = crate::allocation::AllocationParts { seq: self.log.next, node, ..parts };
+        let held: Arc<Allocation> = Arc::new((parts, name).into());
+        let place = self.holders.place(held.pool, &held.subscriber, held.key());
+        let there = self.holders.starting_at(held.pool, held.realm, held.span.start()).cloned();
+        let same = |there: &&Arc<Allocation>| {
+            there.span == held.span && there.subscriber == held.subscriber && there.key() == held.key()
+        };
+        if there.as_ref().is_some_and(|there| same(&there)) {
+            self.holders.replace(&held);
+        } else {
+            let Some(stock) = self.stocks.get_mut(&of) else { return };
+            let rests: Vec<u128> = stock.rests().touching(held.span).map(|rest| rest.span.start()).collect();
+            for start in rests {
+                stock.wake(start);
+            }
+            if stock.hold(held.span).is_err() {
+                self.conflict(held, from, effects);
+                return;
+            }
+            self.holders.insert(place, Arc::clone(&held));
+        }
+        self.log.relay(effects, from, Fact::Held(held));
+        self.reschedule(of);
+        self.touch(of);
+    }
+
+    fn hear_resting(&mut self, rest: &Resting, from: Dot, effects: &mut Effects) {
+        let of = (rest.pool, rest.realm);
+        if self.stock_of(of).is_none() {
+            return;
+        }
+        let node = rest.node.as_ref().map(|node| self.nodes.intern(node));
+        let rest = Arc::new(Resting { seq: self.log.next, node, ..rest.clone() });
+        let held = self.holders.starting_at(rest.pool, rest.realm, rest.span.start()).cloned();
+        let held = held.filter(|held| held.span == rest.span);
+        let now_ms = self.log.clock.now_ms();
+        let Some(stock) = self.stocks.get_mut(&of) else { return };
+        let reserved = stock.reservations().exactly(rest.span).is_some();
+        let ends_ms = self.log.clock.rest_end(rest.until_ms, rest.seq);
+        let over = ends_ms <= now_ms;
+        if let Some(held) = held {
+            self.holders.remove(&held);
+            if let Some(end) = held.expires_ms() {
+                let end_ms = self.log.clock.lease_end(end.get(), held.seq);
+                self.leases -= usize::from(stock.leases.remove(end_ms, held.seq));
+            }
+            let afterwards = match (reserved, over) {
+                (true, _) => Afterwards::Reserved,
+                (false, true) => Afterwards::Free,
+                (false, false) => Afterwards::Rests(Arc::clone(&rest), ends_ms),
+            };
+            stock.let_go(rest.span, afterwards);
+        } else if !over {
+            stock.wake(rest.span.start());
+            // Held in part since: then it rests no more.
+            let _rests = stock.lay_to_rest(Arc::clone(&rest), ends_ms).is_ok();
+        }
+        self.log.relay(effects, from, Fact::Resting(rest));
+        self.reschedule(of);
+        self.touch(of);
+    }
+
+    fn hear_free(&mut self, key: SpanKey, from: Dot, effects: &mut Effects) {
+        let of = (key.pool, key.realm);
+        let Some(stock) = self.stock_of(of) else { return };
+        if stock.rests().touching(key.span).any(|rest| rest.span == key.span) {
+            stock.wake(key.span.start());
+        }
+        self.log.relay(effects, from, Fact::Free(key));
+        self.reschedule(of);
+        self.touch(of);
+    }
+
+    fn hear_reserved(&mut self, kept: &Reservation, from: Dot, effects: &mut Effects) {
+        let of = (kept.pool, kept.realm);
+        let held = self.holders.starting_at(kept.pool, kept.realm, kept.span.start());
+        let own = held.is_some_and(|held| held.span == kept.span && held.subscriber == kept.subscriber);
+        let kept = Arc::new(Reservation { seq: self.log.next, ..kept.clone() });
+        let Some(stock) = self.stock_of(of) else { return };
+        let rests: Vec<u128> = stock.rests().touching(kept.span).map(|rest| rest.span.start()).collect();
+        for start in rests {
+            stock.wake(start);
+        }
+        let reserved = stock.reserve(Arc::clone(&kept), if own { HeldByItsOwn::Yes } else { HeldByItsOwn::No });
+        if reserved.is_ok() {
+            self.log.relay(effects, from, Fact::Reserved(kept));
+        }
+        self.reschedule(of);
+        self.touch(of);
+    }
+
+    fn hear_unreserved(&mut self, key: SpanKey, from: Dot, effects: &mut Effects) {
+        let of = (key.pool, key.realm);
+        let held = self.holders.starting_at(key.pool, key.realm, key.span.start());
+        let own = held.is_some_and(|held| held.span == key.span);
+        let Some(stock) = self.stock_of(of) else { return };
+        stock.unreserve(key.span, if own { HeldByItsOwn::Yes } else { HeldByItsOwn::No });
+        self.log.relay(effects, from, Fact::Unreserved(key));
+        self.touch(of);
+    }
+
+    /// The (pool, realm), made at first use; `None` if the pool is gone.
+    fn stock_of(&mut self, of: (PoolUid, RealmUid)) -> Option<&mut Stock> {
+        let lease_good = self.lease_good();
+        let state = self.pools.get_mut(&of.0)?;
+        Some(self.stocks.entry(of).or_insert_with(|| {
+            if state.base.is_none() {
+                let base = state.pool.draft.realm.name.as_str();
+                let value = self.realms.name(of.1).and_then(|name| name.as_str().strip_prefix(base)?.strip_prefix('/'));
+                if let Some(value) = value {
+                    state.by_value.insert(value.into(), of.1);
+                }
+            }
+            state.fresh_stock(lease_good)
+        }))
+    }
+
+    fn conflict(&mut self, heard: Arc<Allocation>, from: Dot, effects: &mut Effects) {
+        effects.notices.push(Notice::Conflict);
+        if self.conflicts.len() < CONFLICTS {
+            self.conflicts.push(Conflict { heard, from });
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Operations on their way from one host to another.
+//!
+//! A realm's number means something in one host's log only, so a batch names its realms, and facts in it carry their place
+//! in that list. Numbers of operations are their origin's. What only the writing host needs (its pools' records, its
+//! realms, what it heard from others) is not sent: `after` and `through` say which numbers the batch speaks for, and what
+//! is not in it means nothing to others.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::allocation::{Allocation, AllocationParts, Reservation, Resting};
+use crate::fact::{Fact, Op, SpanKey};
+use crate::id::{Origin, RealmName, RealmUid, Seq, TenantId};
+
+/// A realm as it is named between hosts; without a tenant it is shared.
+pub type NamedRealm = (Option<TenantId>, RealmName);
+
+/// A run of one origin's log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Batch {
+    pub origin: Origin,
+    /// The batch continues what is known through here.
+    pub after: Seq,
+    /// Every operation of the origin after `after` and up to here that concerns others is in it.
+    pub through: Seq,
+    pub realms: Vec<NamedRealm>,
+    pub ops: Vec<Op>,
+}
+
+impl Batch {
+    /// Packs operations whose numbers are the origin's and whose realms are this host's. Facts of a realm that `name` does
+    /// not know are left out: this host's own log names a realm before it uses it, so there are none.
+    pub fn pack<'a>(
+        origin: Origin,
+        after: Seq,
+        through: Seq,
+        ops: impl IntoIterator<Item = &'a Op>,
+        name: impl Fn(RealmUid) -> Option<NamedRealm>,
+    ) -> Self {
+        let mut places: BTreeMap<RealmUid, RealmUid> = BTreeMap::new();
+        let mut realms = Vec::new();
+        let mut place = |realm: RealmUid| {
+            if let Some(place) = places.get(&realm) {
+                return Some(*place);
+            }
+            let place = RealmUid(u32::try_from(realms.len()).ok()?);
+            realms.push(name(realm)?);
+            places.insert(realm, place);
+            Some(place)
+        };
+        let ops = ops.into_iter();
+        let ops = ops.filter_map(|op| {
+            let fact = with_realm(&op.fact, &mut place, op.seq)?;
+            let seq = op.from.map_or(op.seq, |from| from.seq);
+            Some(Op { seq, stamp_ms: op.stamp_ms, from: None, fact })
+        });
+        let ops = ops.collect();
+        Self { origin, after, through, realms, ops }
+    }
+}
+
+/// The same fact with its realm's number exchanged and another operation's number; `None` for what is not sent, or whose
+/// realm has no number.
+pub(crate) fn with_realm(
+    fact: &Fact,
+    realm: &mut impl FnMut(RealmUid) -> Option<RealmUid>,
+    seq: Seq,
+) -> Option<Fact> {
+    let key = |key: &SpanKey, realm: RealmUid| SpanKey { realm, ..*key };
+    Some(match fact {
+        Fact::Held(held) => {
+            let realm = realm(held.realm)?;
+            Fact::Held(Arc::new(moved(held, realm, seq)))
+        }
+        Fact::Resting(rest) => {
+            let realm = realm(rest.realm)?;
+            Fact::Resting(Arc::new(Resting { realm, seq, ..Resting::clone(rest) }))
+        }
+        Fact::Reserved(kept) => {
+            let realm = realm(kept.realm)?;
+            Fact::Reserved(Arc::new(Reservation { realm, seq, ..Reservation::clone(kept) }))
+        }
+        Fact::Free(of) => Fact::Free(key(of, realm(of.realm)?)),
+        Fact::Unreserved(of) => Fact::Unreserved(key(of, realm(of.realm)?)),
+        Fact::Pool(_) | Fact::PoolDeleted(_) | Fact::Realm(_) | Fact::Clock | Fact::Heard { .. } => return None,
+    })
+}
+
+/// The same allocation in another host's numbering. It keeps its name.
+pub fn moved(held: &Allocation, realm: RealmUid, seq: Seq) -> Allocation {
+    let (parts, name): (AllocationParts, _) = held.clone().into();
+    (AllocationParts { realm, seq, ..parts }, name).into()
+}

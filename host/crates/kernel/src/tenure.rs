@@ -1,0 +1,67 @@
+//! Who may hand out from a shard, as the ledger says it, and who should be asked instead.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Dot, Epoch, MemberId, ShardId};
+use crate::ring::Ring;
+
+/// What this host may do with a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Tenure {
+    /// It hands out from it, whatever becomes of the others.
+    Escrow,
+    /// It hands out from it as long as its node lease is good.
+    Leased,
+    /// It answers for what is held there and hands out nothing new: the shard is being given up, or a former owner may have
+    /// handed out what nobody else knows of.
+    Kept,
+    /// Another host's.
+    Theirs(MemberId),
+}
+
+/// A shard's owner in one term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardTenure {
+    pub shard: ShardId,
+    pub epoch: Epoch,
+    pub tenure: Tenure,
+    /// What is written in this term rests on everything a former owner wrote up to here.
+    pub after: Option<Dot>,
+}
+
+/// The hosts as this one sees them now. What it sees decides whom it asks, never who owns what.
+#[derive(Clone, Debug)]
+pub struct Sight {
+    pub me: MemberId,
+    pub ring: Arc<Ring>,
+    /// Who can be reached, this host included.
+    pub alive: BTreeSet<MemberId>,
+}
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Leg {
+    /// From a client.
+    #[default]
+    Entry,
+    /// Another host sent it to the subscriber's home.
+    Home,
+    /// The home sent it to an owner that has space.
+    Space,
+    /// A host that knows of the allocation sent it to the owner.
+    Owner,
+}
+
+/// Which host must decide instead. Not a refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Detour {
+    /// The subscriber's home: it sees to it that nobody gets two resources by asking two hosts.
+    Home(MemberId),
+    /// Whose shard the resource is in.
+    Owner(MemberId),
+    /// This host is the home and has nothing free itself: these own the other shards.
+    Space(Vec<MemberId>),
+}
