@@ -102,6 +102,7 @@ mod ring;
 mod pool;
 mod reservations;
 mod rest;
+mod ring;
 mod rules;
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -126,6 +127,7 @@ pub use plan::{Plan, Strategy, UnknownStrategy};
 pub use replica::{Batch, NamedRealm, moved};
 pub use ring::{Ring, RingMember};
 pub use pool::{Alignment, Geometry, LeaseTerms, Occupancy, Pool, PoolDraft, PoolTerms, RealmRef, Shard, Sizing};
+pub use ring::{Ring, RingMember, RingShare};
 #[cfg(feature = "sim")]
 pub use rules::Rule;
 #[cfg(feature = "sim")]
