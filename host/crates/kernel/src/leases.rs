@@ -14,7 +14,7 @@ pub(crate) struct Leases {
 
 impl Leases {
     pub(crate) fn insert(&mut self, ends_ms: u64, allocation: Arc<Allocation>) {
-        self.by_end.insert((ends_ms, allocation.seq), allocation);
+        self.by_end.insert((ends_ms, allocation.seq()), allocation);
     }
 
     pub(crate) fn remove(&mut self, ends_ms: u64, seq: Seq) {
@@ -39,7 +39,7 @@ impl Leases {
     /// Makes the order anew, after deadlines moved.
     pub(crate) fn requeue(&mut self, end: impl Fn(&Allocation) -> Option<u64>) {
         let leases = std::mem::take(&mut self.by_end);
-        let moved = leases.into_values().filter_map(|lease| end(&lease).map(|ends_ms| ((ends_ms, lease.seq), lease)));
+        let moved = leases.into_values().filter_map(|lease| end(&lease).map(|ends_ms| ((ends_ms, lease.seq()), lease)));
         self.by_end = moved.collect();
     }
 }
