@@ -170,7 +170,8 @@ fn build(config: &Config) -> anyhow::Result<Option<Built>> {
     let settings = KernelSettings {
         seed: identity.origin.identity ^ clock::wall_ms(),
         restart_grace_ms: millis(config.restart_grace),
-        clock_tolerance_ms: millis(config.clock_tolerance), clustered: false,
+        clock_tolerance_ms: millis(config.clock_tolerance),
+        clustered: false,
     };
     let recovered = driver::recover(&store, &view, settings)?;
     let plugins = Arc::new(Plugins::default());

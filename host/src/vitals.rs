@@ -29,6 +29,7 @@ pub(crate) struct Vitals {
     flush_seconds: Histogram,
     group_size: Histogram,
     puts: IntCounter,
+    conflicts: IntCounter,
     disk_free: IntGauge,
     clock_gauge: IntGauge,
 }
@@ -54,6 +55,9 @@ impl Vitals {
         };
         let puts = IntCounter::new("nexus_clset_puts_total", "operations made durable")?;
         registry.register(Box::new(puts.clone()))?;
+        let conflicts =
+            IntCounter::new("nexus_clset_conflicts_total", "facts of other hosts that contradict known ones")?;
+        registry.register(Box::new(conflicts.clone()))?;
         Ok(Self {
             serving: AtomicBool::new(false),
             storage_failed: AtomicBool::new(false),
@@ -71,6 +75,7 @@ impl Vitals {
                 exponential_buckets(1.0, 2.0, 13)?,
             )?,
             puts,
+            conflicts,
             disk_free: gauge("nexus_store_free_bytes", "free bytes on the data directory's disk")?,
             clock_gauge: gauge("nexus_clock_suspect", "1 while boot and wall clock disagree and leases do not expire")?,
         })
@@ -82,6 +87,11 @@ impl Vitals {
         let operations = u32::try_from(operations).unwrap_or(u32::MAX);
         self.group_size.observe(f64::from(operations));
         self.puts.inc_by(u64::from(operations));
+    }
+
+    /// Another host's facts contradict what is known.
+    pub(crate) fn conflict(&self) {
+        self.conflicts.inc();
     }
 
     /// Free disk as last seen. The edge is logged once each way.

@@ -53,6 +53,21 @@ fn what_get_and_list_show_can_be_applied() {
 }
 
 #[test]
+fn a_dry_run_tells_what_two_pools_of_its_files_would_do_to_each_other() {
+    let directory = directory();
+    let daemon = Start::on(directory.path()).run();
+    let files = "id: a\ncidr: 10.0.0.0/24\n---\nid: b\ncidr: 10.0.0.128/25\n---\nid: c\ncidr: 10.0.2.0/24\n";
+    // The same refusal, before and in earnest.
+    for line in [["pool", "apply", "-f", "-", "--dry-run"].as_slice(), &["pool", "apply", "-f", "-"]] {
+        let output = nexus(&daemon, line, files.as_bytes());
+        let (shown, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let outcomes: Vec<bool> = shown.lines().skip(1).map(|line| line.contains("refused")).collect();
+        assert_eq!(outcomes, [false, true, false], "{shown}");
+        assert!(!output.status.success() && said.contains("pool b") && said.contains("overlap"), "{said}");
+    }
+}
+
+#[test]
 fn a_lease_can_be_declined() {
     let directory = directory();
     let daemon = Start::on(directory.path()).run();

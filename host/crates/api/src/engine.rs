@@ -24,7 +24,9 @@ pub enum EngineError {
     Unreachable { hosts: Vec<String> },
     #[error("the cluster's ledger gave no answer: {0}")]
     Ledger(String),
-    #[error("this host waits to join a cluster: nexus cluster init on one host forms it, nexus cluster join adds this one")]
+    #[error(
+        "this host waits to join a cluster: nexus cluster init on one host forms it, nexus cluster join adds this one"
+    )]
     NotInCluster,
     #[error("the daemon is stopping")]
     Stopped,

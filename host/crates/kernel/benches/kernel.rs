@@ -63,7 +63,8 @@ struct Bench {
 
 impl Bench {
     fn new(draft: PoolDraft) -> Self {
-        let settings = KernelSettings { seed: 1, restart_grace_ms: 300_000, clock_tolerance_ms: 60_000, clustered: false };
+        let settings =
+            KernelSettings { seed: 1, restart_grace_ms: 300_000, clock_tolerance_ms: 60_000, clustered: false };
         let now = Tick { boot_ms: 0, wall_ms: WALL_MS };
         let kernel = Recovery::new(settings).finish(now);
         let mut bench =

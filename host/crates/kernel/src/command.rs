@@ -273,7 +273,7 @@ pub struct Held(pub Arc<Allocation>);
 
 impl PartialEq for Held {
     fn eq(&self, other: &Self) -> bool {
-        self.0.seq == other.0.seq && self.0.span == other.0.span
+        self.0.seq() == other.0.seq() && self.0.span == other.0.span
     }
 }
 

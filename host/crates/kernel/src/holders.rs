@@ -58,7 +58,7 @@ impl Holders {
         key: Option<&Key>,
     ) -> Option<&Arc<Allocation>> {
         let held = self.by_subscriber.part(place.0).iter_hash(place.0);
-        held.filter(|held| is_of(held, pool, subscriber, key)).max_by_key(|held| (held.created_ms, held.span))
+        held.filter(|held| is_of(held, pool, subscriber, key)).max_by_key(|held| (held.created_ms(), held.span))
     }
 
     /// The allocation that begins at this position.

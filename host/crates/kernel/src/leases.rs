@@ -15,7 +15,7 @@ pub(crate) struct Leases {
 impl Leases {
     /// False if it was there.
     pub(crate) fn insert(&mut self, ends_ms: u64, allocation: Arc<Allocation>) -> bool {
-        self.by_end.insert((ends_ms, allocation.seq), allocation).is_none()
+        self.by_end.insert((ends_ms, allocation.seq()), allocation).is_none()
     }
 
     /// Keeps those that are wanted.
@@ -51,7 +51,7 @@ impl Leases {
     /// Makes the order anew, after deadlines moved.
     pub(crate) fn requeue(&mut self, end: impl Fn(&Allocation) -> Option<u64>) {
         let leases = std::mem::take(&mut self.by_end);
-        let moved = leases.into_values().filter_map(|lease| end(&lease).map(|ends_ms| ((ends_ms, lease.seq), lease)));
+        let moved = leases.into_values().filter_map(|lease| end(&lease).map(|ends_ms| ((ends_ms, lease.seq()), lease)));
         self.by_end = moved.collect();
     }
 }

@@ -98,7 +98,6 @@ mod leases;
 mod overlap;
 mod plan;
 mod replica;
-mod ring;
 mod pool;
 mod reservations;
 mod rest;
@@ -125,7 +124,6 @@ pub use id::{
 pub use kernel::{Conflict, Input, Kernel, KernelSettings, Recovery, RecoveryFault};
 pub use plan::{Plan, Strategy, UnknownStrategy};
 pub use replica::{Batch, NamedRealm, moved};
-pub use ring::{Ring, RingMember};
 pub use pool::{Alignment, Geometry, LeaseTerms, Occupancy, Pool, PoolDraft, PoolTerms, RealmRef, Shard, Sizing};
 pub use ring::{Ring, RingMember, RingShare};
 #[cfg(feature = "sim")]

@@ -6,6 +6,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Epoch, PoolId, PoolUid, RealmName, Revision, ShardId, TenantId, TypeId};
+use crate::overlap::overlap;
 use crate::plan::Strategy;
 use crate::space::{Totals, capacity};
 use crate::span::{Series, Span};
@@ -95,6 +96,24 @@ pub struct PoolDraft {
     pub sharding_factor: Option<u32>,
     /// What the host keeps with the pool and gives back as it was: the body's older-form fields. JSON text.
     pub extra: CompactString,
+}
+
+impl PoolDraft {
+    /// The name of the realm, without what a request's attributes add to it: a realm made by attributes,
+    /// `<realm>/<value>`, counts as the realm it is made from.
+    pub fn base_realm(&self) -> &str {
+        let name = self.realm.name.as_str();
+        name.split_once('/').map_or(name, |(base, _)| base)
+    }
+
+    /// A span that both pools would hold. Two pools of a type may not lie over each other in one realm; of different
+    /// tenants only where the realm is shared.
+    pub fn overlap(&self, other: &Self) -> Option<Span> {
+        let owner = |draft: &Self| (!draft.realm.shared).then(|| draft.tenant.clone());
+        let one_space =
+            self.type_id == other.type_id && self.base_realm() == other.base_realm() && owner(self) == owner(other);
+        if one_space { overlap(&self.geometry, &other.geometry) } else { None }
+    }
 }
 
 /// A slice of a pool with exactly one owner.

@@ -244,7 +244,7 @@ impl Stock {
 
     /// Makes the orders of deadlines anew, after they moved.
     pub(crate) fn requeue(&mut self, clock: &crate::clock::Clock) {
-        self.leases.requeue(|lease| lease.expires_ms().map(|ends_ms| clock.lease_end(ends_ms.get(), lease.seq)));
+        self.leases.requeue(|lease| lease.expires_ms().map(|ends_ms| clock.lease_end(ends_ms.get(), lease.seq())));
         self.rests.requeue(|rest| clock.rest_end(rest.until_ms, rest.seq));
     }
 

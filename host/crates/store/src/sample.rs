@@ -8,8 +8,8 @@ use std::sync::Arc;
 use compact_str::ToCompactString as _;
 use kernel::{
     Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Epoch, Fact, Geometry,
-    LeaseTerms, NodeId, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid, Reservation, Resting,
-    Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy,
+    LeaseTerms, NodeId, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid, Reservation,
+    Resting, Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy,
 };
 
 /// 2026-01-01, when all samples begin.

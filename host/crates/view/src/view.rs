@@ -237,7 +237,7 @@ impl View {
         found.retain(|held| {
             self.live(held, now_ms) && pools.get(held.pool).is_some_and(|pool| pool.draft.tenant == *tenant)
         });
-        found.sort_by_key(|held| std::cmp::Reverse((held.created_ms, held.seq)));
+        found.sort_by_key(|held| std::cmp::Reverse((held.created_ms(), held.seq())));
         found
     }
 

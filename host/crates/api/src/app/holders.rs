@@ -26,7 +26,7 @@ impl App {
         let places = self.places(caller, query.type_id.as_ref(), &query.resource, query.pool.as_ref())?;
         let mut current = self.at_places(&places, query.realm.as_ref())?;
         if let Some(at_ms) = query.at_ms {
-            current.retain(|held| held.allocation.created_ms <= at_ms && at_ms <= self.now_ms());
+            current.retain(|held| held.allocation.created_ms() <= at_ms && at_ms <= self.now_ms());
         }
         let limit = if query.at_ms.is_some() { MOST_PAST } else { query.past.min(MOST_PAST) };
         let (past, history_from_ms) =

@@ -48,7 +48,7 @@ impl Holding {
     /// Whole seconds of the lease as it was granted; `None` if there is none.
     pub fn ttl_seconds(&self) -> Option<u64> {
         let end = self.allocation.expires_ms()?.get();
-        Some(end.saturating_sub(self.allocation.renewed_ms).div_ceil(1000))
+        Some(end.saturating_sub(self.allocation.renewed_ms()).div_ceil(1000))
     }
 
     /// `session`, `sticky` or `permanent`.

@@ -98,6 +98,25 @@ impl App {
         Ok(PoolUpdated { pool, added_grains, removed_grains: 0, applied: false })
     }
 
+    /// Refuses a pool that would lie over one of those that the same dry run makes or changes before it. The kernel knows
+    /// none of them, so it cannot.
+    pub async fn check_beside(&self, caller: &Caller, would: &Pool, beside: Vec<PoolInput>) -> Result<(), AppError> {
+        caller.needs(Role::Operate)?;
+        let mine = &would.draft;
+        for input in beside {
+            if input.id == mine.id || input.type_id != mine.type_id {
+                continue;
+            }
+            let other = self.draft(&caller.tenant, input).await?;
+            if let Some(span) = mine.overlap(&other) {
+                let (pool, realm) = (mine.id.clone(), mine.base_realm().to_owned());
+                let error = CommandError::PoolOverlaps { pool, other: Some(other.id), realm, span };
+                return Err(AppError::Refused { error: Box::new(error), resource: None });
+            }
+        }
+        Ok(())
+    }
+
     /// Deletes a pool; says how many allocations were released.
     pub async fn delete_pool(&self, caller: &Caller, id: &PoolId, mode: DeleteMode) -> Result<u64, AppError> {
         caller.needs(Role::Operate)?;

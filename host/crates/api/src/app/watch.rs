@@ -107,7 +107,7 @@ impl Watch {
         match &event.kind {
             EventKind::Held(allocation) => {
                 let held = self.named(pool, allocation);
-                if allocation.created_ms == allocation.renewed_ms {
+                if allocation.created_ms() == allocation.renewed_ms() {
                     Change::Allocated(held)
                 } else {
                     Change::Renewed(held)

@@ -79,7 +79,14 @@ impl Face {
             Some(Pool::Document(document)) => read::pool_document(&document, None),
             None => Err(no_pool()),
         }?;
-        if request.dry_run { self.would_apply(caller, input).await } else { self.apply_now(caller, input).await }
+        if !request.dry_run {
+            if !request.beside.is_empty() {
+                return Err(AppError::missing("beside", "belongs to dry_run: without it the pools are there"));
+            }
+            return self.apply_now(caller, input).await;
+        }
+        let beside = request.beside.iter().enumerate().map(|(at, document)| read::pool_beside(at, document));
+        self.would_apply(caller, input, beside.collect::<Result<_, _>>()?).await
     }
 
     async fn apply_now(&self, caller: &Caller, input: PoolInput) -> Result<v1::ApplyPoolResponse, AppError> {
@@ -98,16 +105,23 @@ impl Face {
         }
     }
 
-    async fn would_apply(&self, caller: &Caller, input: PoolInput) -> Result<v1::ApplyPoolResponse, AppError> {
+    async fn would_apply(
+        &self,
+        caller: &Caller,
+        input: PoolInput,
+        beside: Vec<PoolInput>,
+    ) -> Result<v1::ApplyPoolResponse, AppError> {
         match self.app.pool(caller, &input.id) {
             Ok(there) => {
                 let would = self.app.update_pool(caller, input, UpdateMode::DryRun).await?;
+                self.app.check_beside(caller, &would.pool, beside).await?;
                 let same = would.pool.draft == there.draft;
                 let outcome = if same { v1::ApplyOutcome::Unchanged } else { v1::ApplyOutcome::Updated };
                 Ok(applied(outcome, &would.pool, (would.added_grains, would.removed_grains)))
             }
             Err(AppError::PoolUnknown { .. }) => {
                 let would = self.app.check_pool(caller, input).await?;
+                self.app.check_beside(caller, &would.pool, beside).await?;
                 Ok(applied(v1::ApplyOutcome::Created, &would.pool, (would.added_grains, 0)))
             }
             Err(error) => Err(error),

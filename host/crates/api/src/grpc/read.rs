@@ -133,6 +133,19 @@ pub(super) fn pool_document(document: &str, id: Option<&str>) -> Result<PoolInpu
     PoolInput::from_document(&json::read("", document.as_bytes())?, id)
 }
 
+/// A pool of the run that the request belongs to. Its faults are told as faults of that field.
+pub(super) fn pool_beside(at: usize, document: &str) -> Result<PoolInput, AppError> {
+    pool_document(document, None).map_err(|error| match error {
+        AppError::Invalid(mut faults) => {
+            for fault in &mut faults {
+                fault.field = format!("beside.{at}.{}", fault.field);
+            }
+            AppError::Invalid(faults)
+        }
+        other => other,
+    })
+}
+
 /// A pool as it is wanted. It becomes a document, so that defaults and faults are the same as everywhere.
 pub(super) fn pool_definition(wanted: v1::PoolDefinition, id: Option<&str>) -> Result<PoolInput, AppError> {
     if wanted.spec.is_empty() {

@@ -55,13 +55,23 @@ pub(super) async fn apply(connection: &Connection, args: ApplyArgs, screen: &mut
     let all = pools.len();
     let mut rows = Vec::with_capacity(all);
     let mut refusals = Vec::new();
+    // A dry run leaves nothing behind that the next pool could run into, so the daemon is told what would be there.
+    let mut beside = Vec::new();
     for wanted in pools {
+        let document = wanted.pool.document.to_json();
         let request = ApplyPoolRequest {
-            pool: Some(apply_pool_request::Pool::Document(wanted.pool.document.to_json())),
+            pool: Some(apply_pool_request::Pool::Document(document.clone())),
             dry_run: mode == Mode::DryRun,
+            beside: beside.clone(),
         };
         match client.pools().apply_pool(request).await {
-            Ok(answer) => rows.push(applied_row(&wanted, &answer.into_inner(), mode)),
+            Ok(answer) => {
+                let answer = answer.into_inner();
+                rows.push(applied_row(&wanted, &answer, mode));
+                if mode == Mode::DryRun && answer.outcome() != ApplyOutcome::Unchanged {
+                    beside.push(document);
+                }
+            }
             Err(status) => {
                 let error = ClientError::from(status);
                 rows.push(refused_row(&wanted, &error, mode));

@@ -152,7 +152,7 @@ impl Kernel {
         self.log.write(effects, |_| Fact::Held(Arc::clone(&allocation)));
         self.holders.insert(place, Arc::clone(&allocation));
         if let Some(end) = allocation.expires_ms() {
-            stock.leases.insert(self.log.clock.lease_end(end.get(), allocation.seq), Arc::clone(&allocation));
+            stock.leases.insert(self.log.clock.lease_end(end.get(), allocation.seq()), Arc::clone(&allocation));
             self.leases += 1;
             self.reschedule(of);
         }

@@ -234,10 +234,10 @@ impl Kernel {
         }
         let theirs = |held: &&Arc<Allocation>| held.pool == uid && shards.contains(&held.shard);
         let mut gained: Vec<Arc<Allocation>> = self.holders.iter().filter(theirs).cloned().collect();
-        gained.sort_unstable_by_key(|held| held.seq);
+        gained.sort_unstable_by_key(|held| held.seq());
         for held in gained {
             let Some(end) = held.expires_ms() else { continue };
-            let ends_ms = self.log.clock.lease_end(end.get(), held.seq);
+            let ends_ms = self.log.clock.lease_end(end.get(), held.seq());
             let of = (held.pool, held.realm);
             if let Some(stock) = self.stocks.get_mut(&of)
                 && stock.leases.insert(ends_ms, held)

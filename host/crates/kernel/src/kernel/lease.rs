@@ -93,7 +93,7 @@ impl Kernel {
 
     /// When an allocation's lease ends, by the kept clock.
     fn lease_end(&self, held: &Allocation) -> Option<u64> {
-        held.expires_ms().map(|end| self.log.clock.lease_end(end.get(), held.seq))
+        held.expires_ms().map(|end| self.log.clock.lease_end(end.get(), held.seq()))
     }
 
     /// True if the lease is over and the clocks can be believed.
@@ -109,7 +109,7 @@ impl Kernel {
     pub(super) fn renew_lease(&mut self, held: &Arc<Allocation>, ttl: Ttl, effects: &mut Effects) -> Arc<Allocation> {
         let state = self.pools.get(&held.pool).expect("an allocation's pool exists");
         let now_ms = self.log.clock.now_ms();
-        let former = held.expires_ms().map(|end| end.get().saturating_sub(held.renewed_ms));
+        let former = held.expires_ms().map(|end| end.get().saturating_sub(held.renewed_ms()));
         let (expires_ms, kind) = term(&state.pool.draft.terms, ttl, former, now_ms);
         let renewed = Arc::new(held.renewed(now_ms, expires_ms, kind, self.log.next));
         self.replace_lease(held, &renewed, effects);
@@ -125,7 +125,7 @@ impl Kernel {
         let new_end = self.lease_end(renewed);
         if let Some(stock) = self.stocks.get_mut(&of) {
             if let Some(end_ms) = former_end {
-                self.leases -= usize::from(stock.leases.remove(end_ms, held.seq));
+                self.leases -= usize::from(stock.leases.remove(end_ms, held.seq()));
             }
             if let Some(end_ms) = new_end {
                 stock.leases.insert(end_ms, Arc::clone(renewed));
@@ -139,7 +139,7 @@ impl Kernel {
     pub(super) fn find_early(&mut self) {
         let clock = &self.log.clock;
         let leases = self.stocks.values().flat_map(|stock| stock.leases.iter());
-        self.early = leases.filter(|lease| clock.shift_of(lease.seq).is_some()).cloned().collect();
+        self.early = leases.filter(|lease| clock.shift_of(lease.seq()).is_some()).cloned().collect();
     }
 
     /// Writes up to `most` of those anew, as they are meant. Gives how many. Only this life knows by how much they are
@@ -152,12 +152,12 @@ impl Kernel {
             let place = self.holders.place(early.pool, &early.subscriber, early.key());
             let held = self.holders.find(place, early.pool, &early.subscriber, early.key());
             // Whoever renewed or released meanwhile is right already.
-            if held.is_none_or(|held| held.seq != early.seq) {
+            if held.is_none_or(|held| held.seq() != early.seq()) {
                 continue;
             }
-            let (Some(by_ms), Some(end)) = (self.log.clock.shift_of(early.seq), early.expires_ms()) else { continue };
+            let (Some(by_ms), Some(end)) = (self.log.clock.shift_of(early.seq()), early.expires_ms()) else { continue };
             // Begin and end alike: a lease of the same length follows it.
-            let renewed_ms = early.renewed_ms.saturating_add(by_ms);
+            let renewed_ms = early.renewed_ms().saturating_add(by_ms);
             let expires_ms = Some(end.saturating_add(by_ms));
             let meant = Arc::new(early.renewed(renewed_ms, expires_ms, early.kind(), self.log.next));
             self.replace_lease(&early, &meant, effects);
@@ -175,7 +175,7 @@ impl Kernel {
         let stock = self.stocks.get_mut(&of).expect("an allocation's realm exists");
         self.holders.remove(held);
         if let Some(end_ms) = lease_end {
-            self.leases -= usize::from(stock.leases.remove(end_ms, held.seq));
+            self.leases -= usize::from(stock.leases.remove(end_ms, held.seq()));
         }
         let reserved = stock.reservations().exactly(held.span).is_some();
         let rests = !reserved && cause != EndCause::PoolDeleted && self.rules.keep(Rule::HoldDown);
@@ -188,7 +188,7 @@ impl Kernel {
             subscriber: held.subscriber.clone(),
             key: held.key().cloned(),
             node: held.node.clone(),
-            created_ms: held.created_ms,
+            created_ms: held.created_ms(),
             ended_ms: now_ms,
             until_ms: now_ms.saturating_add(hold_down_ms),
             cause,

@@ -11,7 +11,6 @@ use crate::effects::Effects;
 use crate::fact::Fact;
 use crate::holders::Holders;
 use crate::id::{Epoch, PoolId, PoolUid, RealmUid, Revision, ShardId, TenantId};
-use crate::overlap::overlap;
 use crate::pool::{Pool, PoolDraft, Shard};
 use crate::rules::Rule;
 use crate::space::{Layout, cut_shards};
@@ -89,23 +88,16 @@ impl Kernel {
         self.pools.values().find(|state| state.pool.draft.id == *id && state.pool.draft.tenant == *tenant)
     }
 
-    /// Two pools of a type may not lie over each other in one realm. A realm made by attributes, `<realm>/<value>`, counts
-    /// as the realm it is made from.
+    /// Refuses what [`PoolDraft::overlap`] finds.
     pub(super) fn check_overlap(&self, draft: &PoolDraft, except: Option<PoolUid>) -> Result<(), CommandError> {
-        let base = |draft: &PoolDraft| {
-            let name = draft.realm.name.as_str();
-            let base = name.split_once('/').map_or(name, |(base, _)| base).to_owned();
-            (draft.type_id.clone(), (!draft.realm.shared).then(|| draft.tenant.clone()), base)
-        };
-        let mine = base(draft);
         let others = self.pools.values().map(|state| &state.pool).filter(|other| Some(other.uid) != except);
-        for other in others.filter(|other| base(&other.draft) == mine) {
-            let span = overlap(&draft.geometry, &other.draft.geometry).filter(|_| self.rules.keep(Rule::NoOverlap));
+        for other in others {
+            let span = draft.overlap(&other.draft).filter(|_| self.rules.keep(Rule::NoOverlap));
             if let Some(span) = span {
                 return Err(CommandError::PoolOverlaps {
                     pool: draft.id.clone(),
                     other: (other.draft.tenant == draft.tenant).then(|| other.draft.id.clone()),
-                    realm: mine.2,
+                    realm: draft.base_realm().to_owned(),
                     span,
                 });
             }

@@ -69,7 +69,7 @@ impl Last {
 
     fn seq(&self) -> Seq {
         match self {
-            Self::Held(held) => held.seq,
+            Self::Held(held) => held.seq(),
             Self::Resting(rest) => rest.seq,
             Self::Free(free) => free.0,
         }
@@ -281,7 +281,7 @@ impl Kernel {
         let mut rests = Vec::new();
         for last in spans {
             match last {
-                Last::Held(allocation) => held.push((allocation.seq, allocation)),
+                Last::Held(allocation) => held.push((allocation.seq(), allocation)),
                 Last::Resting(resting) => rests.push((resting.seq, resting)),
                 Last::Free(_) => {}
             }
@@ -312,7 +312,7 @@ impl Kernel {
         }
         let mut graced = false;
         if let Some(end) = allocation.expires_ms() {
-            let ends_ms = self.log.clock.lease_end(end.get(), allocation.seq);
+            let ends_ms = self.log.clock.lease_end(end.get(), allocation.seq());
             graced = ends_ms != end.get();
             if self.is_ours(&allocation)
                 && let Some(stock) = self.stocks.get_mut(&of)

@@ -208,7 +208,9 @@ impl<'a> Seek<'a> {
     /// An allocation in the way: over already, or a conflict.
     fn standing(&self, holder: &Arc<Allocation>, span: Span) -> Obstacle {
         if self.clock.trusted()
-            && holder.expires_ms().is_some_and(|end| self.clock.lease_end(end.get(), holder.seq) <= self.clock.now_ms())
+            && holder
+                .expires_ms()
+                .is_some_and(|end| self.clock.lease_end(end.get(), holder.seq()) <= self.clock.now_ms())
         {
             return Obstacle::Lapsed(Arc::clone(holder));
         }

@@ -78,10 +78,10 @@ impl Clients {
             }
             (Command::Allocate(request), Ok(Reply::Allocated { allocation, .. })) => {
                 let who = (request.pool, request.subscriber.clone(), request.key.clone());
-                if self.ended.get(&who).is_some_and(|ended| *ended > allocation.seq) {
+                if self.ended.get(&who).is_some_and(|ended| *ended > allocation.seq()) {
                     return Ok(());
                 }
-                let lease_ms = allocation.expires_ms().map(|end| end.get().saturating_sub(allocation.renewed_ms));
+                let lease_ms = allocation.expires_ms().map(|end| end.get().saturating_sub(allocation.renewed_ms()));
                 let answered = Answered {
                     request: AllocateRequest::clone(request),
                     span: allocation.span,

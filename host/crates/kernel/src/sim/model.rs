@@ -109,9 +109,9 @@ impl Model {
         model.moved = self.moved.map(|(until, by_ms)| (until.min(model.last.0), by_ms));
         let (life, moved) = (model.life, model.moved);
         let later = |seq: Seq| moved.filter(|(until, _)| seq <= *until).map_or(0, |(_, by_ms)| by_ms);
-        for lease in model.ground.held.values_mut().filter(|lease| lease.allocation.seq > life) {
+        for lease in model.ground.held.values_mut().filter(|lease| lease.allocation.seq() > life) {
             lease.this_life = true;
-            lease.ends_ms = lease.ends_ms.map(|ends_ms| ends_ms + later(lease.allocation.seq));
+            lease.ends_ms = lease.ends_ms.map(|ends_ms| ends_ms + later(lease.allocation.seq()));
         }
         for rest in model.ground.rests.values_mut().filter(|rest| rest.record.seq > life) {
             rest.this_life = true;

@@ -106,7 +106,7 @@ fn repeated(
         Ok(_) | Err(_) => false,
     };
     let renews =
-        |op: &Op| matches!(&op.fact, Fact::Held(new) if new.span == held.span && new.created_ms == held.created_ms);
+        |op: &Op| matches!(&op.fact, Fact::Held(new) if new.span == held.span && new.created_ms() == held.created_ms());
     let written = match operations {
         [] => true,
         [op] => held.expires_ms().is_some() && renews(op),

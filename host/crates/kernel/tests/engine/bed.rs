@@ -17,6 +17,7 @@ pub(crate) const SETTINGS: KernelSettings =
 pub(crate) type Answer = Result<Reply, CommandError>;
 
 pub(crate) struct Bed {
+    settings: KernelSettings,
     pub(crate) kernel: Kernel,
     pub(crate) now: Tick,
     pub(crate) log: Vec<Op>,
@@ -28,9 +29,13 @@ pub(crate) struct Bed {
 
 impl Bed {
     pub(crate) fn new() -> Self {
+        Self::with_settings(SETTINGS)
+    }
+
+    pub(crate) fn with_settings(settings: KernelSettings) -> Self {
         let now = Tick { boot_ms: 1_000, wall_ms: BEGIN_MS };
-        let kernel = Recovery::new(SETTINGS).finish(now);
-        Self { kernel, now, log: Vec::new(), notices: Vec::new(), late: Vec::new(), next: 0 }
+        let kernel = Recovery::new(settings).finish(now);
+        Self { settings, kernel, now, log: Vec::new(), notices: Vec::new(), late: Vec::new(), next: 0 }
     }
 
     /// A kernel with one pool in it.
@@ -96,12 +101,12 @@ impl Bed {
     }
 
     pub(crate) fn recover(&mut self) {
-        self.recover_with(Recovery::new(SETTINGS));
+        self.recover_with(Recovery::new(self.settings));
     }
 
     /// The process lives on, its kernel is made again from the log.
     pub(crate) fn replace_kernel(&mut self) {
-        let mut recovery = Recovery::new(SETTINGS);
+        let mut recovery = Recovery::new(self.settings);
         recovery.replaces(&self.kernel);
         self.recover_with(recovery);
     }

@@ -63,7 +63,7 @@ fn a_wall_clock_behind_the_log_stops_expiry_until_it_has_caught_up() {
     bed.now = kernel::Tick { boot_ms: 0, wall_ms: 5 };
     bed.recover();
     let fresh = bed.allocate(&pool, "fresh");
-    assert_eq!(fresh.created_ms, last_stamp, "it keeps the log's time meanwhile");
+    assert_eq!(fresh.created_ms(), last_stamp, "it keeps the log's time meanwhile");
     bed.pass(30_000);
     bed.alarms();
     assert_eq!(bed.kernel.allocations(), 2);

@@ -54,7 +54,7 @@ fn a_repeat_renews_the_lease_and_renewing_needs_one() {
     let first = bed.allocate(&pool, "a");
     bed.pass(4_000);
     let again = bed.allocate(&pool, "a");
-    assert_eq!(again.created_ms, first.created_ms);
+    assert_eq!(again.created_ms(), first.created_ms());
     assert_eq!(again.expires_ms().map(|end| end.get() - bed.now.wall_ms), Some(10_000));
     let renew = |bed: &mut Bed, ttl| bed.ask(Command::Renew { target: target(&pool, "a"), ttl });
     assert!(matches!(renew(&mut bed, Ttl::Millis(20_000)), Ok(Reply::Renewed(_))));
@@ -76,7 +76,7 @@ fn a_lease_ends_by_itself_as_its_own_fact() {
     bed.alarms();
     assert_eq!(bed.kernel.allocations(), 0);
     let Some(Fact::Resting(rest)) = bed.log.last().map(|op| &op.fact) else { panic!("no end was written") };
-    assert_eq!((rest.span, rest.cause, rest.created_ms), (held.span, EndCause::Expired, held.created_ms));
+    assert_eq!((rest.span, rest.cause, rest.created_ms), (held.span, EndCause::Expired, held.created_ms()));
     assert_eq!(rest.until_ms - rest.ended_ms, 60_000);
 }
 

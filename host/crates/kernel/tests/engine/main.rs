@@ -3,6 +3,7 @@
 mod allocate;
 mod bed;
 mod clocks;
+mod cluster;
 mod leases;
 mod pools;
 mod realms;

@@ -145,12 +145,12 @@ fn put_held(out: &mut Vec<u8>, held: &Allocation, op: &Op, nodes: &mut NodeTable
     put_text(out, held.subscriber.as_str());
     put_varint(out, u64::from(held.shard.0));
     put_varint(out, u64::from(held.epoch.0));
-    put_delta(out, held.created_ms, op.stamp_ms);
-    put_delta(out, held.renewed_ms, held.created_ms);
+    put_delta(out, held.created_ms(), op.stamp_ms);
+    put_delta(out, held.renewed_ms(), held.created_ms());
     if let Some(expires_ms) = held.expires_ms() {
-        put_delta(out, expires_ms.get(), held.renewed_ms);
+        put_delta(out, expires_ms.get(), held.renewed_ms());
     }
-    put_delta(out, held.seq.0, op.seq.0);
+    put_delta(out, held.seq().0, op.seq.0);
     put_varint(out, nodes.reference(held.node.as_ref()));
     if let Some(extra) = &held.extra {
         put_text(out, &extra.metadata);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use kernel::{
     Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Epoch, Fact, Geometry,
-    LeaseTerms, NodeId, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid, Reservation, Resting,
-    Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy as Placement,
+    LeaseTerms, NodeId, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid, Reservation,
+    Resting, Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy as Placement,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -16,6 +16,11 @@ use super::*;
 
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![0_u64..3, any::<u64>(), 1_700_000_000_000_u64..1_800_000_000_000]
+}
+
+/// As far as an allocation keeps its times and its operation.
+fn packed() -> impl Strategy<Value = u64> {
+    prop_oneof![0_u64..3, 0_u64..1 << 48, 1_700_000_000_000_u64..1_800_000_000_000]
 }
 
 fn wide() -> impl Strategy<Value = u128> {
@@ -70,7 +75,7 @@ fn held() -> impl Strategy<Value = Fact> {
         prop_oneof![Just(AllocationKind::Session), Just(AllocationKind::Sticky), Just(AllocationKind::Permanent)];
     let extra = (option::of(opaque()), text())
         .prop_map(|(key, metadata)| Box::new(AllocationExtra { key, metadata: metadata.into() }));
-    let times = (number(), number(), option::of(1_u64..1 << 62), number());
+    let times = (packed(), packed(), option::of(1_u64..1 << 46), packed());
     (span_key(), opaque(), any::<(u32, u32)>(), times, node(), option::of(extra), kind, option::of(text())).prop_map(
         |(key, subscriber, (shard, epoch), (created_ms, renewed_ms, expires, seq), node, extra, kind, name)| {
             let allocation = Allocation::new(AllocationParts {
@@ -223,7 +228,10 @@ fn fact() -> impl Strategy<Value = Fact> {
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    vec((number(), number(), fact()).prop_map(|(seq, stamp_ms, fact)| Op { seq: Seq(seq), stamp_ms, from: None, fact }), 0..20)
+    vec(
+        (number(), number(), fact()).prop_map(|(seq, stamp_ms, fact)| Op { seq: Seq(seq), stamp_ms, from: None, fact }),
+        0..20,
+    )
 }
 
 fn encode(ops: &[Op]) -> Vec<u8> {

@@ -151,7 +151,7 @@ fn any_other_request_is_answered() {
                 realm_by: vec![d.clone()], sharding_factor: number, metadata: d,
             };
             let pool = Some(v1::apply_pool_request::Pool::Definition(definition));
-            is_sound(face.apply_pool(Request::new(v1::ApplyPoolRequest { pool, dry_run: true })).await);
+            is_sound(face.apply_pool(Request::new(v1::ApplyPoolRequest { pool, dry_run: true, beside: Vec::new() })).await);
         });
     });
 }

@@ -14,7 +14,7 @@ async fn apply(
     dry_run: bool,
 ) -> Result<v1::ApplyPoolResponse, ClientError> {
     let pool = Some(v1::apply_pool_request::Pool::Definition(definition));
-    answered(client.pools().apply_pool(v1::ApplyPoolRequest { pool, dry_run }).await)
+    answered(client.pools().apply_pool(v1::ApplyPoolRequest { pool, dry_run, beside: Vec::new() }).await)
 }
 
 #[tokio::test]
@@ -88,6 +88,38 @@ async fn apply_creates_keeps_or_changes_and_a_dry_run_only_says_so() {
     let would = apply(&client, larger.clone(), true).await.unwrap();
     assert_eq!((would.outcome(), would.added.unwrap().count), (v1::ApplyOutcome::Updated, 256));
     assert_eq!(outcome(apply(&client, larger, false).await), v1::ApplyOutcome::Updated);
+}
+
+#[tokio::test]
+async fn a_dry_run_sees_the_pools_that_the_same_run_makes_before() {
+    let (_served, client) = with_pool().await;
+    let dry = async |document: &str, beside: &[&str]| {
+        let pool = Some(v1::apply_pool_request::Pool::Document(document.to_owned()));
+        let beside = beside.iter().map(ToString::to_string).collect();
+        answered(client.pools().apply_pool(v1::ApplyPoolRequest { pool, dry_run: true, beside }).await)
+    };
+    let new = r#"{"id": "p2", "cidr": "10.0.1.0/24"}"#;
+    let over = r#"{"id": "p3", "cidr": "10.0.1.128/25"}"#;
+    let elsewhere = r#"{"id": "p3", "cidr": "10.0.1.128/25", "realm": "core"}"#;
+    let larger = r#"{"id": "p1", "cidr": "10.0.0.0/23", "lease": "1h"}"#;
+    for alone in [new, over, elsewhere, larger] {
+        dry(alone, &[]).await.unwrap();
+    }
+    // Two new ones, a new one over a changed one, a changed one over a new one.
+    for (document, before, named) in
+        [(over, new, ["p3", "p2"]), (new, larger, ["p2", "p1"]), (larger, new, ["p1", "p2"])]
+    {
+        let refused = dry(document, &[elsewhere, before]).await.unwrap_err();
+        assert_eq!((refused.code, refused.reason.as_str()), (Code::AlreadyExists, "POOL_OVERLAPS"), "{document}");
+        assert!(named.iter().all(|id| refused.message.contains(id)), "{}", refused.message);
+    }
+    dry(elsewhere, &[new]).await.unwrap();
+    dry(new, &[new]).await.unwrap();
+    let torn = blame(dry(new, &[over, r#"{"id": "p4", "type": "ipv4", "spec": 3}"#]).await);
+    assert_eq!((torn.0, torn.2.as_str()), (Code::InvalidArgument, "beside.1.spec"));
+    let pool = Some(v1::apply_pool_request::Pool::Document(new.to_owned()));
+    let now = v1::ApplyPoolRequest { pool, dry_run: false, beside: vec![over.to_owned()] };
+    assert_eq!(blame(answered(client.pools().apply_pool(now).await)).2, "beside");
 }
 
 #[tokio::test]

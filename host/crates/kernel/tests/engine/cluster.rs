@@ -1,0 +1,301 @@
+//! Several kernels that share a pool: what each may hand out, whom it sends others to, and what it knows of the others.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kernel::{
+    Batch, Command, CommandError, Detour, Dot, Epoch, KernelSettings, Leg, MemberId, News, Origin, Pool, Reply, Ring,
+    RingMember, Seq, ShardId, ShardTenure, Sight, Strategy, Tenure,
+};
+
+use crate::bed::{Answer, Bed, SETTINGS, addresses, given, request, target};
+
+const CLUSTERED: KernelSettings = KernelSettings { clustered: true, ..SETTINGS };
+
+/// Hosts that hear of each other when the test says so.
+struct Hosts {
+    beds: Vec<Bed>,
+    pool: Arc<Pool>,
+}
+
+fn member(host: usize) -> MemberId {
+    MemberId(u32::try_from(host).expect("few hosts") + 1)
+}
+
+fn origin(host: usize) -> Origin {
+    Origin { host: u64::from(member(host).0) * 1_000, incarnation: 0 }
+}
+
+impl Hosts {
+    /// A pool of 256 addresses in 4 shards a host, dealt out in turn.
+    fn new(count: usize) -> Self {
+        let mut draft = addresses(0x0a00_0000, 256);
+        draft.sharding_factor = Some(u32::try_from(count * 4).expect("few"));
+        let mut geometry = (*draft.geometry).clone();
+        geometry.cut = 1;
+        draft.geometry = Arc::new(geometry);
+        draft.terms.strategy = Strategy::FirstFree;
+        let (_, pool) = Bed::with(draft);
+        let mut hosts =
+            Self { beds: (0..count).map(|_| Bed::with_settings(CLUSTERED)).collect(), pool: Arc::clone(&pool) };
+        let all: Vec<usize> = (0..count).collect();
+        for host in 0..count {
+            hosts.tell(host, News::Pool(Arc::clone(&pool)));
+            hosts.see(host, &all);
+            hosts.grant(host, Epoch(1), |shard| usize::try_from(shard.0).expect("few") % count);
+        }
+        hosts
+    }
+
+    fn tell(&mut self, host: usize, news: News) -> Reply {
+        self.beds[host].ask(Command::News(news)).expect("news are taken in")
+    }
+
+    fn see(&mut self, host: usize, alive: &[usize]) {
+        let members = (0..self.beds.len()).map(|host| RingMember { id: member(host), weight: 1 });
+        let ring = Arc::new(Ring::new(members, Ring::VIRTUAL_NODES));
+        let alive: BTreeSet<MemberId> = alive.iter().map(|host| member(*host)).collect();
+        self.tell(host, News::Sight(Box::new(Sight { me: member(host), ring, alive })));
+    }
+
+    fn grant(&mut self, host: usize, epoch: Epoch, owner: impl Fn(ShardId) -> usize) {
+        let tenures = self.pool.shards.iter().map(|shard| {
+            let owner = owner(shard.id);
+            let tenure = if owner == host { Tenure::Escrow } else { Tenure::Theirs(member(owner)) };
+            ShardTenure { shard: shard.id, epoch, tenure, after: None }
+        });
+        let news = News::Tenures { pool: self.pool.uid, tenures: tenures.collect() };
+        self.tell(host, news);
+    }
+
+    /// What one host wrote, to another.
+    fn share(&mut self, from: usize, to: usize) -> Seq {
+        let origin = origin(from);
+        let known = self.beds[to].kernel.heard().get(&origin).copied().unwrap_or_default();
+        let log = &self.beds[from].log;
+        let through = log.last().map_or(Seq(0), |op| op.seq);
+        let own: Vec<_> = log.iter().filter(|op| op.from.is_none() && op.seq > known).collect();
+        let realms: Vec<_> = log
+            .iter()
+            .filter_map(|op| match &op.fact {
+                kernel::Fact::Realm(realm) => Some((realm.uid, (realm.tenant.clone(), realm.name.clone()))),
+                _ => None,
+            })
+            .collect();
+        let name = |uid| realms.iter().find(|(known, _)| *known == uid).map(|(_, name)| name.clone());
+        let batch = Batch::pack(origin, known, through, own, name);
+        match self.tell(to, News::Batch(Arc::new(batch))) {
+            Reply::Heard(Dot { seq, .. }) => seq,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn share_all(&mut self) {
+        for from in 0..self.beds.len() {
+            for to in (0..self.beds.len()).filter(|to| *to != from) {
+                self.share(from, to);
+            }
+        }
+    }
+
+    fn allocate(&mut self, host: usize, leg: Leg, subscriber: &str) -> Answer {
+        let command = Box::new(Command::Allocate(Box::new(request(&self.pool, subscriber))));
+        self.beds[host].ask(Command::Relayed { leg, command })
+    }
+
+    fn owned(&self, host: usize, shard: ShardId) -> bool {
+        self.beds[host].kernel.tenures(self.pool.uid).iter().any(|said| {
+            said.shard == shard && matches!(said.tenure, Tenure::Escrow | Tenure::Leased | Tenure::Kept)
+        })
+    }
+
+    fn held(&self, host: usize) -> u128 {
+        self.beds[host].occupancy(self.pool.uid).held
+    }
+}
+
+fn detour(answer: Answer) -> Detour {
+    match answer {
+        Err(CommandError::Elsewhere { detour, .. }) => detour,
+        other => panic!("not sent elsewhere: {other:?}"),
+    }
+}
+
+#[test]
+fn a_host_hands_out_from_its_own_shards_only_and_says_who_has_more() {
+    let mut hosts = Hosts::new(2);
+    let share: u32 = 128;
+    for line in 0..share {
+        let allocation = given(hosts.allocate(0, Leg::Home, &format!("line-{line}")));
+        assert!(hosts.owned(0, allocation.shard));
+    }
+    assert_eq!(detour(hosts.allocate(0, Leg::Home, "one more")), Detour::Space(vec![member(1)]));
+    let elsewhere = given(hosts.allocate(1, Leg::Space, "one more"));
+    assert!(hosts.owned(1, elsewhere.shard));
+    assert!(matches!(hosts.allocate(0, Leg::Space, "another"), Err(CommandError::Exhausted { .. })));
+}
+
+#[test]
+fn all_hosts_agree_on_a_subscribers_home() {
+    let mut hosts = Hosts::new(3);
+    for line in 0..50 {
+        let name = format!("line-{line}");
+        let homes: Vec<MemberId> = (0..3)
+            .map(|host| match hosts.allocate(host, Leg::Entry, &name) {
+                Ok(_) => member(host),
+                other => match detour(other) {
+                    Detour::Home(home) => home,
+                    detour => panic!("{detour:?}"),
+                },
+            })
+            .collect();
+        assert!(homes.iter().all(|home| *home == homes[0]), "{homes:?}");
+    }
+}
+
+#[test]
+fn what_is_held_elsewhere_is_known_and_its_owner_decides() {
+    let mut hosts = Hosts::new(2);
+    let there = given(hosts.allocate(1, Leg::Home, "line-1"));
+    hosts.share_all();
+    assert_eq!(hosts.held(0), 1);
+    assert_eq!(detour(hosts.allocate(0, Leg::Entry, "line-1")), Detour::Owner(member(1)));
+    let release = Command::Release(target(&hosts.pool, "line-1"));
+    assert_eq!(detour(hosts.beds[0].ask(release.clone())), Detour::Owner(member(1)));
+    assert!(matches!(hosts.beds[1].ask(release), Ok(Reply::Released(_))));
+    hosts.share_all();
+    assert_eq!(hosts.held(0), 0);
+    // Asked for by name, it is its owner's to give.
+    let asked = hosts.beds[0].ask_for(&hosts.pool.clone(), "line-1", there.span.start(), 1);
+    match asked {
+        Err(CommandError::Elsewhere { detour: Detour::Space(owners), .. }) => assert_eq!(owners, [member(1)]),
+        Err(CommandError::Elsewhere { detour: Detour::Home(home), .. }) => assert_eq!(home, member(1)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_was_heard_twice_or_with_a_gap_changes_nothing() {
+    let mut hosts = Hosts::new(2);
+    given(hosts.allocate(0, Leg::Home, "line-1"));
+    let once = hosts.share(0, 1);
+    let written = hosts.beds[1].log.len();
+    assert_eq!(hosts.share(0, 1), once);
+    assert_eq!(hosts.beds[1].log.len(), written);
+    let gap = Batch { origin: origin(0), after: Seq(once.0 + 5), through: Seq(once.0 + 9), realms: vec![], ops: vec![] };
+    assert!(matches!(hosts.tell(1, News::Batch(Arc::new(gap))), Reply::Heard(Dot { seq, .. }) if seq == once));
+}
+
+#[test]
+fn what_was_heard_is_there_after_a_restart_and_nothing_is_handed_out_before_the_ledger_speaks() {
+    let mut hosts = Hosts::new(2);
+    for line in 0..10 {
+        given(hosts.allocate(0, Leg::Home, &format!("line-{line}")));
+    }
+    hosts.share_all();
+    let vector = hosts.beds[1].kernel.heard().clone();
+    hosts.beds[1].restart(1_000);
+    assert_eq!(hosts.beds[1].kernel.heard(), &vector);
+    assert_eq!(hosts.held(1), 10);
+    assert!(matches!(hosts.allocate(1, Leg::Space, "new"), Err(CommandError::Exhausted { .. } | CommandError::Elsewhere { .. })));
+    hosts.grant(1, Epoch(1), |shard| usize::try_from(shard.0).expect("few") % 2);
+    given(hosts.allocate(1, Leg::Space, "new"));
+    assert!(matches!(hosts.share(0, 1), Seq(_)));
+}
+
+#[test]
+fn a_leased_shard_is_handed_out_from_only_while_the_node_lease_is_good() {
+    let mut hosts = Hosts::new(1);
+    let leased = hosts.pool.shards.iter().map(|shard| ShardTenure {
+        shard: shard.id,
+        epoch: Epoch(2),
+        tenure: Tenure::Leased,
+        after: None,
+    });
+    let news = News::Tenures { pool: hosts.pool.uid, tenures: leased.collect() };
+    hosts.tell(0, news);
+    assert!(matches!(hosts.allocate(0, Leg::Home, "early"), Err(CommandError::Withheld { .. })));
+    let until_ms = hosts.beds[0].now.boot_ms + 1_000;
+    hosts.tell(0, News::NodeLease { until_ms });
+    assert_eq!(given(hosts.allocate(0, Leg::Home, "line-1")).epoch, Epoch(2));
+    hosts.beds[0].pass(1_000);
+    assert!(matches!(hosts.allocate(0, Leg::Home, "late"), Err(CommandError::Withheld { .. })));
+    // A repeat is not handing out.
+    given(hosts.allocate(0, Leg::Home, "line-1"));
+}
+
+#[test]
+fn a_moved_shard_is_the_new_owners_with_all_that_is_held_in_it() {
+    let mut hosts = Hosts::new(2);
+    let pool = Arc::clone(&hosts.pool);
+    let given_out: Vec<_> = (0..20).map(|line| given(hosts.allocate(0, Leg::Home, &format!("line-{line}")))).collect();
+    hosts.share_all();
+    let everything_to_the_second = |_: ShardId| 1;
+    for host in 0..2 {
+        hosts.grant(host, Epoch(2), everything_to_the_second);
+    }
+    for allocation in &given_out {
+        let again = given(hosts.allocate(1, Leg::Entry, allocation.subscriber.as_str()));
+        assert_eq!(again.span, allocation.span);
+        assert!(matches!(
+            hosts.allocate(0, Leg::Entry, allocation.subscriber.as_str()),
+            Err(CommandError::Elsewhere { detour: Detour::Owner(owner), .. }) if owner == member(1)
+        ));
+    }
+    let mut seen: BTreeSet<u128> = given_out.iter().map(|held| held.span.start()).collect();
+    for line in 20..256 {
+        let allocation = given(hosts.allocate(1, Leg::Home, &format!("line-{line}")));
+        assert!(seen.insert(allocation.span.start()), "{:?} twice", allocation.span);
+    }
+    hosts.share_all();
+    assert_eq!((hosts.held(0), hosts.held(1)), (256, 256));
+    assert_eq!(hosts.beds[0].occupancy(pool.uid), hosts.beds[1].occupancy(pool.uid));
+}
+
+#[test]
+fn words_of_a_new_term_wait_for_the_former_owners_last_ones() {
+    let mut hosts = Hosts::new(3);
+    let first = given(hosts.allocate(0, Leg::Home, "line-1"));
+    let cut = hosts.beds[0].log.last().expect("something was written").seq;
+    hosts.share(0, 1);
+    let said: Vec<ShardTenure> = hosts
+        .pool
+        .shards
+        .iter()
+        .filter(|shard| hosts.owned(0, shard.id))
+        .map(|shard| ShardTenure {
+            shard: shard.id,
+            epoch: Epoch(2),
+            tenure: Tenure::Theirs(member(1)),
+            after: Some(Dot { origin: origin(0), seq: cut }),
+        })
+        .collect();
+    let mine: Vec<_> = said.iter().map(|said| ShardTenure { tenure: Tenure::Escrow, ..*said }).collect();
+    let uid = hosts.pool.uid;
+    // The former owner has its own words.
+    let given_up: Vec<_> = said.iter().map(|said| ShardTenure { after: None, ..*said }).collect();
+    hosts.tell(0, News::Tenures { pool: uid, tenures: given_up });
+    hosts.tell(1, News::Tenures { pool: uid, tenures: mine });
+    // The third host knows nothing of the move yet: what the second writes in the new term must wait.
+    let release = Command::Release(target(&hosts.pool, "line-1"));
+    assert!(matches!(hosts.beds[1].ask(release), Ok(Reply::Released(_))));
+    hosts.beds[1].pass(120_000);
+    hosts.beds[1].alarms();
+    let again = hosts.beds[1].ask_for(&hosts.pool.clone(), "line-2", first.span.start(), 1);
+    let again = match again {
+        Ok(_) => given(again),
+        Err(_) => given(hosts.allocate(1, Leg::Space, "line-2")),
+    };
+    assert_eq!(again.epoch, Epoch(if again.shard == first.shard { 2 } else { 1 }));
+    let before = hosts.share(1, 2);
+    hosts.tell(2, News::Tenures { pool: uid, tenures: said });
+    assert_eq!(hosts.share(1, 2), before, "the former owner's words are missing");
+    hosts.share(0, 2);
+    assert!(hosts.share(1, 2) > before);
+    hosts.share(1, 2);
+    hosts.share_all();
+    for host in 0..3 {
+        assert_eq!(hosts.held(host), 1, "host {host}");
+        assert!(hosts.beds[host].kernel.conflicts().is_empty());
+    }
+}
