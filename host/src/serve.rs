@@ -171,7 +171,7 @@ fn build(config: &Config) -> anyhow::Result<Option<Built>> {
         seed: identity.origin.identity ^ clock::wall_ms(),
         restart_grace_ms: millis(config.restart_grace),
         clock_tolerance_ms: millis(config.clock_tolerance),
-        clustered: false,
+        cluster: None,
     };
     let recovered = driver::recover(&store, &view, settings)?;
     let plugins = Arc::new(Plugins::default());

@@ -66,7 +66,8 @@ impl Effects {
             | Fact::Reserved(_)
             | Fact::Unreserved(_)
             | Fact::Clock
-            | Fact::Heard { .. } => None,
+            | Fact::Heard { .. }
+            | Fact::RestsOn(_) => None,
         });
         let answered = self.replies.iter().filter_map(|(_, answer)| match answer {
             Ok(Reply::Allocated { allocation, created: false } | Reply::Renewed(allocation)) => Some(allocation),

@@ -45,7 +45,13 @@ pub enum Fact {
     Clock,
     /// Everything of that origin up to and including `through` is in this log: its numbers up to there that are not (what
     /// it only passed on itself, what concerned nobody else) mean nothing. The highest one of each origin counts.
-    Heard { origin: Origin, through: Seq },
+    Heard {
+        origin: Origin,
+        through: Seq,
+    },
+    /// What follows in this log rests on everything that origin wrote up to this dot: written when a shard is taken over from
+    /// another host, so that nobody reads its new owner's words before the last ones of the former.
+    RestsOn(Dot),
 }
 
 /// One operation of the log.

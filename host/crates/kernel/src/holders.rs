@@ -84,12 +84,9 @@ impl Holders {
         let place = place_of(self.seed, allocation);
         let (pool, realm, start) = (allocation.pool, allocation.realm, allocation.span.start());
         let hash = span_hash(self.seed, pool, realm, start);
-        let by_subscriber = self
-            .by_subscriber
-            .part_mut(place)
-            .find_mut(place, |held| {
-                held.span == allocation.span && is_of(held, pool, &allocation.subscriber, allocation.key())
-            });
+        let by_subscriber = self.by_subscriber.part_mut(place).find_mut(place, |held| {
+            held.span == allocation.span && is_of(held, pool, &allocation.subscriber, allocation.key())
+        });
         let by_span = self.by_span.part_mut(hash).find_mut(hash, |held| starts_at(held, pool, realm, start));
         for slot in by_subscriber.into_iter().chain(by_span) {
             *slot = Arc::clone(allocation);
@@ -101,12 +98,9 @@ impl Holders {
         let place = place_of(self.seed, allocation);
         let (pool, realm, start) = (allocation.pool, allocation.realm, allocation.span.start());
         let hash = span_hash(self.seed, pool, realm, start);
-        let by_subscriber = self
-            .by_subscriber
-            .part_mut(place)
-            .find_entry(place, |held| {
-                held.span == allocation.span && is_of(held, pool, &allocation.subscriber, allocation.key())
-            });
+        let by_subscriber = self.by_subscriber.part_mut(place).find_entry(place, |held| {
+            held.span == allocation.span && is_of(held, pool, &allocation.subscriber, allocation.key())
+        });
         let by_span = self.by_span.part_mut(hash).find_entry(hash, |held| starts_at(held, pool, realm, start));
         if let (Ok(one), Ok(other)) = (by_subscriber, by_span) {
             one.remove();

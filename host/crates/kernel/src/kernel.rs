@@ -56,8 +56,9 @@ pub struct KernelSettings {
     pub restart_grace_ms: u64,
     /// Boot and wall clock further apart than this stop expiry, milliseconds.
     pub clock_tolerance_ms: u64,
-    /// This host is one of several: it owns nothing until the ledger says so.
-    pub clustered: bool,
+    /// This host is one of several, and writes its log under this name: it owns nothing until the ledger says so. `None`: it
+    /// is alone and owns everything.
+    pub cluster: Option<Origin>,
 }
 
 /// Pools, shards, free space, allocations, leases.

@@ -14,7 +14,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // An empty log makes an empty kernel.
-//! let settings = KernelSettings { seed: 1, restart_grace_ms: 300_000, clock_tolerance_ms: 60_000, clustered: false };
+//! let settings = KernelSettings { seed: 1, restart_grace_ms: 300_000, clock_tolerance_ms: 60_000, cluster: None };
 //! let now = Tick { boot_ms: 5_000, wall_ms: 1_800_000_000_000 };
 //! let mut kernel = Recovery::new(settings).finish(now);
 //!
@@ -97,8 +97,8 @@ mod kernel;
 mod leases;
 mod overlap;
 mod plan;
-mod replica;
 mod pool;
+mod replica;
 mod reservations;
 mod rest;
 mod ring;
@@ -123,8 +123,8 @@ pub use id::{
 };
 pub use kernel::{Conflict, Input, Kernel, KernelSettings, Recovery, RecoveryFault};
 pub use plan::{Plan, Strategy, UnknownStrategy};
-pub use replica::{Batch, NamedRealm, moved};
 pub use pool::{Alignment, Geometry, LeaseTerms, Occupancy, Pool, PoolDraft, PoolTerms, RealmRef, Shard, Sizing};
+pub use replica::{Batch, NamedRealm, moved};
 pub use ring::{Ring, RingMember, RingShare};
 #[cfg(feature = "sim")]
 pub use rules::Rule;

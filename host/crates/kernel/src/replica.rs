@@ -63,11 +63,7 @@ impl Batch {
 
 /// The same fact with its realm's number exchanged and another operation's number; `None` for what is not sent, or whose
 /// realm has no number.
-pub(crate) fn with_realm(
-    fact: &Fact,
-    realm: &mut impl FnMut(RealmUid) -> Option<RealmUid>,
-    seq: Seq,
-) -> Option<Fact> {
+pub(crate) fn with_realm(fact: &Fact, realm: &mut impl FnMut(RealmUid) -> Option<RealmUid>, seq: Seq) -> Option<Fact> {
     let key = |key: &SpanKey, realm: RealmUid| SpanKey { realm, ..*key };
     Some(match fact {
         Fact::Held(held) => {
@@ -84,6 +80,7 @@ pub(crate) fn with_realm(
         }
         Fact::Free(of) => Fact::Free(key(of, realm(of.realm)?)),
         Fact::Unreserved(of) => Fact::Unreserved(key(of, realm(of.realm)?)),
+        Fact::RestsOn(dot) => Fact::RestsOn(*dot),
         Fact::Pool(_) | Fact::PoolDeleted(_) | Fact::Realm(_) | Fact::Clock | Fact::Heard { .. } => return None,
     })
 }

@@ -127,4 +127,5 @@ pub fn run_breaking(seed: u64, steps: u64, breach: Breach) -> Result<Summary, Bo
     World::new(seed, Some(breach)).run(steps)
 }
 
-const SETTINGS: KernelSettings = KernelSettings { seed: 0, restart_grace_ms: 5_000, clock_tolerance_ms: 60_000, clustered: false };
+const SETTINGS: KernelSettings =
+    KernelSettings { seed: 0, restart_grace_ms: 5_000, clock_tolerance_ms: 60_000, cluster: None };

@@ -28,8 +28,7 @@ pub struct ShardTenure {
     pub shard: ShardId,
     pub epoch: Epoch,
     pub tenure: Tenure,
-    /// What is written in this term rests on everything a former owner wrote up to here. `None` where the former owner is
-    /// this host itself.
+    /// What is written in this term rests on everything a former owner wrote up to here.
     pub after: Option<Dot>,
 }
 

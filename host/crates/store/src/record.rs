@@ -1,13 +1,15 @@
 //! The compact form of operations, on disk and wherever they are counted in bytes.
 //!
 //! A *block* is a run of operations that can be read by itself: sequence numbers and times are kept as differences from
-//! its first operation, and each node id is written once. Every record in it begins with its length, kind and (for facts
-//! about a span) its key, so a reader that looks for few of them skips the rest without decoding. `FORMAT.md` has the
+//! its first operation, and each node id and each other origin is written once. Every record in it begins with its
+//! length, kind, whose operation it is (if another host's) and (for facts about a span) its key, so a reader that looks
+//! for few of them skips the rest without decoding. `FORMAT.md` has the
 //! bytes. There is no checksum here: log frames and table rows add theirs.
 //!
 //! Whatever the bytes, decoding ends in operations or in a [`RecordFault`], never in a panic.
 
 mod facts;
+mod origins;
 mod pool;
 mod primitives;
 #[cfg(test)]
@@ -16,13 +18,19 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kernel::{Fact, NodeId, Op, PoolUid, Seq, SpanKey};
+use kernel::{Dot, Fact, NodeId, Op, PoolUid, Seq, SpanKey};
 
+use origins::{OriginTable, Origins};
 pub(crate) use primitives::RecordFault;
 use primitives::{Bytes, put_bytes, put_delta, put_span, put_varint};
 
-/// The first byte of every block. A block of a later form would begin with another.
-const BLOCK_VERSION: u8 = 1;
+/// The first byte of every block that is written. A block of a later form would begin with another.
+const BLOCK_FORM: u8 = 2;
+/// The form that knew no other origins, of directories of format 1.
+const OWN_FORM: u8 = 1;
+
+/// Set in the kind's byte of a record that another origin wrote; its name follows.
+const FROM: u8 = 0x80;
 
 /// Which fact a record holds; the number is the byte on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,10 +45,11 @@ pub(crate) enum Kind {
     Unreserved = 8,
     Clock = 9,
     Heard = 10,
+    RestsOn = 11,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Pool,
         Self::PoolDeleted,
         Self::Realm,
@@ -51,6 +60,7 @@ impl Kind {
         Self::Unreserved,
         Self::Clock,
         Self::Heard,
+        Self::RestsOn,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -70,6 +80,7 @@ impl Kind {
             Self::Unreserved => "unreserved",
             Self::Clock => "clock",
             Self::Heard => "heard",
+            Self::RestsOn => "rests on",
         }
     }
 
@@ -85,6 +96,7 @@ impl Kind {
             Fact::Unreserved(_) => Self::Unreserved,
             Fact::Clock => Self::Clock,
             Fact::Heard { .. } => Self::Heard,
+            Fact::RestsOn(_) => Self::RestsOn,
         }
     }
 }
@@ -96,7 +108,9 @@ pub(crate) fn span_key(fact: &Fact) -> Option<SpanKey> {
         Fact::Resting(rest) => Some(SpanKey { pool: rest.pool, realm: rest.realm, span: rest.span }),
         Fact::Reserved(kept) => Some(SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }),
         Fact::Free(key) | Fact::Unreserved(key) => Some(*key),
-        Fact::Pool(_) | Fact::PoolDeleted(_) | Fact::Realm(_) | Fact::Clock | Fact::Heard { .. } => None,
+        Fact::Pool(_) | Fact::PoolDeleted(_) | Fact::Realm(_) | Fact::Clock | Fact::Heard { .. } | Fact::RestsOn(_) => {
+            None
+        }
     }
 }
 
@@ -124,6 +138,7 @@ pub(crate) struct BlockWriter {
     one: Vec<u8>,
     nodes: NodeTable,
     nodes_bytes: usize,
+    origins: OriginTable,
     base: Option<Base>,
     count: u64,
 }
@@ -162,7 +177,13 @@ impl BlockWriter {
         let base = *self.base.get_or_insert(Base { seq: op.seq.0, stamp_ms: op.stamp_ms });
         let listed_before = self.nodes.listed.len();
         self.one.clear();
-        self.one.push(Kind::of(&op.fact) as u8);
+        let kind = Kind::of(&op.fact) as u8;
+        if let Some(dot) = op.from {
+            self.one.push(kind | FROM);
+            self.origins.put(&mut self.one, dot);
+        } else {
+            self.one.push(kind);
+        }
         if let Some(key) = span_key(&op.fact) {
             put_varint(&mut self.one, u64::from(key.pool.0));
             put_varint(&mut self.one, u64::from(key.realm.0));
@@ -170,7 +191,7 @@ impl BlockWriter {
         }
         put_delta(&mut self.one, op.seq.0, base.seq);
         put_delta(&mut self.one, op.stamp_ms, base.stamp_ms);
-        facts::put_fact(&mut self.one, op, &mut self.nodes);
+        facts::put_fact(&mut self.one, op, &mut self.nodes, &mut self.origins);
         put_bytes(&mut self.records, &self.one);
         self.count += 1;
         self.nodes_bytes +=
@@ -179,7 +200,7 @@ impl BlockWriter {
 
     /// About how long the block is so far.
     pub(crate) fn len(&self) -> usize {
-        self.records.len() + self.nodes_bytes + 32
+        self.records.len() + self.nodes_bytes + self.origins.bytes() + 32
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -190,7 +211,7 @@ impl BlockWriter {
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         let base = self.base.take().unwrap_or_default();
         out.reserve(self.len());
-        out.push(BLOCK_VERSION);
+        out.push(BLOCK_FORM);
         put_varint(out, self.count);
         put_varint(out, base.seq);
         put_varint(out, base.stamp_ms);
@@ -198,10 +219,12 @@ impl BlockWriter {
         for node in &self.nodes.listed {
             put_bytes(out, node.as_str().as_bytes());
         }
+        self.origins.write(out);
         out.extend_from_slice(&self.records);
         self.records.clear();
         self.nodes.listed.clear();
         self.nodes.index.clear();
+        self.origins.clear();
         self.nodes_bytes = 0;
         self.count = 0;
     }
@@ -213,6 +236,8 @@ pub(crate) struct Block<'a> {
     base: Base,
     count: u64,
     nodes: Vec<&'a str>,
+    form: u8,
+    origins: Origins,
     records: Bytes<'a>,
 }
 
@@ -220,17 +245,22 @@ pub(crate) struct Block<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record<'a> {
     pub(crate) kind: Kind,
+    /// Who wrote it, if not this host.
+    pub(crate) from: Option<Dot>,
     /// Set exactly for the kinds that are about a span.
     pub(crate) key: Option<SpanKey>,
+    /// How many bytes it takes.
+    pub(crate) size: usize,
     rest: Bytes<'a>,
 }
 
 impl<'a> Block<'a> {
     pub(crate) fn parse(raw: &'a [u8]) -> Result<Self, RecordFault> {
         let mut bytes = Bytes::new(raw);
-        let version = bytes.byte()?;
-        if version != BLOCK_VERSION {
-            return Err(RecordFault::new(0, format!("block form {version} is unknown, known is {BLOCK_VERSION}")));
+        let form = bytes.byte()?;
+        if !(OWN_FORM..=BLOCK_FORM).contains(&form) {
+            let why = format!("block form {form} is unknown, known are {OWN_FORM} and {BLOCK_FORM}");
+            return Err(RecordFault::new(0, why));
         }
         let count = bytes.varint()?;
         let base = Base { seq: bytes.varint()?, stamp_ms: bytes.varint()? };
@@ -240,12 +270,18 @@ impl<'a> Block<'a> {
         for _ in 0..listed {
             nodes.push(bytes.text()?);
         }
-        Ok(Self { base, count, nodes, records: bytes })
+        let origins = if form == OWN_FORM { Origins::default() } else { Origins::read(&mut bytes)? };
+        Ok(Self { base, count, nodes, form, origins, records: bytes })
+    }
+
+    /// True if it has only this host's own operations, none of which says how far another was heard.
+    pub(crate) fn is_own(&self) -> bool {
+        self.origins.is_empty()
     }
 
     /// The records, in the order they were written.
-    pub(crate) fn records(&self) -> Records<'a> {
-        Records { rest: self.records, left: self.count }
+    pub(crate) fn records(&self) -> Records<'_, 'a> {
+        Records { block: self, rest: self.records, left: self.count }
     }
 
     /// Decodes one of this block's records.
@@ -253,10 +289,10 @@ impl<'a> Block<'a> {
         let mut bytes = record.rest;
         let seq = Seq(bytes.delta(self.base.seq)?);
         let stamp_ms = bytes.delta(self.base.stamp_ms)?;
-        let mut context = facts::Context { seq, stamp_ms, nodes: &self.nodes, interner };
+        let mut context = facts::Context { seq, stamp_ms, nodes: &self.nodes, origins: &self.origins, interner };
         let fact = facts::read_fact(&mut bytes, record.kind, record.key, &mut context)?;
         bytes.end()?;
-        Ok(Op { seq, stamp_ms, from: None, fact })
+        Ok(Op { seq, stamp_ms, from: record.from, fact })
     }
 
     /// The time an operation was stamped with, without decoding it.
@@ -264,6 +300,12 @@ impl<'a> Block<'a> {
         let mut bytes = record.rest;
         bytes.delta(self.base.seq)?;
         bytes.delta(self.base.stamp_ms)
+    }
+
+    /// An operation's place in this host's log, without decoding it.
+    pub(crate) fn seq(&self, record: &Record<'a>) -> Result<Seq, RecordFault> {
+        let mut bytes = record.rest;
+        bytes.delta(self.base.seq).map(Seq)
     }
 
     /// Decodes everything.
@@ -277,31 +319,37 @@ impl<'a> Block<'a> {
 
 /// Iterates a block's records.
 #[derive(Debug)]
-pub(crate) struct Records<'a> {
+pub(crate) struct Records<'b, 'a> {
+    block: &'b Block<'a>,
     rest: Bytes<'a>,
     left: u64,
 }
 
-impl<'a> Records<'a> {
+impl<'a> Records<'_, 'a> {
     fn read(&mut self) -> Result<Record<'a>, RecordFault> {
         let mut bytes = self.rest.sub()?;
+        let size = bytes.left();
         let at = bytes.offset();
         let byte = bytes.byte()?;
-        let kind =
-            Kind::from_byte(byte).ok_or_else(|| RecordFault::new(at, format!("record kind {byte} is unknown")))?;
+        // The older form has neither the mark nor the kind.
+        let (plain, marked) =
+            if self.block.form == OWN_FORM { (byte, false) } else { (byte & !FROM, byte & FROM != 0) };
+        let kind = Kind::from_byte(plain).filter(|kind| self.block.form != OWN_FORM || !matches!(kind, Kind::Heard | Kind::RestsOn));
+        let kind = kind.ok_or_else(|| RecordFault::new(at, format!("record kind {plain} is unknown")))?;
+        let from = if marked { Some(self.block.origins.dot(&mut bytes)?) } else { None };
         let key = match kind {
             Kind::Held | Kind::Resting | Kind::Free | Kind::Reserved | Kind::Unreserved => Some(SpanKey {
                 pool: PoolUid(bytes.varint_u32()?),
                 realm: kernel::RealmUid(bytes.varint_u32()?),
                 span: bytes.span()?,
             }),
-            Kind::Pool | Kind::PoolDeleted | Kind::Realm | Kind::Clock | Kind::Heard => None,
+            Kind::Pool | Kind::PoolDeleted | Kind::Realm | Kind::Clock | Kind::Heard | Kind::RestsOn => None,
         };
-        Ok(Record { kind, key, rest: bytes })
+        Ok(Record { kind, from, key, size, rest: bytes })
     }
 }
 
-impl<'a> Iterator for Records<'a> {
+impl<'a> Iterator for Records<'_, 'a> {
     type Item = Result<Record<'a>, RecordFault>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -225,7 +225,7 @@ impl Known {
                 put(&mut self.reserved, SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }, op);
             }
             Fact::Unreserved(key) => drop(self.reserved.remove(key)),
-            Fact::Clock => {}
+            Fact::Clock | Fact::RestsOn(_) => {}
             Fact::Heard { origin, through } => {
                 let known = self.heard.entry(*origin).or_default();
                 *known = (*known).max(*through);

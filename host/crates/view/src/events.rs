@@ -103,7 +103,7 @@ pub(crate) fn event_of(op: &Op, known: impl FnOnce(PoolUid) -> Option<Arc<Pool>>
         Fact::PoolDeleted(uid) => (known(*uid)?, EventKind::PoolDeleted),
         Fact::Reserved(reservation) => (known(reservation.pool)?, EventKind::Reserved(Arc::clone(reservation))),
         Fact::Unreserved(key) => (known(key.pool)?, EventKind::Unreserved(*key)),
-        Fact::Realm(_) | Fact::Free(_) | Fact::Clock | Fact::Heard { .. } => return None,
+        Fact::Realm(_) | Fact::Free(_) | Fact::Clock | Fact::Heard { .. } | Fact::RestsOn(_) => return None,
     };
     Some(Event { seq: op.seq, stamp_ms: op.stamp_ms, pool, kind })
 }

@@ -11,15 +11,17 @@ use crate::allocation::Allocation;
 use crate::command::{AllocateRequest, CommandError, News, Reply};
 use crate::effects::Effects;
 use crate::fact::Fact;
-use crate::id::{Epoch, Key, MemberId, PoolUid, ShardId, SubscriberId};
+use crate::id::{Epoch, Key, MemberId, Origin, PoolUid, ShardId, SubscriberId};
 use crate::pool::{Pool, Shard};
 use crate::space::Layout;
 use crate::stock::Stock;
 use crate::tenure::{Detour, Leg, ShardTenure, Sight, Tenure};
 
 /// What a kernel knows of the cluster it is in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cluster {
+    /// Under which name this host writes its log.
+    pub(super) origin: Origin,
     sight: Option<Sight>,
     /// Boot milliseconds: until when the node lease is good.
     lease_until_ms: u64,
@@ -27,6 +29,10 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
+    pub(super) const fn new(origin: Origin) -> Self {
+        Self { origin, sight: None, lease_until_ms: 0, lease_good: false }
+    }
+
     pub(super) const fn lease_good(&self) -> bool {
         self.lease_good
     }
@@ -85,7 +91,7 @@ impl Kernel {
         Ok(match news {
             News::Pool(pool) => return self.adopt_pool(&pool, effects),
             News::PoolGone(uid) => self.drop_pool(uid, effects),
-            News::Tenures { pool, tenures } => self.set_tenures(pool, &tenures),
+            News::Tenures { pool, tenures } => self.set_tenures(pool, &tenures, effects),
             News::Sight(sight) => self.set_sight(*sight),
             News::NodeLease { until_ms } => self.set_node_lease(until_ms),
             News::Batch(batch) => self.hear(&batch, effects),
@@ -94,14 +100,17 @@ impl Kernel {
 
     /// What the driver sees of the cluster now.
     fn set_sight(&mut self, sight: Sight) -> Reply {
-        self.cluster.get_or_insert_default().sight = Some(sight);
+        if let Some(cluster) = &mut self.cluster {
+            cluster.sight = Some(sight);
+        }
         Reply::Noted
     }
 
     /// The node lease is good until a moment of the boot clock.
     fn set_node_lease(&mut self, until_ms: u64) -> Reply {
-        let cluster = self.cluster.get_or_insert_default();
-        cluster.lease_until_ms = until_ms;
+        if let Some(cluster) = &mut self.cluster {
+            cluster.lease_until_ms = until_ms;
+        }
         self.look_at_lease();
         Reply::Noted
     }
@@ -193,12 +202,13 @@ impl Kernel {
     }
 
     /// The ledger says who owns these shards. Older epochs than the known ones change nothing.
-    fn set_tenures(&mut self, uid: PoolUid, tenures: &[ShardTenure]) -> Reply {
+    fn set_tenures(&mut self, uid: PoolUid, tenures: &[ShardTenure], effects: &mut Effects) -> Reply {
         let lease_good = self.lease_good();
         let Some(state) = self.pools.get_mut(&uid) else { return Reply::Noted };
         let covers: BTreeMap<ShardId, Shard> = state.pool.shards.iter().map(|shard| (shard.id, *shard)).collect();
         let mut opened = Vec::new();
         let mut closed = Vec::new();
+        let mut rests_on = BTreeSet::new();
         let mut gained = BTreeSet::new();
         let mut lost = BTreeSet::new();
         for said in tenures {
@@ -208,6 +218,8 @@ impl Kernel {
                 continue;
             }
             let term = Term { epoch: said.epoch, tenure: said.tenure, after: said.after };
+            let taken_over = slot.epoch < said.epoch && !matches!(said.tenure, Tenure::Theirs(_));
+            rests_on.extend(said.after.filter(|_| taken_over));
             let was = std::mem::replace(slot, term).tenure;
             match (is_open(was, lease_good), is_open(said.tenure, lease_good)) {
                 (false, true) => opened.push(*shard),
@@ -219,6 +231,9 @@ impl Kernel {
                 (false, true) => lost.insert(said.shard),
                 (true, true) | (false, false) => false,
             };
+        }
+        for dot in rests_on {
+            self.log.write(effects, |_| Fact::RestsOn(dot));
         }
         self.set_open(uid, &closed, false);
         self.set_open(uid, &opened, true);

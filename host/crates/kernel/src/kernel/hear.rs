@@ -8,7 +8,7 @@ use crate::allocation::{Allocation, Reservation, Resting};
 use crate::command::Reply;
 use crate::effects::{Effects, Notice};
 use crate::fact::{Fact, Op, SpanKey};
-use crate::id::{Dot, Epoch, Origin, PoolUid, RealmUid, Seq, ShardId};
+use crate::id::{Dot, Origin, PoolUid, RealmUid, Seq};
 use crate::replica::{Batch, with_realm};
 use crate::stock::{Afterwards, HeldByItsOwn, Stock};
 
@@ -67,6 +67,7 @@ impl Kernel {
 
     fn readiness(&self, fact: &Fact) -> Readiness {
         let (pool, term) = match fact {
+            Fact::RestsOn(dot) => return self.has_heard(*dot),
             Fact::Held(held) => (held.pool, Some((held.shard, held.epoch))),
             Fact::Resting(rest) => (rest.pool, None),
             Fact::Reserved(kept) => (kept.pool, None),
@@ -80,19 +81,16 @@ impl Kernel {
             return if pool < self.next_pool { Readiness::Now } else { Readiness::Later };
         };
         match term {
-            Some((shard, epoch)) if !self.reaches(state, shard, epoch) => Readiness::Later,
+            // The ledger's word on this term is not known here yet.
+            Some((shard, epoch)) if state.term(shard).is_some_and(|term| term.epoch < epoch) => Readiness::Later,
             Some(_) | None => Readiness::Now,
         }
     }
 
-    /// Whether the ledger's word on this term is known here, and all that the term rests on.
-    fn reaches(&self, state: &super::PoolState, shard: ShardId, epoch: Epoch) -> bool {
-        let Some(term) = state.term(shard) else { return true };
-        if term.epoch < epoch {
-            return false;
-        }
-        let after = term.after.filter(|_| term.epoch == epoch);
-        after.is_none_or(|cut| self.heard.get(&cut.origin).is_some_and(|heard| *heard >= cut.seq))
+    fn has_heard(&self, dot: Dot) -> Readiness {
+        let known = self.heard.get(&dot.origin).is_some_and(|heard| *heard >= dot.seq);
+        let own = self.cluster.as_ref().is_some_and(|cluster| cluster.origin == dot.origin);
+        if known || own { Readiness::Now } else { Readiness::Later }
     }
 
     fn take_in(
@@ -119,6 +117,9 @@ impl Kernel {
             Fact::Free(key) => self.hear_free(key, from, effects),
             Fact::Reserved(kept) => self.hear_reserved(&kept, from, effects),
             Fact::Unreserved(key) => self.hear_unreserved(key, from, effects),
+            Fact::RestsOn(dot) => {
+                self.log.relay(effects, from, Fact::RestsOn(dot));
+            }
             Fact::Pool(_) | Fact::PoolDeleted(_) | Fact::Realm(_) | Fact::Clock | Fact::Heard { .. } => {}
         }
     }

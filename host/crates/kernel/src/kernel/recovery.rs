@@ -145,6 +145,7 @@ impl Recovery {
             }
             Fact::Unreserved(key) => self.remember_reservation(*key, op.seq, None),
             Fact::Clock => {}
+            Fact::RestsOn(_) => {}
             Fact::Heard { origin, through } => {
                 let known = self.heard.entry(*origin).or_default();
                 *known = (*known).max(*through);
@@ -214,7 +215,7 @@ impl Recovery {
             early: std::collections::VecDeque::new(),
             deletions: std::collections::VecDeque::new(),
             conflicts: Vec::new(),
-            cluster: settings.clustered.then(super::cluster::Cluster::default),
+            cluster: settings.cluster.map(super::cluster::Cluster::new),
             touched: Vec::new(),
             heard,
             faults: Vec::new(),

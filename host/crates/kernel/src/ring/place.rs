@@ -129,9 +129,7 @@ impl Table {
             if self.owned(empty) > 0 {
                 continue;
             }
-            let spare = |shard: usize| {
-                self.owners.get(shard).copied().flatten().filter(|giver| self.owned(*giver) > 1)
-            };
+            let spare = |shard: usize| self.owners.get(shard).copied().flatten().filter(|giver| self.owned(*giver) > 1);
             let gift = self.column(empty).filter_map(|(distance, shard)| Some((distance, shard, spare(shard)?))).min();
             let Some((_, shard, giver)) = gift else { continue };
             if let Some(owner) = self.owners.get_mut(shard) {

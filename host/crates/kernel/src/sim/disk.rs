@@ -37,7 +37,7 @@ fn about(fact: &Fact) -> About {
         Fact::Free(key) => About::Span(*key),
         Fact::Reserved(kept) => About::Reservation(SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }),
         Fact::Unreserved(key) => About::Reservation(*key),
-        Fact::Clock => About::Clock,
+        Fact::Clock | Fact::RestsOn(_) => About::Clock,
         Fact::Heard { origin, .. } => About::Heard(*origin),
     }
 }
@@ -61,14 +61,9 @@ fn checkpoint(old: &[Op]) -> Vec<&Op> {
     let deleted = |uid: PoolUid| last.contains_key(&About::PoolDeleted(uid));
     let highest = last.keys().filter(|about| matches!(about, About::PoolDeleted(_))).max();
     let kept = last.iter().filter(|(about, op)| match &op.fact {
-        Fact::Free(_) | Fact::Unreserved(_) | Fact::Clock => false,
+        Fact::Free(_) | Fact::Unreserved(_) | Fact::Clock | Fact::RestsOn(_) => false,
         Fact::PoolDeleted(_) => Some(*about) == highest,
-        Fact::Pool(_)
-        | Fact::Realm(_)
-        | Fact::Held(_)
-        | Fact::Resting(_)
-        | Fact::Reserved(_)
-        | Fact::Heard { .. } => {
+        Fact::Pool(_) | Fact::Realm(_) | Fact::Held(_) | Fact::Resting(_) | Fact::Reserved(_) | Fact::Heard { .. } => {
             pool_of(about).is_none_or(|uid| !deleted(uid))
         }
     });

@@ -10,8 +10,6 @@ use kernel::{
 
 use crate::bed::{Answer, Bed, SETTINGS, addresses, given, request, target};
 
-const CLUSTERED: KernelSettings = KernelSettings { clustered: true, ..SETTINGS };
-
 /// Hosts that hear of each other when the test says so.
 struct Hosts {
     beds: Vec<Bed>,
@@ -36,8 +34,12 @@ impl Hosts {
         draft.geometry = Arc::new(geometry);
         draft.terms.strategy = Strategy::FirstFree;
         let (_, pool) = Bed::with(draft);
-        let mut hosts =
-            Self { beds: (0..count).map(|_| Bed::with_settings(CLUSTERED)).collect(), pool: Arc::clone(&pool) };
+        let mut hosts = Self {
+            beds: (0..count)
+                .map(|host| Bed::with_settings(KernelSettings { cluster: Some(origin(host)), ..SETTINGS }))
+                .collect(),
+            pool: Arc::clone(&pool),
+        };
         let all: Vec<usize> = (0..count).collect();
         for host in 0..count {
             hosts.tell(host, News::Pool(Arc::clone(&pool)));
@@ -104,9 +106,11 @@ impl Hosts {
     }
 
     fn owned(&self, host: usize, shard: ShardId) -> bool {
-        self.beds[host].kernel.tenures(self.pool.uid).iter().any(|said| {
-            said.shard == shard && matches!(said.tenure, Tenure::Escrow | Tenure::Leased | Tenure::Kept)
-        })
+        self.beds[host]
+            .kernel
+            .tenures(self.pool.uid)
+            .iter()
+            .any(|said| said.shard == shard && matches!(said.tenure, Tenure::Escrow | Tenure::Leased | Tenure::Kept))
     }
 
     fn held(&self, host: usize) -> u128 {
@@ -182,7 +186,8 @@ fn what_was_heard_twice_or_with_a_gap_changes_nothing() {
     let written = hosts.beds[1].log.len();
     assert_eq!(hosts.share(0, 1), once);
     assert_eq!(hosts.beds[1].log.len(), written);
-    let gap = Batch { origin: origin(0), after: Seq(once.0 + 5), through: Seq(once.0 + 9), realms: vec![], ops: vec![] };
+    let gap =
+        Batch { origin: origin(0), after: Seq(once.0 + 5), through: Seq(once.0 + 9), realms: vec![], ops: vec![] };
     assert!(matches!(hosts.tell(1, News::Batch(Arc::new(gap))), Reply::Heard(Dot { seq, .. }) if seq == once));
 }
 
@@ -197,7 +202,10 @@ fn what_was_heard_is_there_after_a_restart_and_nothing_is_handed_out_before_the_
     hosts.beds[1].restart(1_000);
     assert_eq!(hosts.beds[1].kernel.heard(), &vector);
     assert_eq!(hosts.held(1), 10);
-    assert!(matches!(hosts.allocate(1, Leg::Space, "new"), Err(CommandError::Exhausted { .. } | CommandError::Elsewhere { .. })));
+    assert!(matches!(
+        hosts.allocate(1, Leg::Space, "new"),
+        Err(CommandError::Exhausted { .. } | CommandError::Elsewhere { .. })
+    ));
     hosts.grant(1, Epoch(1), |shard| usize::try_from(shard.0).expect("few") % 2);
     given(hosts.allocate(1, Leg::Space, "new"));
     assert!(matches!(hosts.share(0, 1), Seq(_)));
@@ -272,9 +280,7 @@ fn words_of_a_new_term_wait_for_the_former_owners_last_ones() {
         .collect();
     let mine: Vec<_> = said.iter().map(|said| ShardTenure { tenure: Tenure::Escrow, ..*said }).collect();
     let uid = hosts.pool.uid;
-    // The former owner has its own words.
-    let given_up: Vec<_> = said.iter().map(|said| ShardTenure { after: None, ..*said }).collect();
-    hosts.tell(0, News::Tenures { pool: uid, tenures: given_up });
+    hosts.tell(0, News::Tenures { pool: uid, tenures: said.clone() });
     hosts.tell(1, News::Tenures { pool: uid, tenures: mine });
     // The third host knows nothing of the move yet: what the second writes in the new term must wait.
     let release = Command::Release(target(&hosts.pool, "line-1"));

@@ -61,7 +61,7 @@ impl Globals {
                     self.heard.insert(origin, (through, op));
                 }
             }
-            Fact::Held(_) | Fact::Resting(_) | Fact::Free(_) => {}
+            Fact::Held(_) | Fact::Resting(_) | Fact::Free(_) | Fact::RestsOn(_) => {}
         }
     }
 
@@ -80,7 +80,8 @@ impl Globals {
             | Fact::Reserved(_)
             | Fact::Unreserved(_)
             | Fact::Clock
-            | Fact::Heard { .. } => false,
+            | Fact::Heard { .. }
+            | Fact::RestsOn(_) => false,
         }
     }
 

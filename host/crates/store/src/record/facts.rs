@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use kernel::{
-    Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Epoch, Fact, InvalidId, NodeId, Op, Origin,
+    Allocation, AllocationExtra, AllocationKind, AllocationParts, Dot, EndCause, Epoch, Fact, InvalidId, NodeId, Op,
     PoolUid, RealmRecord, RealmUid, Reservation, Resting, Seq, ShardId, SpanKey,
 };
 
+use super::origins::{OriginTable, Origins};
 use super::primitives::{Bytes, RecordFault, put_delta, put_text, put_varint};
 use super::{Interner, Kind, NodeTable, pool};
 
@@ -18,6 +19,7 @@ pub(super) struct Context<'a> {
     pub(super) seq: Seq,
     pub(super) stamp_ms: u64,
     pub(super) nodes: &'a [&'a str],
+    pub(super) origins: &'a Origins,
     pub(super) interner: &'a mut Interner,
 }
 
@@ -70,7 +72,7 @@ pub(super) fn compact(bytes: &mut Bytes<'_>) -> Result<CompactString, RecordFaul
 }
 
 /// Everything of a fact but its kind, key, sequence number and time.
-pub(super) fn put_fact(out: &mut Vec<u8>, op: &Op, nodes: &mut NodeTable) {
+pub(super) fn put_fact(out: &mut Vec<u8>, op: &Op, nodes: &mut NodeTable, origins: &mut OriginTable) {
     match &op.fact {
         Fact::Pool(pool) => pool::put_pool(out, pool),
         Fact::PoolDeleted(uid) => put_varint(out, u64::from(uid.0)),
@@ -78,11 +80,8 @@ pub(super) fn put_fact(out: &mut Vec<u8>, op: &Op, nodes: &mut NodeTable) {
         Fact::Held(held) => put_held(out, held, op, nodes),
         Fact::Resting(rest) => put_resting(out, rest, op, nodes),
         Fact::Reserved(kept) => put_reserved(out, kept, op),
-        Fact::Heard { origin, through } => {
-            put_varint(out, origin.host);
-            put_varint(out, origin.incarnation);
-            put_varint(out, through.0);
-        }
+        Fact::RestsOn(dot) => origins.put(out, *dot),
+        Fact::Heard { origin, through } => origins.put(out, Dot { origin: *origin, seq: *through }),
         Fact::Free(_) | Fact::Unreserved(_) | Fact::Clock => {}
     }
 }
@@ -104,10 +103,11 @@ pub(super) fn read_fact(
         Kind::Reserved => Fact::Reserved(Arc::new(read_reserved(bytes, keyed()?, context)?)),
         Kind::Unreserved => Fact::Unreserved(keyed()?),
         Kind::Clock => Fact::Clock,
-        Kind::Heard => Fact::Heard {
-            origin: Origin { host: bytes.varint()?, incarnation: bytes.varint()? },
-            through: Seq(bytes.varint()?),
-        },
+        Kind::RestsOn => Fact::RestsOn(context.origins.dot(bytes)?),
+        Kind::Heard => {
+            let Dot { origin, seq: through } = context.origins.dot(bytes)?;
+            Fact::Heard { origin, through }
+        }
     })
 }
 

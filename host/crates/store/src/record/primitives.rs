@@ -95,6 +95,11 @@ impl<'a> Bytes<'a> {
         self.offset
     }
 
+    /// How many bytes are left.
+    pub(crate) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// How many of `wished` items of at least `least_bytes` each can still follow: a bound for reserving memory.
     pub(crate) fn at_most(&self, wished: u64, least_bytes: usize) -> usize {
         usize::try_from(wished).unwrap_or(usize::MAX).min(self.rest.len() / least_bytes)
@@ -132,6 +137,16 @@ impl<'a> Bytes<'a> {
             }
         }
         self.fault("the number has more than 64 bits")
+    }
+
+    /// A number of 64 bits, all of them written.
+    pub(crate) fn word(&mut self) -> Result<u64, RecordFault> {
+        let taken = self.take(size_of::<u64>())?;
+        let mut word = [0_u8; 8];
+        for (to, from) in word.iter_mut().zip(taken) {
+            *to = *from;
+        }
+        Ok(u64::from_le_bytes(word))
     }
 
     pub(crate) fn varint_u32(&mut self) -> Result<u32, RecordFault> {

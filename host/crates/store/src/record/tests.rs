@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use kernel::{
-    Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Epoch, Fact, Geometry,
+    Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, Dot, EndCause, Epoch, Fact, Geometry,
     LeaseTerms, NodeId, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid, Reservation,
     Resting, Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy as Placement,
 };
@@ -220,18 +220,23 @@ fn fact() -> impl Strategy<Value = Fact> {
         1 => span_key().prop_map(Fact::Unreserved),
         1 => any::<u32>().prop_map(|uid| Fact::PoolDeleted(PoolUid(uid))),
         1 => Just(Fact::Clock),
-        1 => (any::<u64>(), number(), number()).prop_map(|(host, incarnation, through)| Fact::Heard {
-            origin: Origin { host, incarnation },
-            through: Seq(through),
-        }),
+        1 => (origin(), number()).prop_map(|(origin, through)| Fact::Heard { origin, through: Seq(through) }),
+        1 => (origin(), number()).prop_map(|(origin, seq)| Fact::RestsOn(Dot { origin, seq: Seq(seq) })),
+    ]
+}
+
+/// Few hosts with many numbers each, and some that occur once.
+fn origin() -> impl Strategy<Value = Origin> {
+    prop_oneof![
+        4 => (1_u64..4, 1_u64..3).prop_map(|(host, incarnation)| Origin { host, incarnation }),
+        1 => (any::<u64>(), number()).prop_map(|(host, incarnation)| Origin { host, incarnation }),
     ]
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    vec(
-        (number(), number(), fact()).prop_map(|(seq, stamp_ms, fact)| Op { seq: Seq(seq), stamp_ms, from: None, fact }),
-        0..20,
-    )
+    let from = option::of((origin(), number()).prop_map(|(origin, seq)| Dot { origin, seq: Seq(seq) }));
+    let op = (number(), number(), from, fact());
+    vec(op.prop_map(|(seq, stamp_ms, from, fact)| Op { seq: Seq(seq), stamp_ms, from, fact }), 0..20)
 }
 
 fn encode(ops: &[Op]) -> Vec<u8> {
@@ -263,16 +268,20 @@ proptest! {
             let record = record.unwrap();
             prop_assert_eq!(record.kind, Kind::of(&op.fact));
             prop_assert_eq!(record.key, super::span_key(&op.fact));
+            prop_assert_eq!(record.from, op.from);
+            prop_assert_eq!(block.seq(&record).unwrap(), op.seq);
             prop_assert_eq!(block.stamp_ms(&record).unwrap(), op.stamp_ms);
         }
     }
 
     #[test]
     fn any_bytes_end_in_operations_or_a_fault(raw in vec(any::<u8>(), 0..300)) {
-        let mut block = vec![BLOCK_VERSION];
-        block.extend(&raw);
         drop(decode(&raw));
-        drop(decode(&block));
+        for form in [OWN_FORM, BLOCK_FORM] {
+            let mut block = vec![form];
+            block.extend(&raw);
+            drop(decode(&block));
+        }
     }
 
     #[test]
@@ -316,11 +325,54 @@ fn an_ordinary_allocation_takes_few_bytes() {
     assert!(bytes <= 60, "{bytes} bytes an allocation");
 }
 
+/// The bytes of a record of the older form are the same: only the head of the block has grown, by one byte.
+#[test]
+fn an_own_operation_takes_no_byte_more_than_in_the_older_form() {
+    let ops: Vec<Op> = (1..=50).map(|seq| crate::sample::held(seq, 1, 1)).collect();
+    let raw = encode(&ops);
+    let mut bytes = Bytes::new(&raw[1..]);
+    for _ in 0..3 {
+        bytes.varint().unwrap();
+    }
+    for _ in 0..bytes.varint().unwrap() {
+        bytes.text().unwrap();
+    }
+    let mut older = raw.clone();
+    older[0] = OWN_FORM;
+    assert_eq!(older.remove(1 + bytes.offset()), 0, "no other origins");
+    assert_eq!(format!("{:?}", decode(&older).unwrap()), format!("{ops:?}"));
+}
+
+#[test]
+fn the_older_form_knows_no_other_origins() {
+    let origin = Origin { host: 7, incarnation: 1 };
+    let heard = Op { from: None, ..crate::sample::op(1, Fact::Heard { origin, through: Seq(3) }) };
+    let relayed = Op { from: Some(Dot { origin, seq: Seq(3) }), ..crate::sample::op(1, Fact::Clock) };
+    for (op, kind) in [(heard, 10), (relayed, 137)] {
+        let mut raw = encode(&[op]);
+        raw[0] = OWN_FORM;
+        let head = raw.windows(8).position(|eight| eight == 7_u64.to_le_bytes()).unwrap();
+        raw.drain(head - 1..head + 10);
+        let fault = decode(&raw).unwrap_err().to_string();
+        assert!(fault.ends_with(&format!("record kind {kind} is unknown")), "{fault}");
+    }
+}
+
+#[test]
+fn a_relayed_operation_takes_few_bytes_more() {
+    let origin = Origin { host: u64::MAX, incarnation: 1 };
+    let own: Vec<Op> = (1..=1000).map(|seq| crate::sample::held(seq, 1, 1)).collect();
+    let from = |seq: Seq| Some(Dot { origin, seq: Seq(1_000_000 + seq.0) });
+    let relayed: Vec<Op> = own.iter().map(|op| Op { from: from(op.seq), ..op.clone() }).collect();
+    let more = encode(&relayed).len() - encode(&own).len();
+    assert!(more <= 3 * own.len() + 16, "{more} bytes more for {} operations", own.len());
+}
+
 #[test]
 fn a_fault_says_where_and_what() {
     let mut raw = encode(&[crate::sample::held(1, 1, 1)]);
     raw[0] = 9;
-    assert_eq!(decode(&raw).unwrap_err().to_string(), "at byte 0: block form 9 is unknown, known is 1");
+    assert_eq!(decode(&raw).unwrap_err().to_string(), "at byte 0: block form 9 is unknown, known are 1 and 2");
     let mut raw = encode(&[crate::sample::op(1, Fact::Clock)]);
     let last = raw.len() - 3;
     raw[last] = 77;
