@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod cluster;
 pub mod engine;
 pub mod grpc;
 pub mod ports;

@@ -1,0 +1,177 @@
+//! The cluster as the API shows and changes it; the host crate implements it over ledger and network.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use kernel::{MemberId, PoolUid, ShardId};
+use serde::{Deserialize, Serialize};
+
+/// What an operator asks of the cluster, answered when it is decided.
+pub type Doing<T> = Pin<Box<dyn Future<Output = Result<T, ClusterError>> + Send>>;
+
+/// Why the cluster did not do what was asked. Nothing was changed, but after `Unknown` nobody knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum ClusterError {
+    /// What was asked cannot be: which argument, what it was, and what would be right.
+    #[error("{field} {value:?} {remedy}")]
+    Invalid { field: String, value: String, remedy: String },
+    /// The cluster's state does not allow it; says what would.
+    #[error("{0}")]
+    Refused(String),
+    /// The ledger has no majority, or a host cannot be reached. Retryable.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It may or may not have happened; asking again is safe.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+/// Whether this host belongs to a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// No peers are configured: it owns everything.
+    Alone,
+    /// It waits to be joined, or for the ledger to be formed.
+    Waiting,
+    Member,
+    /// It was removed and must come again as a new host.
+    Removed,
+}
+
+/// How a host stands to the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Vote {
+    Voter,
+    Learner,
+}
+
+/// The cluster as this host sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterStatus {
+    pub standing: Standing,
+    /// 128 bits, hex; `None` while the host waits.
+    pub cluster_id: Option<String>,
+    pub node: String,
+    pub member: Option<MemberId>,
+    /// This host's name between hosts (libp2p peer id), and where it listens.
+    pub peer: String,
+    pub addresses: Vec<String>,
+    pub ledger: Option<LedgerStatus>,
+    pub members: Vec<MemberStatus>,
+    /// Fingerprint of all replicated state, hex: equal vectors mean equal digests.
+    pub digest: String,
+    /// How far each origin's operations are known here.
+    pub vector: Vec<OriginStatus>,
+    /// What an operator should look at, in sentences.
+    pub warnings: Vec<String>,
+}
+
+/// The replicated log of decisions, as this host sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerStatus {
+    pub leader: Option<MemberId>,
+    pub term: u64,
+    pub committed: u64,
+    pub applied: u64,
+    /// Whether this host has heard from a majority lately.
+    pub majority: bool,
+}
+
+/// One host of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberStatus {
+    pub member: MemberId,
+    pub node: String,
+    /// `core`, `write`, `read` or `edge`.
+    pub role: String,
+    pub vote: Vote,
+    pub weight: u32,
+    pub peer: String,
+    pub addresses: Vec<String>,
+    /// Whether this host is connected to it now; true for itself.
+    pub reachable: bool,
+    pub draining: bool,
+    pub deposed: bool,
+    /// Shards it holds over all pools, and how many of them outright.
+    pub shards: u64,
+    pub escrow: u64,
+    /// Operations of it that this host has not heard; `None` if not known.
+    pub behind: Option<u64>,
+}
+
+/// How far an origin's operations are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginStatus {
+    pub host: String,
+    pub incarnation: u64,
+    pub through: u64,
+}
+
+/// Who owns one pool's shards, and who should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolShards {
+    pub uid: PoolUid,
+    pub pool_id: String,
+    pub tenant: String,
+    pub shards: Vec<ShardStatus>,
+}
+
+/// One shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardStatus {
+    pub shard: ShardId,
+    pub epoch: u32,
+    pub owner: MemberId,
+    /// Where the hashring would have it.
+    pub wished: MemberId,
+    /// `escrow` or `leased`.
+    pub kind: String,
+    /// `held`, `closing`, `quarantined` or `forced`.
+    pub state: String,
+}
+
+/// The hashring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HashringStatus {
+    pub virtual_nodes: u32,
+    /// Position on the ring and whose it is, in order.
+    pub points: Vec<(u64, MemberId)>,
+    pub pools: Vec<PoolShards>,
+}
+
+/// A move or a seizure an operator asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardOrder {
+    pub tenant: String,
+    pub pool_id: String,
+    pub shards: Vec<ShardId>,
+    /// The new owner's node id or member number.
+    pub to: String,
+    /// Needed for a seizure: why, and by whom.
+    pub reason: String,
+    pub by: String,
+}
+
+/// The cluster behind the API.
+pub trait Cluster: fmt::Debug + Send + Sync {
+    fn status(&self) -> ClusterStatus;
+    fn hashring(&self) -> HashringStatus;
+    /// Forms the ledger with this host as its only member. Once in a cluster's life.
+    fn init(&self) -> Doing<ClusterStatus>;
+    /// Makes this host a member of the cluster that the host at the address (as in `p2p.peers`) belongs to; without an
+    /// address: of any configured peer that is a member.
+    fn join(&self, address: Option<String>) -> Doing<ClusterStatus>;
+    /// Gives up all shards and leaves.
+    fn leave(&self) -> Doing<ClusterStatus>;
+    /// Lets a member (node id or number) vote.
+    fn promote(&self, member: String) -> Doing<ClusterStatus>;
+    fn demote(&self, member: String) -> Doing<ClusterStatus>;
+    /// Removes a member that is lost, with a reason.
+    fn remove(&self, member: String, reason: String) -> Doing<ClusterStatus>;
+    /// Gives a member no new shards and moves those it has elsewhere; `false` takes it back.
+    fn drain(&self, member: String, draining: bool) -> Doing<ClusterStatus>;
+    fn move_shards(&self, order: ShardOrder) -> Doing<u64>;
+    /// Takes shards from a lost holder by force.
+    fn seize_shards(&self, order: ShardOrder) -> Doing<u64>;
+}
