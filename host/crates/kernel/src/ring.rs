@@ -5,6 +5,7 @@
 //! different rings without harm. The placement is in `place`, the choice of a home in `home`.
 
 mod home;
+mod log;
 mod place;
 #[cfg(test)]
 mod tests;
