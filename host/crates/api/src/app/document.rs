@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use compact_str::CompactString;
-use kernel::{InvalidId, LeaseTerms, PoolId, Revision, Strategy, TypeId};
+use kernel::{InvalidId, LeaseTerms, Pool, PoolId, Revision, Strategy, TypeId};
 use serde_json::{Map, Value};
 
 use super::error::{AppError, Fault};
@@ -54,7 +54,7 @@ const SPEC_COPIES: [&str; 2] = ["exclusions", "range"];
 /// Clients of the older form send these even if they have nothing to say: an empty text or list is absent.
 const OLDER_EMPTY: [&str; 5] = ["cidr", "range", "exclusions", "gateway", "dns"];
 
-/// `sharding_factor` goes to here, in the older form to 256.
+/// `sharding_factor` goes to here; of a pool made in the older form to 256.
 const MOST_SHARDS: u64 = 16_384;
 pub(super) const MOST_SHARDS_OLDER: u32 = 256;
 
@@ -105,7 +105,7 @@ impl<'a> Reading<'a> {
             strict: self.reader.boolean("strict", self.field("strict")),
             realm_by: self.realm_by(),
             metadata: self.reader.metadata("metadata", self.field("metadata")),
-            sharding_factor: self.sharding_factor(older_form),
+            sharding_factor: self.sharding_factor(),
             extra: self.extra(),
             derived: if older_form { Vec::new() } else { self.derived() },
             older_form,
@@ -237,9 +237,9 @@ impl<'a> Reading<'a> {
     }
 
     /// 0 is the default.
-    fn sharding_factor(&mut self, older_form: bool) -> Option<u32> {
-        let most = if older_form { u64::from(MOST_SHARDS_OLDER) } else { MOST_SHARDS };
-        let count = self.reader.whole("sharding_factor", self.field("sharding_factor"), most)?;
+    /// Whether the older form may say as much is known only where the pool is: what was answered can be sent back.
+    fn sharding_factor(&mut self) -> Option<u32> {
+        let count = self.reader.whole("sharding_factor", self.field("sharding_factor"), MOST_SHARDS)?;
         u32::try_from(count).ok().filter(|count| *count > 0)
     }
 
@@ -283,6 +283,24 @@ fn parse_strategy(raw: &str) -> Result<Strategy, String> {
 }
 
 /// Fields of a spec that its type does not know, as far as the type's JSON Schema lists its fields. In the older form the
+/// The older form's clients make pools of no more than 256 shards. One that has more was made in the form with `spec`; they
+/// may say what they read of it.
+pub(super) fn check_older_shards(input: &PoolInput, there: Option<&Pool>) -> Result<(), AppError> {
+    let Some(count) = input.sharding_factor.filter(|count| input.older_form && *count > MOST_SHARDS_OLDER) else {
+        return Ok(());
+    };
+    match there.and_then(|there| there.draft.sharding_factor) {
+        Some(made) if made == count => Ok(()),
+        Some(made) if made > MOST_SHARDS_OLDER => {
+            Err(AppError::invalid("sharding_factor", count, format!("must be {made}, as the pool was made")))
+        }
+        Some(_) | None => {
+            let remedy = format!("must be a whole number from 0 to {MOST_SHARDS_OLDER}; more needs the form with spec");
+            Err(AppError::invalid("sharding_factor", count, remedy))
+        }
+    }
+}
+
 /// host's fields stand beside the plugin's, so a misspelt one of either kind ends up in the spec.
 pub(crate) fn unknown_fields(schema: &str, spec: &str, older_form: bool) -> Option<Vec<Fault>> {
     let schema: Value = serde_json::from_str(schema).ok()?;

@@ -118,10 +118,15 @@ fn every_fault_is_reported_with_field_value_and_remedy() {
 }
 
 #[test]
-fn the_older_form_has_fewer_shards() {
-    assert_eq!(fault(&json!({"id": "a", "cidr": "10.0.0.0/8", "sharding_factor": 257})).field, "sharding_factor");
+fn a_new_pool_of_the_older_form_has_fewer_shards() {
+    let older = |count: u32| read(&json!({"id": "a", "cidr": "10.0.0.0/8", "sharding_factor": count})).unwrap();
+    assert!(check_older_shards(&older(256), None).is_ok());
+    let Err(AppError::Invalid(faults)) = check_older_shards(&older(257), None) else { panic!("it is refused") };
+    assert_eq!((faults[0].field.as_str(), faults[0].value.as_str()), ("sharding_factor", "257"));
     let spec = json!({"id": "a", "type": "ipv4", "spec": {"cidr": "10.0.0.0/8"}, "sharding_factor": 257});
-    assert_eq!(read(&spec).unwrap().sharding_factor, Some(257));
+    let spec = read(&spec).unwrap();
+    assert_eq!(spec.sharding_factor, Some(257));
+    assert!(check_older_shards(&spec, None).is_ok());
 }
 
 #[test]
