@@ -5,12 +5,13 @@ use std::str::FromStr;
 
 use compact_str::CompactString;
 use kernel::{InvalidId, LeaseTerms, Pool, PoolId, Revision, Strategy, TypeId};
+use nexus_plugin_contract::nearest;
 use serde_json::{Map, Value};
 
 use super::error::{AppError, Fault};
 use super::fields::{Reader, kind, plain};
 use super::input::{Pairs, PoolInput};
-use super::spelling::{nearest, suggestion};
+use super::spelling::suggestion;
 
 /// Fields of a pool that are the host's, in either form.
 const HOST_FIELDS: [&str; 14] = [
@@ -160,9 +161,9 @@ impl<'a> Reading<'a> {
     }
 
     fn new_spec(&mut self) -> String {
-        for name in self.fields.keys().filter(|name| !known_beside_spec(name)) {
+        for (name, said) in self.fields.iter().filter(|(name, _)| !known_beside_spec(name)) {
             let remedy = format!("is not a field of a pool{}", suggestion(name, HOST_FIELDS));
-            self.reader.fault(name, "", remedy);
+            self.reader.fault(name, plain(said), remedy);
         }
         let Some(Value::Object(spec)) = self.field("spec") else {
             let said = self.field("spec").map_or_else(String::new, plain);
@@ -208,8 +209,9 @@ impl<'a> Reading<'a> {
             let default_ms = self.reader.duration_ms("lease", Some(said))?;
             return self.reader.lease(default_ms, None, None);
         };
-        for name in terms.keys().filter(|name| !LEASE_FIELDS.contains(&name.as_str())) {
-            self.reader.fault(&format!("lease.{name}"), "", format!("is not known{}", suggestion(name, LEASE_FIELDS)));
+        for (name, said) in terms.iter().filter(|(name, _)| !LEASE_FIELDS.contains(&name.as_str())) {
+            let remedy = format!("is not known{}", suggestion(name, LEASE_FIELDS));
+            self.reader.fault(&format!("lease.{name}"), plain(said), remedy);
         }
         let [default_ms, min_ms, max_ms] =
             LEASE_FIELDS.map(|name| self.reader.duration_ms(&format!("lease.{name}"), terms.get(name)));
@@ -282,7 +284,6 @@ fn parse_strategy(raw: &str) -> Result<Strategy, String> {
     })
 }
 
-/// Fields of a spec that its type does not know, as far as the type's JSON Schema lists its fields. In the older form the
 /// The older form's clients make pools of no more than 256 shards. One that has more was made in the form with `spec`; they
 /// may say what they read of it.
 pub(super) fn check_older_shards(input: &PoolInput, there: Option<&Pool>) -> Result<(), AppError> {
@@ -301,6 +302,7 @@ pub(super) fn check_older_shards(input: &PoolInput, there: Option<&Pool>) -> Res
     }
 }
 
+/// Fields of a spec that its type does not know, as far as the type's JSON Schema lists its fields. In the older form the
 /// host's fields stand beside the plugin's, so a misspelt one of either kind ends up in the spec.
 pub(crate) fn unknown_fields(schema: &str, spec: &str, older_form: bool) -> Option<Vec<Fault>> {
     let schema: Value = serde_json::from_str(schema).ok()?;

@@ -105,6 +105,7 @@ impl App {
         caller.needs(Role::Operate)?;
         let mine = &would.draft;
         for input in beside {
+            // It was judged by itself before; here only where it lies counts.
             if input.id == mine.id || input.type_id != mine.type_id {
                 continue;
             }
@@ -192,9 +193,9 @@ impl App {
 
     /// As [`Self::draft`]; if a pool of the name is there and means the same, in its words.
     async fn new_draft(&self, tenant: &TenantId, input: PoolInput) -> Result<PoolDraft, AppError> {
-        let mut draft = self.draft(tenant, input).await?;
         let there = self.view.pool(tenant, &input.id);
         check_older_shards(&input, there.as_deref())?;
+        let mut draft = self.draft(tenant, input).await?;
         if let Some(there) = there {
             adopt(&mut draft, &there);
         }

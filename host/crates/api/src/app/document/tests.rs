@@ -60,6 +60,10 @@ fn a_misspelt_field_beside_spec_is_named_with_the_nearest_known_one() {
     let fault = fault(&json!({"id": "a", "type": "ipv4", "spec": {"cidr": "10.0.0.0/8"}, "hold_dwon": 5}));
     assert_eq!(fault.field, "hold_dwon");
     assert!(fault.remedy.contains("did you mean hold_down?"), "{fault}");
+    assert_eq!(fault.value, "5", "what was written is told");
+    let lease = json!({"default": "1h", "mni": "5m"});
+    let fault = self::fault(&json!({"id": "a", "type": "ipv4", "spec": {"cidr": "10.0.0.0/8"}, "lease": lease}));
+    assert_eq!((fault.field.as_str(), fault.value.as_str()), ("lease.mni", "5m"));
 }
 
 #[test]
