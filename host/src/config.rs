@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kernel::NodeId;
+use nexus_plugin_contract::nearest;
 
 pub(crate) use keys::{KEYS, Key};
 use value::{bytes, duration, level, truth};
@@ -153,8 +154,13 @@ impl Raw {
                 self.warnings.push(format!("{place}: {path} is of the older form and has no effect yet"));
             }
             (None, _) => {
-                let near = value::nearest(&path, KEYS.iter().map(|key| key.path));
-                self.fault(&place, format!("key {path} is unknown, the nearest known is {near}"));
+                let what = match nearest(&path, KEYS.iter().map(|key| key.path)) {
+                    Some(near) => format!("key {path} is unknown, the nearest known is {near}"),
+                    None => {
+                        format!("key {path} is unknown, and none like it is known; `nexus serve --help` has them all")
+                    }
+                };
+                self.fault(&place, what);
             }
         }
     }

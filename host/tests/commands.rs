@@ -34,7 +34,10 @@ fn what_get_and_list_show_can_be_applied() {
     let daemon = Start::on(directory.path()).run();
     let vlans =
         json!({"id": "cvlan", "type": "vlan", "spec": {"range": "100-200"}, "realm_by": ["olt_id"], "lease": "1h"});
-    for pool in [json!({"id": "v4", "cidr": "10.0.0.0/24", "gateway": "10.0.0.1"}), vlans] {
+    // More shards than the older form has, asked for and not.
+    let many = json!({"id": "many", "type": "ipv4", "spec": {"cidr": "10.64.0.0/10"}, "sharding_factor": 1000});
+    let large = json!({"id": "large", "type": "ipv4", "spec": {"cidr": "10.128.0.0/10"}});
+    for pool in [json!({"id": "v4", "cidr": "10.0.0.0/24", "gateway": "10.0.0.1"}), vlans, many, large] {
         assert_eq!(daemon.post("/api/v1/pools", &pool).0, 201);
     }
     for format in ["yaml", "json"] {

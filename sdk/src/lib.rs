@@ -54,20 +54,19 @@ mod hints;
 pub mod inet;
 mod integers;
 pub mod log;
-mod nearest;
 pub mod schema;
 mod spans;
 mod spec;
 
 pub use nexus_plugin_contract::{
     Alignment, Attribute, Descriptor, Layout, Plan, PluginError, Problem, ResourceType, Series, Sizing, Span, Strategy,
+    nearest,
 };
 
 #[doc(hidden)]
 pub use component::Component;
 pub use hints::Hints;
 pub use integers::{IntegerLine, IntegerPool};
-pub use nearest::nearest;
 pub use spans::{SpanSet, Stretch};
 pub use spec::{Item, Spec};
 

@@ -34,6 +34,14 @@ fn every_fault_is_told_at_once_with_line_key_and_value() {
 }
 
 #[test]
+fn a_key_that_is_near_to_none_is_not_taken_for_another() {
+    let faults = load("database:\n  url: postgres\n", &[], &[]).unwrap_err();
+    let told = faults.first().expect("a fault").to_string();
+    assert!(told.contains("database.url is unknown") && told.contains("nexus serve --help"), "{told}");
+    assert!(!told.contains("nearest"), "{told}");
+}
+
+#[test]
 fn the_predecessors_file_is_accepted() {
     let text = "server:\n  http_port: 9000\nnode:\n  id: core-1\n  role: core\np2p:\n  listen_port: 33123\nstorage:\n  \
                 path: /var/lib/nexus\nclset:\n  rebroadcast_interval: 5s\n  topic: nexus-state\ngraceful_shutdown:\n  \

@@ -1,4 +1,4 @@
-//! How values are written: times, sizes, truth; and which known name a misspelt one is nearest to.
+//! How values are written: times, sizes, truth.
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -53,30 +53,6 @@ fn split(text: &str) -> Option<(u64, &str)> {
     Some((number.parse().ok()?, unit.trim_start()))
 }
 
-/// The known name that takes the fewest edits.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
-    known.min_by_key(|candidate| edits(name, candidate)).unwrap_or_default()
-}
-
-/// Levenshtein distance, one row at a time.
-fn edits(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, left) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut before = i + 1;
-        for (cell, right) in row.iter_mut().skip(1).zip(b.chars()) {
-            let change = diagonal + usize::from(left != right);
-            diagonal = *cell;
-            before = change.min(diagonal + 1).min(before + 1);
-            *cell = before;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,10 +77,5 @@ mod tests {
         for wrong in ["", "loud", "info,loud", "info,api=loud"] {
             assert!(!level(wrong), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_misspelt_name_finds_its_neighbour() {
-        assert_eq!(nearest("exclusion", ["cidr", "exclusions", "gateway"].into_iter()), "exclusions");
     }
 }

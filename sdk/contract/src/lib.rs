@@ -8,10 +8,12 @@
 
 mod error;
 mod line;
+mod nearest;
 mod pool;
 mod resource;
 
 pub use error::{PluginError, Problem};
 pub use line::{Series, Span};
+pub use nearest::nearest;
 pub use pool::{Alignment, Attribute, Descriptor, Layout, Plan, Sizing, Strategy};
 pub use resource::ResourceType;

@@ -4,13 +4,14 @@
 use std::str::FromStr;
 
 use compact_str::CompactString;
-use kernel::{InvalidId, LeaseTerms, PoolId, Revision, Strategy, TypeId};
+use kernel::{InvalidId, LeaseTerms, Pool, PoolId, Revision, Strategy, TypeId};
+use nexus_plugin_contract::nearest;
 use serde_json::{Map, Value};
 
 use super::error::{AppError, Fault};
 use super::fields::{Reader, kind, plain};
 use super::input::{Pairs, PoolInput};
-use super::spelling::{nearest, suggestion};
+use super::spelling::suggestion;
 
 /// Fields of a pool that are the host's, in either form.
 const HOST_FIELDS: [&str; 14] = [
@@ -54,7 +55,7 @@ const SPEC_COPIES: [&str; 2] = ["exclusions", "range"];
 /// Clients of the older form send these even if they have nothing to say: an empty text or list is absent.
 const OLDER_EMPTY: [&str; 5] = ["cidr", "range", "exclusions", "gateway", "dns"];
 
-/// `sharding_factor` goes to here, in the older form to 256.
+/// `sharding_factor` goes to here; of a pool made in the older form to 256.
 const MOST_SHARDS: u64 = 16_384;
 pub(super) const MOST_SHARDS_OLDER: u32 = 256;
 
@@ -105,7 +106,7 @@ impl<'a> Reading<'a> {
             strict: self.reader.boolean("strict", self.field("strict")),
             realm_by: self.realm_by(),
             metadata: self.reader.metadata("metadata", self.field("metadata")),
-            sharding_factor: self.sharding_factor(older_form),
+            sharding_factor: self.sharding_factor(),
             extra: self.extra(),
             derived: if older_form { Vec::new() } else { self.derived() },
             older_form,
@@ -160,9 +161,9 @@ impl<'a> Reading<'a> {
     }
 
     fn new_spec(&mut self) -> String {
-        for name in self.fields.keys().filter(|name| !known_beside_spec(name)) {
+        for (name, said) in self.fields.iter().filter(|(name, _)| !known_beside_spec(name)) {
             let remedy = format!("is not a field of a pool{}", suggestion(name, HOST_FIELDS));
-            self.reader.fault(name, "", remedy);
+            self.reader.fault(name, plain(said), remedy);
         }
         let Some(Value::Object(spec)) = self.field("spec") else {
             let said = self.field("spec").map_or_else(String::new, plain);
@@ -208,8 +209,9 @@ impl<'a> Reading<'a> {
             let default_ms = self.reader.duration_ms("lease", Some(said))?;
             return self.reader.lease(default_ms, None, None);
         };
-        for name in terms.keys().filter(|name| !LEASE_FIELDS.contains(&name.as_str())) {
-            self.reader.fault(&format!("lease.{name}"), "", format!("is not known{}", suggestion(name, LEASE_FIELDS)));
+        for (name, said) in terms.iter().filter(|(name, _)| !LEASE_FIELDS.contains(&name.as_str())) {
+            let remedy = format!("is not known{}", suggestion(name, LEASE_FIELDS));
+            self.reader.fault(&format!("lease.{name}"), plain(said), remedy);
         }
         let [default_ms, min_ms, max_ms] =
             LEASE_FIELDS.map(|name| self.reader.duration_ms(&format!("lease.{name}"), terms.get(name)));
@@ -237,9 +239,9 @@ impl<'a> Reading<'a> {
     }
 
     /// 0 is the default.
-    fn sharding_factor(&mut self, older_form: bool) -> Option<u32> {
-        let most = if older_form { u64::from(MOST_SHARDS_OLDER) } else { MOST_SHARDS };
-        let count = self.reader.whole("sharding_factor", self.field("sharding_factor"), most)?;
+    /// Whether the older form may say as much is known only where the pool is: what was answered can be sent back.
+    fn sharding_factor(&mut self) -> Option<u32> {
+        let count = self.reader.whole("sharding_factor", self.field("sharding_factor"), MOST_SHARDS)?;
         u32::try_from(count).ok().filter(|count| *count > 0)
     }
 
@@ -280,6 +282,24 @@ fn parse_strategy(raw: &str) -> Result<Strategy, String> {
         let meant = nearest(raw, known).map_or(String::new(), |near| format!("; did you mean {near}?"));
         format!("must be one of {}{meant}", known.join(", "))
     })
+}
+
+/// The older form's clients make pools of no more than 256 shards. One that has more was made in the form with `spec`; they
+/// may say what they read of it.
+pub(super) fn check_older_shards(input: &PoolInput, there: Option<&Pool>) -> Result<(), AppError> {
+    let Some(count) = input.sharding_factor.filter(|count| input.older_form && *count > MOST_SHARDS_OLDER) else {
+        return Ok(());
+    };
+    match there.and_then(|there| there.draft.sharding_factor) {
+        Some(made) if made == count => Ok(()),
+        Some(made) if made > MOST_SHARDS_OLDER => {
+            Err(AppError::invalid("sharding_factor", count, format!("must be {made}, as the pool was made")))
+        }
+        Some(_) | None => {
+            let remedy = format!("must be a whole number from 0 to {MOST_SHARDS_OLDER}; more needs the form with spec");
+            Err(AppError::invalid("sharding_factor", count, remedy))
+        }
+    }
 }
 
 /// Fields of a spec that its type does not know, as far as the type's JSON Schema lists its fields. In the older form the

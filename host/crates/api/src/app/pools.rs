@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::App;
 use super::allocate::unexpected;
 use super::caller::{Caller, Role};
-use super::document::{MOST_SHARDS_OLDER, unknown_fields};
+use super::document::{MOST_SHARDS_OLDER, check_older_shards, unknown_fields};
 use super::error::{AppError, Fault};
 use super::fields::{canonical_object, plain};
 use super::input::{DeleteMode, PoolInput, PoolQuery, UpdateMode};
@@ -60,6 +60,7 @@ impl App {
             let fixed = CommandError::PoolFieldFixed { pool: input.id, field: "type".into(), found, wanted };
             return Err(AppError::Refused { error: Box::new(fixed), resource: None });
         }
+        check_older_shards(&input, Some(&there))?;
         let expected: Option<Revision> = input.revision;
         let mut draft = self.draft(&caller.tenant, input).await?;
         if draft.sharding_factor.is_none() {
@@ -104,6 +105,7 @@ impl App {
         caller.needs(Role::Operate)?;
         let mine = &would.draft;
         for input in beside {
+            // It was judged by itself before; here only where it lies counts.
             if input.id == mine.id || input.type_id != mine.type_id {
                 continue;
             }
@@ -191,8 +193,10 @@ impl App {
 
     /// As [`Self::draft`]; if a pool of the name is there and means the same, in its words.
     async fn new_draft(&self, tenant: &TenantId, input: PoolInput) -> Result<PoolDraft, AppError> {
+        let there = self.view.pool(tenant, &input.id);
+        check_older_shards(&input, there.as_deref())?;
         let mut draft = self.draft(tenant, input).await?;
-        if let Some(there) = self.view.pool(tenant, &draft.id) {
+        if let Some(there) = there {
             adopt(&mut draft, &there);
         }
         Ok(draft)

@@ -60,6 +60,10 @@ fn a_misspelt_field_beside_spec_is_named_with_the_nearest_known_one() {
     let fault = fault(&json!({"id": "a", "type": "ipv4", "spec": {"cidr": "10.0.0.0/8"}, "hold_dwon": 5}));
     assert_eq!(fault.field, "hold_dwon");
     assert!(fault.remedy.contains("did you mean hold_down?"), "{fault}");
+    assert_eq!(fault.value, "5", "what was written is told");
+    let lease = json!({"default": "1h", "mni": "5m"});
+    let fault = self::fault(&json!({"id": "a", "type": "ipv4", "spec": {"cidr": "10.0.0.0/8"}, "lease": lease}));
+    assert_eq!((fault.field.as_str(), fault.value.as_str()), ("lease.mni", "5m"));
 }
 
 #[test]
@@ -118,10 +122,15 @@ fn every_fault_is_reported_with_field_value_and_remedy() {
 }
 
 #[test]
-fn the_older_form_has_fewer_shards() {
-    assert_eq!(fault(&json!({"id": "a", "cidr": "10.0.0.0/8", "sharding_factor": 257})).field, "sharding_factor");
+fn a_new_pool_of_the_older_form_has_fewer_shards() {
+    let older = |count: u32| read(&json!({"id": "a", "cidr": "10.0.0.0/8", "sharding_factor": count})).unwrap();
+    assert!(check_older_shards(&older(256), None).is_ok());
+    let Err(AppError::Invalid(faults)) = check_older_shards(&older(257), None) else { panic!("it is refused") };
+    assert_eq!((faults[0].field.as_str(), faults[0].value.as_str()), ("sharding_factor", "257"));
     let spec = json!({"id": "a", "type": "ipv4", "spec": {"cidr": "10.0.0.0/8"}, "sharding_factor": 257});
-    assert_eq!(read(&spec).unwrap().sharding_factor, Some(257));
+    let spec = read(&spec).unwrap();
+    assert_eq!(spec.sharding_factor, Some(257));
+    assert!(check_older_shards(&spec, None).is_ok());
 }
 
 #[test]

@@ -64,6 +64,32 @@ async fn an_older_clients_pool_can_be_sent_back_as_it_was_answered() {
 }
 
 #[tokio::test]
+async fn a_pool_of_many_shards_can_be_sent_back_as_it_was_answered_in_either_form() {
+    let face = Face::start();
+    let asked = json!({"id": "many", "type": "ipv4", "spec": {"cidr": "10.0.0.0/10"}, "sharding_factor": 1000});
+    face.post("/api/v1/pools", &asked).await.with(201);
+    let shown = face.get("/api/v1/pools/many").await.with(200);
+    assert_eq!(shown["sharding_factor"], 1000);
+    // A client of the older form knows these fields only, and says nothing of a rest that it knows nothing of.
+    let older = json!({
+        "id": "many", "cidr": shown["cidr"], "exclusions": shown["exclusions"], "metadata": shown["metadata"],
+        "sharding_factor": shown["sharding_factor"], "backup_ratio": shown["backup_ratio"],
+        "hold_down": shown["hold_down"],
+    });
+    for back in [&shown, &older] {
+        assert_eq!(face.post("/api/v1/pools", back).await.with(200)["revision"], shown["revision"], "{back}");
+        assert_eq!(face.put("/api/v1/pools/many", back).await.with(200)["sharding_factor"], 1000, "{back}");
+    }
+    let mut other = older;
+    other["sharding_factor"] = 999.into();
+    for told in [face.post("/api/v1/pools", &other).await, face.put("/api/v1/pools/many", &other).await] {
+        assert_eq!(told.problem(400, "INVALID_FIELD")["errors"][0]["field"], "sharding_factor");
+    }
+    (other["id"], other["cidr"]) = ("new".into(), "10.128.0.0/10".into());
+    face.post("/api/v1/pools", &other).await.problem(400, "INVALID_FIELD");
+}
+
+#[tokio::test]
 async fn an_unknown_pool_is_404_and_a_full_one_503() {
     let face = Face::start();
     face.post("/api/v1/pools", &json!({"id": "tiny", "cidr": "10.0.0.0/31"})).await.with(201);
