@@ -42,12 +42,12 @@ pub fn check(dir: &Path) -> Result<CheckReport, StoreError> {
         return Err(missing("there is no such directory"));
     }
     let medium = OsMedium::new(dir).map_err(|error| StoreError::path("open", dir, error))?;
-    let identity = Identity::read(&medium, dir)?.ok_or_else(|| missing("it has no identity"))?;
+    let (identity, format) = Identity::read(&medium, dir)?.ok_or_else(|| missing("it has no identity"))?;
     let _lock = DirLock::take(dir)?;
     let manifest = Manifest::read(&medium)?;
     let mut report = CheckReport {
         identity,
-        format: crate::identity::FORMAT,
+        format,
         covered: manifest.covered.0,
         next_seq: 0,
         facts: BTreeMap::new(),

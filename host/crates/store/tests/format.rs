@@ -119,9 +119,9 @@ fn a_newer_format_is_refused_and_both_are_named() {
     copy(&fixture("newer"), dir.path());
     let before = fs::read(dir.path().join("identity")).unwrap();
     let error = Store::open(dir.path(), settings(), 0).unwrap_err();
-    assert!(matches!(error, StoreError::NewerFormat { found: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerFormat { found: 3, known: 2, .. }), "{error}");
     let text = error.to_string();
-    assert!(text.contains("has format 2") && text.contains("up to format 1"), "{text}");
+    assert!(text.contains("has format 3") && text.contains("up to format 2"), "{text}");
     assert!(matches!(check(dir.path()), Err(StoreError::NewerFormat { .. })));
     assert_eq!(fs::read(dir.path().join("identity")).unwrap(), before);
 }

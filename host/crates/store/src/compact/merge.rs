@@ -170,7 +170,13 @@ pub(super) fn merge(
         base: Some((base_id, base)),
         history,
         history_from_ms: old.history_from_ms,
+        kept_log: old.kept_log,
+        retain_bytes: old.retain_bytes,
+        origins: old.origins.clone(),
     };
+    for log in files {
+        manifest.note_covered(&log.index().contents);
+    }
     trim(shared, &mut manifest);
     Ok(Merged { manifest, history_ops })
 }
