@@ -70,7 +70,7 @@ impl Compactor {
             }
             {
                 let mut state = self.shared.state.lock();
-                let nothing_to_do = |state: &State| !self.is_due(state) && Self::releasable(state) == 0;
+                let nothing_to_do = |state: &State| !self.is_due(state) && !Self::is_releasing(state);
                 while !state.stopping && nothing_to_do(&state) && state.spare.is_some() {
                     self.shared.bell.wait(&mut state);
                 }
@@ -120,7 +120,7 @@ impl Compactor {
         self.checkpoint(&old, &files, OnDamage::Stop).map(Some)
     }
 
-    /// Removes log files that need not be kept for other hosts any more.
+    /// Removes log files that need not be kept for other hosts any more, and notes what must be.
     fn release(&self) -> Result<(), StoreError> {
         let _turn = self.shared.begin_cycle();
         self.release_in_turn()
@@ -129,7 +129,7 @@ impl Compactor {
     fn release_in_turn(&self) -> Result<(), StoreError> {
         let (mut manifest, kept, retention) = {
             let state = self.shared.state.lock();
-            if Self::releasable(&state) == 0 {
+            if !Self::is_releasing(&state) {
                 return Ok(());
             }
             ((*state.manifest).clone(), state.kept.clone(), state.retention.clone())
@@ -142,9 +142,10 @@ impl Compactor {
         self.switch(manifest, kept.to_vec())
     }
 
-    /// How many kept files can go now.
-    fn releasable(state: &State) -> usize {
-        if state.unsure || !state.damage.is_empty() { 0 } else { state.retention.droppable(&state.kept) }
+    /// True if kept files can go, or what must be kept has changed: the next start must know before anybody tells it.
+    fn is_releasing(state: &State) -> bool {
+        let changed = state.manifest.retain_bytes != state.retention.most_bytes;
+        !state.unsure && state.damage.is_empty() && (changed || state.retention.droppable(&state.kept) > 0)
     }
 
     fn write_manifest(&self, manifest: &Manifest) -> Result<(), StoreError> {
@@ -175,11 +176,12 @@ impl Compactor {
         on_damage: OnDamage,
     ) -> Result<CycleReport, StoreError> {
         let shared = &*self.shared;
+        let first_table = shared.next_table_id();
         let mut merged = match merge::merge(shared, old, files, on_damage) {
             Ok(merged) => merged,
             Err(error) => {
                 // Space that a half-made table takes is not there for answers. The next cycle or start tries again.
-                drop(Shared::remove_unnamed(&*shared.medium, old));
+                drop(Shared::remove_unfinished(&*shared.medium, old, first_table));
                 return Err(error);
             }
         };
@@ -221,6 +223,7 @@ impl Compactor {
             state.manifest = Arc::clone(&manifest);
             state.files.retain(|log| log.ordinal >= manifest.first_log);
             state.kept = kept;
+            state.untidy = false;
         }
         shared.close_unnamed(&manifest);
         Shared::remove_unnamed(&*shared.medium, &manifest)

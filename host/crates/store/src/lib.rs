@@ -36,7 +36,7 @@ mod table;
 mod text;
 
 pub use accept::{Accepted, accept_damage};
-pub use check::{CheckReport, check};
+pub use check::{CheckReport, OriginReport, check};
 pub use compact::{Compactor, CycleReport};
 pub use error::{Damage, StoreError};
 pub use history::{HistoryAnswer, HistoryQuery, Reader, Usage};

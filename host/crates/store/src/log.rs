@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use kernel::{Op, Seq};
 use parking_lot::{Mutex, MutexGuard};
 
+pub(crate) use frame::FrameAt;
 use frame::{FILE_HEADER_BYTES, FRAME_BYTES, FileHeader, MAX_FRAME_BYTES};
 pub(crate) use index::{Contents, FileIndex, Of, Place, number};
 pub(crate) use scan::{Tidy, each_frame, each_frame_at, scan, scan_kept};

@@ -4,6 +4,9 @@
 //! the origin's numbers. That is the order of the log too, unless a snapshot brought operations in another: then more is
 //! read than is given, but never more held than was asked for.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -79,13 +82,7 @@ fn complete(files: &[Arc<LogFile>], of: Of) -> Result<Seq, StoreError> {
     Ok(through)
 }
 
-fn collect(
-    files: &[Arc<LogFile>],
-    of: Of,
-    after: Seq,
-    through: Seq,
-    most_bytes: usize,
-) -> Result<Run, StoreError> {
+fn collect(files: &[Arc<LogFile>], of: Of, after: Seq, through: Seq, most_bytes: usize) -> Result<Run, StoreError> {
     let mut places: Vec<(Place, &LogFile)> = Vec::new();
     for log in files {
         places.extend(log.index().places(of, after, through).map(|place| (place, &**log)));

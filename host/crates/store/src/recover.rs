@@ -106,7 +106,12 @@ pub(crate) fn recover(shared: &Shared, next_seq: Seq, each: &mut impl FnMut(Op))
             each(Op { seq: covered, stamp_ms: marks.high_water_ms, from: None, fact });
         }
     }
-    if !fresh_damage.is_empty() {
+    if fresh_damage.is_empty() && found.damage.is_empty() {
+        let untidy = std::mem::replace(&mut shared.state.lock().untidy, false);
+        if untidy {
+            Shared::remove_unnamed(&*shared.medium, &marks)?;
+        }
+    } else {
         // A checkpoint made from what is left would make the damage permanent and invisible.
         let mut state = shared.state.lock();
         for damage in &fresh_damage {

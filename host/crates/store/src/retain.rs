@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use kernel::{Origin, Seq};
 
+use crate::error::StoreError;
 use crate::history::Reader;
 use crate::log::{Contents, LogFile, Of, scan_kept};
 use crate::manifest::{Manifest, Reach};
 use crate::medium::Medium;
-use crate::error::StoreError;
 
 /// More files than this are not kept, however small they are: each is an open file.
 const MOST_FILES: usize = 256;
@@ -106,7 +106,8 @@ impl Reader {
     /// acknowledged by nobody. Whatever the floor, at most `most_bytes` of such files are kept, and never more than
     /// [`retain_bytes`](crate::StoreSettings::retain_bytes); 0 keeps nothing, as for a host that is alone.
     ///
-    /// After a start and until this is called, files are kept as the last run of the daemon was told.
+    /// The [compactor](crate::Compactor) does the work, and notes how much is kept: after a start and until this is called,
+    /// everything is kept up to as many bytes.
     pub fn retain(&self, floor: BTreeMap<Option<Origin>, Seq>, most_bytes: u64) {
         let own = Origin::from(self.identity().origin);
         let floor = floor.into_iter().map(|(of, seq)| (of.filter(|of| *of != own), seq)).collect();

@@ -58,6 +58,8 @@ pub(crate) struct State {
     pub(crate) torn_bytes: u64,
     /// The disk may name other tables than the manifest above: nothing may be made or removed after it any more.
     pub(crate) unsure: bool,
+    /// What an earlier life replaced may still be there. It goes only after all that replaced it was read back.
+    pub(crate) untidy: bool,
     pub(crate) stopping: bool,
 }
 
@@ -138,6 +140,15 @@ impl Shared {
     /// Forgets open tables that are not named any more; a reader that still uses one keeps it.
     pub(crate) fn close_unnamed(&self, manifest: &Manifest) {
         self.open_tables.lock().retain(|id, _| manifest.names(*id));
+    }
+
+    /// Removes the tables from this number on that are not named: a cycle made them in vain.
+    pub(crate) fn remove_unfinished(medium: &dyn Medium, manifest: &Manifest, from: TableId) -> Result<(), StoreError> {
+        for id in Self::tables(medium)?.into_iter().filter(|id| *id >= from && !manifest.names(*id)) {
+            let name = id.dir_name();
+            medium.remove(&name).map_err(|error| StoreError::io("remove", &name, error))?;
+        }
+        Ok(())
     }
 
     /// Removes tables that are not named and log files before the first that is kept: left by a cycle that was cut short,

@@ -85,8 +85,8 @@ impl Store {
             manifest.history_from_ms = identity.created_ms;
         }
         if let Some((id, _)) = manifest.base {
-            // What the checkpoint replaced goes below, so it must be there and the manifest that names it durable: the
-            // daemon before this one may have ended because it could not sync it.
+            // What the checkpoint replaced goes once it was read, so the manifest that names it must be durable: the daemon
+            // before this one may have ended because it could not sync it.
             Table::open(dir, id, settings.cache_bytes)?;
             medium.sync_dir().map_err(|error| StoreError::path("sync", dir, error))?;
         }
@@ -94,9 +94,6 @@ impl Store {
         let last_table = Shared::tables(&*medium)?.into_iter().max();
         let next_table = TableId(last_table.map_or(0, |id| id.0 + 1).max(manifest.next_table));
         let kept = manifest.open_kept(&*medium)?;
-        if scan.damage.is_empty() {
-            Shared::remove_unnamed(&*medium, &manifest)?;
-        }
         let retention = Retention::unknown(manifest.retain_bytes.min(settings.retain_bytes));
         let state = State {
             manifest: Arc::new(manifest),
@@ -110,6 +107,7 @@ impl Store {
             damage: scan.damage,
             torn_bytes: scan.torn_bytes,
             unsure: false,
+            untidy: true,
             stopping: false,
         };
         let shared = Shared::new(dir.to_owned(), settings, medium, identity.clone(), state, lock, next_table);

@@ -130,7 +130,13 @@ fn read_file(
         settle(torn, found);
         *torn = Some(Torn { key: format!("{name} byte {at}"), bytes: len - at });
     }
-    found.files.push(Arc::new(LogFile { ordinal, file, header, durable: AtomicU64::new(at), index: Mutex::new(index) }));
+    found.files.push(Arc::new(LogFile {
+        ordinal,
+        file,
+        header,
+        durable: AtomicU64::new(at),
+        index: Mutex::new(index),
+    }));
     Ok(())
 }
 

@@ -10,8 +10,8 @@ use kernel::{
     PoolUid, RealmRecord, RealmUid, Reservation, Resting, Seq, ShardId, SpanKey,
 };
 
-use super::primitives::{Bytes, RecordFault, put_delta, put_text, put_varint};
 use super::origins::{OriginTable, Origins};
+use super::primitives::{Bytes, RecordFault, put_delta, put_text, put_varint};
 use super::{Interner, Kind, NodeTable, pool};
 
 /// What a record's fields are relative to.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use kernel::{
     Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, Dot, EndCause, Epoch, Fact, Geometry,
-    LeaseTerms, NodeId, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid, Reservation, Resting,
-    Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy as Placement,
+    LeaseTerms, NodeId, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid, Reservation,
+    Resting, Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy as Placement,
 };
 use proptest::collection::vec;
 use proptest::option;
