@@ -84,7 +84,22 @@ fn check_store(matches: &ArgMatches) -> Result<(), Failure> {
         print(&format_args!("{kind:<12} {count}"))?;
     }
     print(&format_args!("{:<12} {}", "history", report.history))?;
+    let own = report.identity.origin.into();
+    for (origin, found) in &report.origins {
+        let (host, incarnation, operations) = (origin.host, origin.incarnation, found.operations);
+        if *origin == own {
+            print(&format_args!("origin {host:016x}/{incarnation} {operations} operations, this host's own"))?;
+        } else {
+            let heard = found.heard;
+            print(&format_args!("origin {host:016x}/{incarnation} {operations} operations, heard through {heard}"))?;
+        }
+    }
     print(&format_args!("{} log files with {} frames, {} tables", report.log_files, report.log_frames, report.tables))?;
+    match report.kept_files {
+        Some(0) => {}
+        Some(count) => print(&format_args!("{count} log files more are kept for other hosts"))?,
+        None => print(&"log files kept for other hosts do not read back; the next start removes them")?,
+    }
     if report.torn_bytes > 0 {
         print(&format_args!(
             "{} bytes of a last group that nobody was told of; the next start removes them",

@@ -60,6 +60,7 @@ impl Compactor {
         // Answers come before checkpoints. Where that cannot be had, both get the same.
         rustix::process::setpriority_process(None, 10).unwrap_or_default();
         loop {
+            let due;
             if let Err(error) = self.keep_spare() {
                 // A full disk is met again by whoever writes next, who can say it to somebody.
                 if !error.is_full() {
@@ -69,17 +70,19 @@ impl Compactor {
             }
             {
                 let mut state = self.shared.state.lock();
-                while !state.stopping && !self.is_due(&state) && state.spare.is_some() {
+                let nothing_to_do = |state: &State| !self.is_due(state) && !Self::is_releasing(state);
+                while !state.stopping && nothing_to_do(&state) && state.spare.is_some() {
                     self.shared.bell.wait(&mut state);
                 }
                 if state.stopping {
                     return;
                 }
-                if !self.is_due(&state) {
+                if nothing_to_do(&state) {
                     continue;
                 }
+                due = self.is_due(&state);
             }
-            match self.cycle() {
+            match if due { self.cycle() } else { self.release().map(|()| None) } {
                 Ok(None) | Err(StoreError::PutOff) => {}
                 Ok(Some(done)) => report(Ok(done)),
                 Err(error) => {
@@ -110,7 +113,46 @@ impl Compactor {
             }
             (Arc::clone(&state.manifest), state.sealed().cloned().collect::<Vec<_>>())
         };
-        if files.is_empty() { Ok(None) } else { self.checkpoint(&old, &files, OnDamage::Stop).map(Some) }
+        if files.is_empty() {
+            self.release_in_turn()?;
+            return Ok(None);
+        }
+        self.checkpoint(&old, &files, OnDamage::Stop).map(Some)
+    }
+
+    /// Removes log files that need not be kept for other hosts any more, and notes what must be.
+    fn release(&self) -> Result<(), StoreError> {
+        let _turn = self.shared.begin_cycle();
+        self.release_in_turn()
+    }
+
+    fn release_in_turn(&self) -> Result<(), StoreError> {
+        let (mut manifest, kept, retention) = {
+            let state = self.shared.state.lock();
+            if !Self::is_releasing(&state) {
+                return Ok(());
+            }
+            ((*state.manifest).clone(), state.kept.clone(), state.retention.clone())
+        };
+        let (gone, kept) = kept.split_at(retention.droppable(&kept));
+        manifest.generation += 1;
+        manifest.settle_kept(kept, gone);
+        manifest.retain_bytes = retention.most_bytes;
+        self.write_manifest(&manifest)?;
+        self.switch(manifest, kept.to_vec())
+    }
+
+    /// True if kept files can go, or what must be kept has changed: the next start must know before anybody tells it.
+    fn is_releasing(state: &State) -> bool {
+        let changed = state.manifest.retain_bytes != state.retention.most_bytes;
+        !state.unsure && state.damage.is_empty() && (changed || state.retention.droppable(&state.kept) > 0)
+    }
+
+    fn write_manifest(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        manifest.write(&*self.shared.medium).inspect_err(|error| {
+            // The disk may name the new tables already, so they stay. What is not named goes with the next cycle or start.
+            self.shared.state.lock().unsure = !error.is_full();
+        })
     }
 
     /// Writes a checkpoint of everything that reads back; what does not is forgotten from then on.
@@ -121,7 +163,9 @@ impl Compactor {
             (Arc::clone(&state.manifest), state.sealed().cloned().collect::<Vec<_>>())
         };
         let done = self.checkpoint(&old, &files, OnDamage::PassOver)?;
-        self.shared.state.lock().damage.clear();
+        let mut state = self.shared.state.lock();
+        state.damage.clear();
+        state.log_damage.clear();
         Ok(done)
     }
 
@@ -132,48 +176,57 @@ impl Compactor {
         on_damage: OnDamage,
     ) -> Result<CycleReport, StoreError> {
         let shared = &*self.shared;
-        let merged = match merge::merge(shared, old, files, on_damage) {
+        let first_table = shared.next_table_id();
+        let mut merged = match merge::merge(shared, old, files, on_damage) {
             Ok(merged) => merged,
             Err(error) => {
                 // Space that a half-made table takes is not there for answers. The next cycle or start tries again.
-                drop(Shared::remove_unnamed(&*shared.medium, old));
+                drop(Shared::remove_unfinished(&*shared.medium, old, first_table));
                 return Err(error);
             }
         };
-        if let Err(error) = merged.manifest.write(&*shared.medium) {
-            // The disk may name the new tables already, so they stay. What is not named goes with the next cycle or start.
-            shared.state.lock().unsure = !error.is_full();
-            return Err(error);
+        let manifest = &mut merged.manifest;
+        let (all, retention) = {
+            let state = shared.state.lock();
+            (state.kept.iter().chain(files).cloned().collect::<Vec<_>>(), state.retention.clone())
+        };
+        let gone = match on_damage {
+            OnDamage::Stop => retention.droppable(&all),
+            // Nobody knows what is missing in them, and other hosts must not be given a log with a hole.
+            OnDamage::PassOver => all.len(),
+        };
+        let (gone, kept) = all.split_at(gone);
+        manifest.settle_kept(kept, gone);
+        if on_damage == OnDamage::PassOver {
+            manifest.keep_nothing();
         }
-        let log_bytes = files.iter().map(|log| log.durable_bytes()).sum();
-        self.switch(&merged.manifest)?;
-        Ok(CycleReport {
-            covered: merged.manifest.covered,
-            checkpoint_ops: merged.manifest.base.map_or(0, |(_, sum)| sum.ops),
-            checkpoint_bytes: merged.manifest.base.map_or(0, |(_, sum)| sum.bytes),
+        manifest.retain_bytes = retention.most_bytes;
+        self.write_manifest(manifest)?;
+        let report = CycleReport {
+            covered: manifest.covered,
+            checkpoint_ops: manifest.base.map_or(0, |(_, sum)| sum.ops),
+            checkpoint_bytes: manifest.base.map_or(0, |(_, sum)| sum.bytes),
             history_ops: merged.history_ops,
-            log_files: files.len(),
-            log_bytes,
-        })
+            log_files: gone.len(),
+            log_bytes: gone.iter().map(|log| log.durable_bytes()).sum(),
+        };
+        self.switch(merged.manifest, kept.to_vec())?;
+        Ok(report)
     }
 
     /// Goes over to the new tables and removes what they replace.
-    fn switch(&self, manifest: &Manifest) -> Result<(), StoreError> {
+    fn switch(&self, manifest: Manifest, kept: Vec<Arc<LogFile>>) -> Result<(), StoreError> {
         let shared = &*self.shared;
-        let gone: Vec<Arc<LogFile>> = {
+        let manifest = Arc::new(manifest);
+        {
             let mut state = shared.state.lock();
-            state.manifest = Arc::new(manifest.clone());
-            let (gone, kept) = state.files.drain(..).partition(|log| log.ordinal < manifest.first_log);
-            state.files = kept;
-            gone
-        };
-        shared.close_unnamed(manifest);
-        Shared::remove_unnamed(&*shared.medium, manifest)?;
-        for log in gone {
-            let name = log.ordinal.file_name();
-            shared.medium.remove(&name).map_err(|error| StoreError::io("remove", &name, error))?;
+            state.manifest = Arc::clone(&manifest);
+            state.files.retain(|log| log.ordinal >= manifest.first_log);
+            state.kept = kept;
+            state.untidy = false;
         }
-        Ok(())
+        shared.close_unnamed(&manifest);
+        Shared::remove_unnamed(&*shared.medium, &manifest)
     }
 
     fn is_due(&self, state: &State) -> bool {

@@ -42,6 +42,8 @@ pub struct HistoryAnswer {
 pub struct Usage {
     /// Frames that no checkpoint covers.
     pub log_bytes: u64,
+    /// Log files that a checkpoint covers, kept for other hosts.
+    pub kept_bytes: u64,
     pub checkpoint_bytes: u64,
     pub history_bytes: u64,
     /// What a user without privileges may still write to this file system.
@@ -51,7 +53,7 @@ pub struct Usage {
 /// Reads beside the writer, on any thread.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Reader {
@@ -70,6 +72,7 @@ impl Reader {
         let state = self.shared.state.lock();
         Ok(Usage {
             log_bytes: state.files.iter().map(|log| log.frame_bytes()).sum(),
+            kept_bytes: state.kept.iter().map(|log| log.durable_bytes()).sum(),
             checkpoint_bytes: state.manifest.base.map_or(0, |(_, sum)| sum.bytes),
             history_bytes: state.manifest.history.iter().map(|table| table.summary.bytes).sum(),
             free_bytes,

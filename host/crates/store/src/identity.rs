@@ -11,8 +11,8 @@ use crate::error::StoreError;
 use crate::medium::{Medium, replace};
 use crate::text::Fields;
 
-/// The format this version writes. `FORMAT.md` describes it; a newer one is refused, an older one is migrated.
-pub(crate) const FORMAT: u32 = 1;
+/// The format this version writes. `FORMAT.md` describes it; a newer one is refused, an older one is moved to this one.
+pub(crate) const FORMAT: u32 = 2;
 pub(crate) const FILE: &str = "identity";
 const TITLE: &str = "nexus data directory";
 
@@ -45,6 +45,12 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], StoreError> {
     Ok(bytes)
 }
 
+impl From<Origin> for kernel::Origin {
+    fn from(origin: Origin) -> Self {
+        Self { host: origin.identity, incarnation: origin.incarnation.into() }
+    }
+}
+
 impl Identity {
     fn draw(node: Option<NodeId>, created_ms: u64) -> Result<Self, StoreError> {
         let identity = u64::from_le_bytes(random()?);
@@ -74,8 +80,8 @@ impl Identity {
         replace(medium, FILE, text.as_bytes())
     }
 
-    /// The directory's identity; `None` if it has none yet.
-    pub(crate) fn read(medium: &dyn Medium, dir: &Path) -> Result<Option<Self>, StoreError> {
+    /// The directory's identity and format; `None` if it has none yet.
+    pub(crate) fn read(medium: &dyn Medium, dir: &Path) -> Result<Option<(Self, u32)>, StoreError> {
         let file = match medium.open(FILE) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -90,7 +96,8 @@ impl Identity {
         if found > FORMAT {
             return Err(StoreError::NewerFormat { dir: dir.to_owned(), found, known: FORMAT });
         }
-        Self::from_fields(text, &mut fields).map(Some).map_err(corrupt)
+        let identity = Self::from_fields(text, &mut fields).map_err(corrupt)?;
+        Ok(Some((identity, found)))
     }
 
     fn from_fields(text: &str, fields: &mut Fields<'_>) -> Result<Self, String> {
@@ -102,20 +109,22 @@ impl Identity {
         Ok(Self { cluster, origin, node, created_ms: fields.number("created_ms")? })
     }
 
-    /// The directory's identity, made now if there is none. A configured name replaces the kept one.
+    /// The directory's identity, made now if there is none. A configured name replaces the kept one, and an older format
+    /// becomes this one: before anything is written that an older daemon would not understand, so that it refuses all of it.
     pub(crate) fn settle(
         medium: &dyn Medium,
         dir: &Path,
         node: Option<NodeId>,
         now_ms: u64,
     ) -> Result<Self, StoreError> {
-        let Some(mut known) = Self::read(medium, dir)? else {
+        let Some((mut known, format)) = Self::read(medium, dir)? else {
             refuse_foreign(medium, dir)?;
             let fresh = Self::draw(node, now_ms)?;
             fresh.write(medium)?;
             return Ok(fresh);
         };
-        if let Some(node) = node.filter(|node| *node != known.node) {
+        let node = node.unwrap_or_else(|| known.node.clone());
+        if node != known.node || format < FORMAT {
             known.node = node;
             known.write(medium)?;
         }

@@ -3,7 +3,7 @@
 //! - [`Store::append`] writes a commit group to the log and syncs it: what is in there is what a restart knows.
 //! - [`Store::recover`] gives every fact back: the checkpoint's first, then the log's.
 //! - A [`Compactor`], run by a thread of the daemon's, writes checkpoints and history and cuts the log.
-//! - A [`Reader`] answers who held a resource in the past.
+//! - A [`Reader`] answers who held a resource in the past, and gives operations back by who wrote them.
 //!
 //! The store knows the facts' form, never their rules: what may be written is the kernel's to decide. It is the only
 //! crate that knows sled. `FORMAT.md` says what is on disk, byte by byte.
@@ -24,8 +24,10 @@ mod lock;
 mod log;
 mod manifest;
 mod medium;
+mod operations;
 mod record;
 mod recover;
+mod retain;
 #[cfg(any(test, feature = "faulty"))]
 pub mod sample;
 mod shared;
@@ -34,11 +36,12 @@ mod table;
 mod text;
 
 pub use accept::{Accepted, accept_damage};
-pub use check::{CheckReport, check};
+pub use check::{CheckReport, OriginReport, check};
 pub use compact::{Compactor, CycleReport};
 pub use error::{Damage, StoreError};
 pub use history::{HistoryAnswer, HistoryQuery, Reader, Usage};
 pub use identity::{Identity, Origin};
+pub use operations::{Run, RunError};
 pub use recover::Recovered;
 pub use store::{Store, StoreSettings};
 

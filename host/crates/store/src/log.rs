@@ -12,6 +12,7 @@
 //! cut then takes what was synced long before. `FORMAT.md` has the experiment.
 
 mod frame;
+mod index;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -21,11 +22,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kernel::{Op, Seq};
+use parking_lot::{Mutex, MutexGuard};
 
+pub(crate) use frame::FrameAt;
 use frame::{FILE_HEADER_BYTES, FRAME_BYTES, FileHeader, MAX_FRAME_BYTES};
-pub(crate) use scan::{Tidy, each_frame, scan};
+pub(crate) use index::{Contents, FileIndex, Of, Place, number};
+pub(crate) use scan::{Tidy, each_frame, each_frame_at, scan, scan_kept};
 
 use crate::error::StoreError;
+use crate::identity::FORMAT;
 use crate::medium::{Medium, MediumFile};
 use crate::record::BlockWriter;
 
@@ -59,6 +64,8 @@ pub(crate) struct LogFile {
     header: FileHeader,
     /// How far its frames are synced; readers look no further.
     durable: AtomicU64,
+    /// Whose operations are where in it; never ahead of what is synced.
+    index: Mutex<FileIndex>,
 }
 
 impl LogFile {
@@ -81,7 +88,7 @@ impl LogFile {
         bytes: u64,
     ) -> Result<Self, StoreError> {
         static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
-        let header = FileHeader { ordinal, salt };
+        let header = FileHeader { format: FORMAT, ordinal, salt };
         let file = medium.create(name).map_err(|error| StoreError::io("create", name, error))?;
         let write = |bytes: &[u8], at| file.write_at(bytes, at).map_err(|error| StoreError::io("write", name, error));
         write(&header.to_bytes(), 0)?;
@@ -94,7 +101,7 @@ impl LogFile {
         // Nothing is in it yet, so here a full disk is only that.
         file.sync().map_err(|error| StoreError::io("fill", name, error))?;
         medium.sync_dir().map_err(|error| StoreError::io("sync", "the data directory", error))?;
-        Ok(Self { ordinal, file, header, durable: AtomicU64::new(FILE_HEADER_BYTES) })
+        Ok(Self { ordinal, file, header, durable: AtomicU64::new(FILE_HEADER_BYTES), index: Mutex::default() })
     }
 
     /// Bytes of header and synced frames.
@@ -105,6 +112,11 @@ impl LogFile {
     /// Bytes of synced frames alone.
     pub(crate) fn frame_bytes(&self) -> u64 {
         self.durable_bytes().saturating_sub(FILE_HEADER_BYTES)
+    }
+
+    /// Whose operations are where in it.
+    pub(crate) fn index(&self) -> MutexGuard<'_, FileIndex> {
+        self.index.lock()
     }
 
     /// True if nothing was ever written behind the header.
@@ -191,8 +203,11 @@ impl LogWriter {
         }
         log.file.write_at(&self.frame, at).map_err(|error| log.failed("write", error))?;
         log.file.sync().map_err(|error| log.failed("sync", error))?;
+        let synced = usize::try_from(count).unwrap_or(usize::MAX);
+        let last_seq = Seq(self.next_seq.0 + count - 1);
+        log.index().note(at, end, last_seq, Contents::of_ops(ops.get(..synced).unwrap_or(ops)));
         log.durable.store(end, Ordering::Release);
-        self.next_seq = Seq(self.next_seq.0 + count);
-        Ok(Written::Synced(usize::try_from(count).unwrap_or(usize::MAX)))
+        self.next_seq = Seq(last_seq.0 + 1);
+        Ok(Written::Synced(synced))
     }
 }

@@ -3,10 +3,11 @@
 //! Invariant: what the manifest names is complete on disk and never written again; what it does not name is rubbish of a
 //! cycle that was cut short, removed at the next start.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 
-use kernel::Seq;
+use kernel::{Origin, Seq};
 
 use crate::error::StoreError;
 use crate::log::Ordinal;
@@ -54,6 +55,17 @@ pub(crate) struct HistoryTable {
     pub(crate) classes: u128,
 }
 
+/// What is known of one origin's numbers up to the checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// Everything up to here is in this log (of another origin; of this host's own, everything is).
+    pub(crate) heard: Seq,
+    /// The highest number that occurred.
+    pub(crate) last: Seq,
+    /// The highest number that was in a log file that is removed.
+    pub(crate) gone: Seq,
+}
+
 /// The state that a start begins with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Manifest {
@@ -71,6 +83,12 @@ pub(crate) struct Manifest {
     pub(crate) history: Vec<HistoryTable>,
     /// From when on the history is complete, Unix milliseconds.
     pub(crate) history_from_ms: u64,
+    /// The first log file that is kept for other hosts, at most `first_log`.
+    pub(crate) kept_log: Ordinal,
+    /// How many bytes of log files are kept for other hosts; 0: none are.
+    pub(crate) retain_bytes: u64,
+    /// By origin, `None` is this host itself.
+    pub(crate) origins: BTreeMap<Option<Origin>, Reach>,
 }
 
 impl Manifest {
@@ -97,6 +115,16 @@ impl Manifest {
             let HistoryTable { id, summary, first_ms, last_ms, classes } = table;
             writeln!(text, "table {} {} {first_ms} {last_ms} {classes:x}", id.0, summary_text(*summary))?;
         }
+        writeln!(text, "kept_log {}", self.kept_log.0)?;
+        writeln!(text, "retain_bytes {}", self.retain_bytes)?;
+        writeln!(text, "origins {}", self.origins.len())?;
+        for (of, Reach { heard, last, gone }) in &self.origins {
+            match of {
+                None => write!(text, "origin own")?,
+                Some(Origin { host, incarnation }) => write!(text, "origin {host:016x} {incarnation}")?,
+            }
+            writeln!(text, " {heard} {last} {gone}")?;
+        }
         text::sign(&mut text)?;
         Ok(text)
     }
@@ -113,6 +141,9 @@ impl Manifest {
             history_from_ms: fields.number("history_from_ms")?,
             base: None,
             history: Vec::new(),
+            kept_log: Ordinal::default(),
+            retain_bytes: 0,
+            origins: BTreeMap::new(),
         };
         let base = fields.next("base")?;
         if base != "none" {
@@ -129,7 +160,34 @@ impl Manifest {
                 classes: u128::from_str_radix(words.next().unwrap_or_default(), 16).map_err(|why| why.to_string())?,
             });
         }
+        if fields.has_next("kept_log") {
+            manifest.read_kept(&mut fields)?;
+        } else {
+            // Of format 1, which kept nothing that was covered.
+            manifest.kept_log = manifest.first_log;
+            let covered = manifest.covered;
+            manifest.origins.insert(None, Reach { heard: Seq(0), last: covered, gone: covered });
+        }
         Ok(manifest)
+    }
+
+    fn read_kept(&mut self, fields: &mut Fields<'_>) -> Result<(), String> {
+        self.kept_log = Ordinal(fields.number("kept_log")?);
+        self.retain_bytes = fields.number("retain_bytes")?;
+        for _ in 0..fields.number::<u32>("origins")? {
+            let mut words = fields.next("origin")?.split(' ');
+            let of = match words.next().unwrap_or_default() {
+                "own" => None,
+                host => {
+                    let host = u64::from_str_radix(host, 16).map_err(|why| format!("{host:?} is no origin: {why}"))?;
+                    Some(Origin { host, incarnation: word(&mut words)? })
+                }
+            };
+            let mut number = || word(&mut words).map(Seq);
+            let reach = Reach { heard: number()?, last: number()?, gone: number()? };
+            self.origins.insert(of, reach);
+        }
+        Ok(())
     }
 
     /// The directory's manifest; the empty one if there was no checkpoint yet.
@@ -180,6 +238,15 @@ mod tests {
             base: Some((TableId(3), summary)),
             history: vec![history, history],
             history_from_ms: 12,
+            kept_log: Ordinal(10),
+            retain_bytes: 13,
+            origins: BTreeMap::from([
+                (None, Reach { heard: Seq(0), last: Seq(14), gone: Seq(15) }),
+                (
+                    Some(Origin { host: 1 << 63, incarnation: 2 }),
+                    Reach { heard: Seq(16), last: Seq(u64::MAX), gone: Seq(17) },
+                ),
+            ]),
         };
         for manifest in [manifest, Manifest::default()] {
             let text = manifest.to_text().unwrap();

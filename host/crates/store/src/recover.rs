@@ -3,9 +3,11 @@
 //! Three threads, because a million facts must be back within a second or so: one reads, one decodes, and the caller's
 //! takes the operations into the kernel. Damage is collected, not fatal: the rest goes on and the daemon decides.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use kernel::{Op, PoolUid, Seq};
+use kernel::{Fact, Op, Origin, PoolUid, Seq};
 
 use crate::error::{Damage, StoreError};
 use crate::log::each_frame;
@@ -28,6 +30,8 @@ pub struct Recovered {
     pub damage: Vec<Damage>,
     /// Bytes of a last group that was not synced; nobody was told of it.
     pub torn_bytes: u64,
+    /// How far each other origin was heard; also given as facts.
+    pub heard: BTreeMap<Origin, Seq>,
 }
 
 /// A block and where it was found.
@@ -57,7 +61,9 @@ pub(crate) fn recover(shared: &Shared, next_seq: Seq, each: &mut impl FnMut(Op))
         log_ops: 0,
         damage: known_damage,
         torn_bytes,
+        heard: BTreeMap::new(),
     };
+    let marks = Arc::clone(&manifest);
     let covered = manifest.covered;
     let fresh_damage = std::thread::scope(|scope| {
         let (piece_sender, pieces) = sync_channel(BATCHES);
@@ -81,13 +87,31 @@ pub(crate) fn recover(shared: &Shared, next_seq: Seq, each: &mut impl FnMut(Op))
         for op in ops.into_iter().flatten() {
             *if op.seq > covered { &mut found.log_ops } else { &mut found.checkpoint_ops } += 1;
             found.high_water_ms = found.high_water_ms.max(op.stamp_ms);
+            if let Fact::Heard { origin, through } = op.fact {
+                note_heard(&mut found.heard, origin, through);
+            }
             each(op);
         }
         let mut damage = reader.join().expect("the reader does not panic")?;
         damage.extend(decoder.join().expect("the decoder does not panic"));
         Ok::<Vec<Damage>, StoreError>(damage)
     })?;
-    if !fresh_damage.is_empty() {
+    // The manifest knows how far others were heard even if the row that says so is damaged.
+    for (of, reach) in &marks.origins {
+        if let Some(origin) = *of
+            && reach.heard > Seq(0)
+            && note_heard(&mut found.heard, origin, reach.heard)
+        {
+            let fact = Fact::Heard { origin, through: reach.heard };
+            each(Op { seq: covered, stamp_ms: marks.high_water_ms, from: None, fact });
+        }
+    }
+    if fresh_damage.is_empty() && found.damage.is_empty() {
+        let untidy = std::mem::replace(&mut shared.state.lock().untidy, false);
+        if untidy {
+            Shared::remove_unnamed(&*shared.medium, &marks)?;
+        }
+    } else {
         // A checkpoint made from what is left would make the damage permanent and invisible.
         let mut state = shared.state.lock();
         for damage in &fresh_damage {
@@ -98,6 +122,14 @@ pub(crate) fn recover(shared: &Shared, next_seq: Seq, each: &mut impl FnMut(Op))
         }
     }
     Ok(found)
+}
+
+/// True if it is news.
+fn note_heard(heard: &mut BTreeMap<Origin, Seq>, origin: Origin, through: Seq) -> bool {
+    let known = heard.entry(origin).or_default();
+    let news = through > *known;
+    *known = (*known).max(through);
+    news
 }
 
 /// Sends a table's rows on; gives back what is damaged.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use compact_str::ToCompactString as _;
 use kernel::{
-    Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Epoch, Fact, Geometry,
+    Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, Dot, EndCause, Epoch, Fact, Geometry,
     LeaseTerms, NodeId, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid, Reservation,
     Resting, Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy,
 };
@@ -26,6 +26,22 @@ fn span(start: u128, len: u128) -> Span {
 /// One fact under a sequence number, a second after the one before.
 pub fn op(seq: u64, fact: Fact) -> Op {
     Op { seq: Seq(seq), stamp_ms: START_MS + seq * 1000, from: None, fact }
+}
+
+/// Another host.
+pub fn origin(host: u64) -> Origin {
+    Origin { host: host << 40 | 7, incarnation: 1 }
+}
+
+/// The operation as it is kept when another host wrote it, under that host's number.
+#[must_use]
+pub fn relayed(op: Op, host: u64, number: u64) -> Op {
+    Op { from: Some(Dot { origin: origin(host), seq: Seq(number) }), ..op }
+}
+
+/// Another host was heard so far.
+pub fn heard(seq: u64, host: u64, through: u64) -> Op {
+    op(seq, Fact::Heard { origin: origin(host), through: Seq(through) })
 }
 
 /// The address with this number in 100.64.0.0/10.
@@ -181,7 +197,7 @@ pub struct Known {
 fn put<K: Ord>(facts: &mut BTreeMap<K, (Seq, String)>, key: K, op: &Op) -> bool {
     let newer = facts.get(&key).is_none_or(|(known, _)| *known < op.seq);
     if newer {
-        facts.insert(key, (op.seq, format!("{:?}", op.fact)));
+        facts.insert(key, (op.seq, format!("{:?} {:?}", op.from, op.fact)));
     }
     newer
 }

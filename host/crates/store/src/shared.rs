@@ -13,6 +13,7 @@ use crate::lock::DirLock;
 use crate::log::{LogFile, Ordinal};
 use crate::manifest::{Manifest, TableId};
 use crate::medium::Medium;
+use crate::retain::Retention;
 use crate::store::StoreSettings;
 use crate::table::Table;
 
@@ -42,15 +43,23 @@ pub(crate) struct State {
     pub(crate) manifest: Arc<Manifest>,
     /// Every log file with frames that no checkpoint covers, in order.
     pub(crate) files: Vec<Arc<LogFile>>,
-    /// The one of them that is being written.
+    /// Before those: log files that the checkpoint covers and that are kept for other hosts, in order.
+    pub(crate) kept: Vec<Arc<LogFile>>,
+    /// What must be kept for them.
+    pub(crate) retention: Retention,
+    /// The one of the files that is being written.
     pub(crate) active: Option<Ordinal>,
     /// Made ahead, so that going on in another file costs nothing.
     pub(crate) spare: Option<LogFile>,
     pub(crate) next_ordinal: Ordinal,
     pub(crate) damage: Vec<Damage>,
+    /// Of the damage, where frames of the log are missing: what other hosts are given must have no hole.
+    pub(crate) log_damage: Vec<Damage>,
     pub(crate) torn_bytes: u64,
     /// The disk may name other tables than the manifest above: nothing may be made or removed after it any more.
     pub(crate) unsure: bool,
+    /// What an earlier life replaced may still be there. It goes only after all that replaced it was read back.
+    pub(crate) untidy: bool,
     pub(crate) stopping: bool,
 }
 
@@ -133,11 +142,25 @@ impl Shared {
         self.open_tables.lock().retain(|id, _| manifest.names(*id));
     }
 
-    /// Removes the directories of tables that are not named: left by a cycle that was cut short, or replaced.
-    pub(crate) fn remove_unnamed(medium: &dyn Medium, manifest: &Manifest) -> Result<(), StoreError> {
-        for id in Self::tables(medium)?.into_iter().filter(|id| !manifest.names(*id)) {
+    /// Removes the tables from this number on that are not named: a cycle made them in vain.
+    pub(crate) fn remove_unfinished(medium: &dyn Medium, manifest: &Manifest, from: TableId) -> Result<(), StoreError> {
+        for id in Self::tables(medium)?.into_iter().filter(|id| *id >= from && !manifest.names(*id)) {
             let name = id.dir_name();
             medium.remove(&name).map_err(|error| StoreError::io("remove", &name, error))?;
+        }
+        Ok(())
+    }
+
+    /// Removes tables that are not named and log files before the first that is kept: left by a cycle that was cut short,
+    /// or replaced.
+    pub(crate) fn remove_unnamed(medium: &dyn Medium, manifest: &Manifest) -> Result<(), StoreError> {
+        let names = medium.list().map_err(|error| StoreError::io("list", "the data directory", error))?;
+        let is_gone = |name: &String| {
+            TableId::of(name).is_some_and(|id| !manifest.names(id))
+                || Ordinal::of(name).is_some_and(|ordinal| ordinal < manifest.kept_log)
+        };
+        for name in names.iter().filter(|name| is_gone(name)) {
+            medium.remove(name).map_err(|error| StoreError::io("remove", name, error))?;
         }
         Ok(())
     }

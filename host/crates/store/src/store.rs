@@ -16,6 +16,7 @@ use crate::log::{LogFile, LogWriter, Tidy, Written, scan};
 use crate::manifest::{Manifest, TableId};
 use crate::medium::{Medium, OsMedium};
 use crate::recover::{self, Recovered};
+use crate::retain::Retention;
 use crate::shared::{Shared, State};
 use crate::table::Table;
 
@@ -35,6 +36,9 @@ pub struct StoreSettings {
     pub history_retention_ms: u64,
     /// How large the history may become, bytes; the oldest goes first.
     pub history_bytes: u64,
+    /// How many bytes of log files are kept for other hosts at most, beyond what this host needs; see
+    /// [`Reader::retain`].
+    pub retain_bytes: u64,
 }
 
 impl Default for StoreSettings {
@@ -46,6 +50,7 @@ impl Default for StoreSettings {
             cache_bytes: 32 << 20,
             history_retention_ms: 365 * 24 * 3600 * 1000,
             history_bytes: 8 << 30,
+            retain_bytes: 1 << 30,
         }
     }
 }
@@ -80,26 +85,29 @@ impl Store {
             manifest.history_from_ms = identity.created_ms;
         }
         if let Some((id, _)) = manifest.base {
-            // What the checkpoint replaced goes below, so it must be there and the manifest that names it durable: the
-            // daemon before this one may have ended because it could not sync it.
+            // What the checkpoint replaced goes once it was read, so the manifest that names it must be durable: the daemon
+            // before this one may have ended because it could not sync it.
             Table::open(dir, id, settings.cache_bytes)?;
             medium.sync_dir().map_err(|error| StoreError::path("sync", dir, error))?;
         }
         let scan = scan(&*medium, manifest.first_log, manifest.covered, Tidy::Yes)?;
         let last_table = Shared::tables(&*medium)?.into_iter().max();
         let next_table = TableId(last_table.map_or(0, |id| id.0 + 1).max(manifest.next_table));
-        if scan.damage.is_empty() {
-            Shared::remove_unnamed(&*medium, &manifest)?;
-        }
+        let kept = manifest.open_kept(&*medium)?;
+        let retention = Retention::unknown(manifest.retain_bytes.min(settings.retain_bytes));
         let state = State {
             manifest: Arc::new(manifest),
             files: scan.files,
+            kept,
+            retention,
             active: None,
             spare: None,
             next_ordinal: scan.next_ordinal,
+            log_damage: scan.damage.clone(),
             damage: scan.damage,
             torn_bytes: scan.torn_bytes,
             unsure: false,
+            untidy: true,
             stopping: false,
         };
         let shared = Shared::new(dir.to_owned(), settings, medium, identity.clone(), state, lock, next_table);

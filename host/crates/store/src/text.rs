@@ -18,7 +18,7 @@ pub(crate) fn check(text: &str) -> Result<(), String> {
 }
 
 /// Reads the lines in the order they were written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Fields<'a> {
     lines: std::str::Lines<'a>,
 }
@@ -37,6 +37,11 @@ impl<'a> Fields<'a> {
         let line = self.lines.next().unwrap_or_default();
         let value = line.strip_prefix(name).and_then(|rest| rest.strip_prefix(' '));
         value.ok_or_else(|| format!("{line:?} stands where {name:?} is due"))
+    }
+
+    /// True if the next line has this name.
+    pub(crate) fn has_next(&self, name: &str) -> bool {
+        self.clone().next(name).is_ok()
     }
 
     pub(crate) fn number<T: FromStr<Err: fmt::Display>>(&mut self, name: &str) -> Result<T, String> {

@@ -1,12 +1,13 @@
 //! The format is a promise: old data directories open for ever, newer ones are refused by name.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kernel::{Fact, Op, PoolUid, RealmUid};
+use kernel::{Fact, Op, PoolUid, RealmUid, Seq};
 use store::sample::{self, Known};
-use store::{HistoryQuery, Store, StoreError, StoreSettings, check};
+use store::{HistoryQuery, RunError, Store, StoreError, StoreSettings, check};
 use tempfile::TempDir;
 
 fn fixture(name: &str) -> PathBuf {
@@ -34,9 +35,9 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// One of every kind of fact; the first half is in a checkpoint, the rest in the log.
-fn every_kind() -> Vec<Op> {
-    vec![
+/// One of every kind of fact that format 1 had; the first half is in a checkpoint, the rest in the log.
+fn every_kind_of_1() -> Vec<Op> {
+    numbered(vec![
         sample::pool(1, 1, 64),
         sample::pool(2, 2, 4),
         sample::realm(3, 0),
@@ -54,31 +55,46 @@ fn every_kind() -> Vec<Op> {
         sample::op(15, Fact::PoolDeleted(PoolUid(2))),
         sample::held(97, 1, 16),
         sample::op(17, Fact::Clock),
-    ]
-    .into_iter()
-    .zip(1..)
-    .map(|(op, seq)| Op { seq: kernel::Seq(seq), ..op })
-    .collect()
+    ])
 }
 
+fn numbered(ops: Vec<Op>) -> Vec<Op> {
+    ops.into_iter().zip(1..).map(|(op, seq)| Op { seq: Seq(seq), ..op }).collect()
+}
+
+/// What format 2 added: other hosts wrote half of it, each under their own numbers, and were heard.
+fn every_kind() -> Vec<Op> {
+    let relayed = |(op, seq): (Op, u64)| {
+        if seq.is_multiple_of(2) { sample::relayed(op, seq % 3, 100 + seq * 7) } else { op }
+    };
+    let mut ops: Vec<Op> = every_kind_of_1().into_iter().zip(1..).map(relayed).collect();
+    ops.insert(8, sample::heard(8, 0, 180));
+    ops.push(sample::heard(18, 1, 500));
+    ops.push(sample::heard(19, 0, 190));
+    numbered(ops)
+}
+
+/// The first file is covered and kept for other hosts.
 fn write(dir: &Path) {
     let (mut store, _) = Store::open(dir, settings(), sample::START_MS).unwrap();
     let ops = every_kind();
-    store.append(&ops[..9]).unwrap();
+    store.reader().retain(BTreeMap::new(), 1 << 20);
+    store.append(&ops[..10]).unwrap();
     store.seal().unwrap();
     store.compactor().cycle().unwrap().unwrap();
-    store.append(&ops[9..12]).unwrap();
-    store.append(&ops[12..]).unwrap();
+    store.append(&ops[10..13]).unwrap();
+    store.append(&ops[13..]).unwrap();
     store.seal().unwrap();
 }
 
-fn assert_reads(dir: &Path) {
+fn assert_reads(dir: &Path, ops: &[Op]) {
+    let next = ops.len() as u64 + 1;
     let (mut store, identity) = Store::open(dir, settings(), 0).unwrap();
     assert_eq!(identity.created_ms, sample::START_MS);
     let mut known = Known::default();
     let found = store.recover(&mut |op| known.apply(&op)).unwrap();
-    assert_eq!((found.damage, found.next_seq.0), (Vec::new(), 18));
-    assert_eq!(known.settled(), Known::of(&every_kind()));
+    assert_eq!((found.damage, found.next_seq.0), (Vec::new(), next));
+    assert_eq!(known.settled(), Known::of(ops));
     let ended = |number| {
         let (pool, realm, span) = (PoolUid(1), RealmUid(0), sample::address(number));
         let query = HistoryQuery { pool, realm, span, at_ms: None, limit: 10 };
@@ -86,12 +102,20 @@ fn assert_reads(dir: &Path) {
     };
     assert_eq!((ended(10), ended(11), ended(12)), (1, 0, 1));
     // And it can be written on.
-    store.append(&[sample::held(18, 1, 18)]).unwrap();
+    let others = [sample::relayed(sample::held(next, 1, 18), 1, 501), sample::heard(next + 1, 1, 501)];
+    store.append(&others).unwrap();
     store.seal().unwrap();
     store.compactor().cycle().unwrap().unwrap();
+    drop(store);
+    let report = check(dir).unwrap();
+    assert_eq!((report.damage, report.format), (Vec::new(), 2));
+    let (store, _) = Store::open(dir, settings(), 0).unwrap();
+    let mut known = Known::default();
+    store.recover(&mut |op| known.apply(&op)).unwrap();
+    assert_eq!(known.settled(), Known::of(ops.iter().chain(&others)));
 }
 
-/// With `NEXUS_WRITE_FIXTURE=v1` in the environment, writes `tests/fixtures/v1` anew: only for a format not yet released.
+/// With `NEXUS_WRITE_FIXTURE=v2` in the environment, writes `tests/fixtures/v2` anew: only for a format not yet released.
 #[test]
 fn what_this_version_writes_it_reads() {
     let dir = TempDir::new().unwrap();
@@ -101,7 +125,49 @@ fn what_this_version_writes_it_reads() {
         fs::remove_dir_all(fixture(&name)).unwrap_or_default();
         copy(dir.path(), &fixture(&name));
     }
-    assert_reads(dir.path());
+    assert_reads(dir.path(), &every_kind());
+}
+
+#[test]
+fn a_directory_of_format_2_opens_and_gives_operations_by_origin() {
+    let dir = TempDir::new().unwrap();
+    copy(&fixture("v2"), dir.path());
+    let report = check(dir.path()).unwrap();
+    assert_eq!((report.damage, report.format, report.tables, report.kept_files), (Vec::new(), 2, 2, Some(1)));
+    let heard: Vec<_> = [0, 1].map(|host| report.origins[&sample::origin(host)].heard.0).into();
+    assert_eq!(heard, [190, 500]);
+    let (store, _) = Store::open(dir.path(), settings(), 0).unwrap();
+    let of = |host| {
+        let run = store.reader().operations(Some(sample::origin(host)), Seq(0), usize::MAX).unwrap();
+        (run.ops.iter().map(|op| op.from.unwrap().seq.0).collect::<Vec<_>>(), run.through.0)
+    };
+    assert_eq!(of(0), (vec![142, 184], 190));
+    assert_eq!(of(1), (vec![128, 170, 212], 500));
+    drop(store);
+    assert_reads(dir.path(), &every_kind());
+}
+
+/// Before anything of format 2 is written, an older daemon must refuse the directory; what is there stays readable.
+#[test]
+fn a_directory_of_format_1_is_moved_when_it_is_first_opened() {
+    let dir = TempDir::new().unwrap();
+    copy(&fixture("v1"), dir.path());
+    let (before, after) = (fs::read_to_string(dir.path().join("identity")).unwrap(), || {
+        fs::read_to_string(dir.path().join("identity")).unwrap()
+    });
+    check(dir.path()).unwrap();
+    assert_eq!(after(), before, "only looked at");
+    let (store, moved) = Store::open(dir.path(), settings(), 0).unwrap();
+    assert!(after().contains("\nformat 2\n"));
+    let kept = |text: &str| text.lines().skip(2).take(5).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(kept(&after()), kept(&before));
+    // What its checkpoint covered was never kept for anybody.
+    let gone = store.reader().operations(None, Seq(8), 999);
+    assert!(matches!(gone, Err(RunError::Gone { first: Seq(10) })), "{gone:?}");
+    let run = store.reader().operations(None, Seq(9), usize::MAX).unwrap();
+    assert_eq!((run.ops.len(), run.through), (8, Seq(17)));
+    drop(store);
+    assert_eq!(Store::open(dir.path(), settings(), 0).unwrap().1, moved);
 }
 
 #[test]
@@ -110,7 +176,7 @@ fn a_directory_of_format_1_opens() {
     copy(&fixture("v1"), dir.path());
     let report = check(dir.path()).unwrap();
     assert_eq!((report.damage, report.format, report.tables), (Vec::new(), 1, 2));
-    assert_reads(dir.path());
+    assert_reads(dir.path(), &every_kind_of_1());
 }
 
 #[test]
@@ -119,18 +185,18 @@ fn a_newer_format_is_refused_and_both_are_named() {
     copy(&fixture("newer"), dir.path());
     let before = fs::read(dir.path().join("identity")).unwrap();
     let error = Store::open(dir.path(), settings(), 0).unwrap_err();
-    assert!(matches!(error, StoreError::NewerFormat { found: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerFormat { found: 3, known: 2, .. }), "{error}");
     let text = error.to_string();
-    assert!(text.contains("has format 2") && text.contains("up to format 1"), "{text}");
+    assert!(text.contains("has format 3") && text.contains("up to format 2"), "{text}");
     assert!(matches!(check(dir.path()), Err(StoreError::NewerFormat { .. })));
     assert_eq!(fs::read(dir.path().join("identity")).unwrap(), before);
 }
 
 #[test]
 fn a_changed_identity_or_manifest_is_an_error_and_not_a_fresh_start() {
-    for name in ["identity", "manifest"] {
+    for (version, name) in [("v1", "identity"), ("v1", "manifest"), ("v2", "identity"), ("v2", "manifest")] {
         let dir = TempDir::new().unwrap();
-        copy(&fixture("v1"), dir.path());
+        copy(&fixture(version), dir.path());
         let path = dir.path().join(name);
         let whole = fs::read(&path).unwrap();
         for at in (0..whole.len()).step_by(7) {

@@ -11,7 +11,7 @@ use kernel::{Fact, Op, Seq, SpanKey};
 use super::globals::Globals;
 use crate::error::StoreError;
 use crate::key::{HistoryKey, RowKey, length_class};
-use crate::log::{LogFile, each_frame};
+use crate::log::{FrameAt, LogFile, each_frame};
 use crate::manifest::{HistoryTable, Manifest, TableId};
 use crate::record::{Block, Interner, Kind, Record, RecordFault};
 use crate::shared::Shared;
@@ -24,13 +24,22 @@ const SAMPLE_EVERY: usize = 64;
 /// The history is cut into tables of at least this part of what it may hold, so that the oldest can go.
 const HISTORY_PARTS: u64 = 16;
 
-/// What becomes of a row of the last checkpoint that does not read back.
+/// What becomes of a row of the last checkpoint or a record of the log that does not read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnDamage {
     /// No checkpoint is made.
     Stop,
     /// An operator gave it up.
     PassOver,
+}
+
+impl OnDamage {
+    fn pass_over(self, outcome: Result<(), RecordFault>) -> Result<(), RecordFault> {
+        match self {
+            Self::Stop => outcome,
+            Self::PassOver => Ok(()),
+        }
+    }
 }
 
 pub(super) struct Merged {
@@ -110,17 +119,23 @@ fn unreadable(log: &LogFile, fault: &RecordFault) -> StoreError {
     StoreError::corrupt(log.ordinal.file_name(), fault)
 }
 
-/// Calls `each` with every record of these files.
+/// Calls `each` with every record of these files and the frame it is in.
+///
+/// A record that is not understood is given up alone, if it may be: each says how long it is, so the next can be found.
 fn each_record(
     files: &[Arc<LogFile>],
-    mut each: impl FnMut(&Block<'_>, &Record<'_>) -> Result<(), RecordFault>,
+    on_damage: OnDamage,
+    mut each: impl FnMut(FrameAt<'_>, &Block<'_>, &Record<'_>) -> Result<(), RecordFault>,
 ) -> Result<(), StoreError> {
     each_frame(files, |log, frame| {
         let mut all = || {
             let block = Block::parse(frame.block)?;
-            block.records().try_for_each(|record| each(&block, &record?))
+            for record in block.records() {
+                on_damage.pass_over(record.and_then(|record| each(frame, &block, &record)))?;
+            }
+            Ok(())
         };
-        all().map_err(|fault: RecordFault| unreadable(log, &fault))
+        on_damage.pass_over(all()).map_err(|fault: RecordFault| unreadable(log, &fault))
     })
 }
 
@@ -136,7 +151,7 @@ pub(super) fn merge(
     };
     let mut old_ops = OldOps::new(old_table.as_ref(), Wanted::Spans, on_damage);
     let mut globals = old_ops.globals()?;
-    let overview = look_over(files, &mut globals, old.covered)?;
+    let overview = look_over(files, on_damage, &mut globals, old.covered)?;
     let Overview { covered, spans, ends } = overview;
 
     let base_id = shared.take_table_id();
@@ -170,7 +185,13 @@ pub(super) fn merge(
         base: Some((base_id, base)),
         history,
         history_from_ms: old.history_from_ms,
+        kept_log: old.kept_log,
+        retain_bytes: old.retain_bytes,
+        origins: old.origins.clone(),
     };
+    for log in files {
+        manifest.note_covered(&log.index().contents);
+    }
     trim(shared, &mut manifest);
     Ok(Merged { manifest, history_ops })
 }
@@ -207,28 +228,29 @@ fn trim(shared: &Shared, manifest: &mut Manifest) {
 }
 
 /// The first pass: applies what is few, learns which keys there are.
-fn look_over(files: &[Arc<LogFile>], globals: &mut Globals, covered: Seq) -> Result<Overview, StoreError> {
+fn look_over(
+    files: &[Arc<LogFile>],
+    on_damage: OnDamage,
+    globals: &mut Globals,
+    covered: Seq,
+) -> Result<Overview, StoreError> {
     let mut interner = Interner::default();
     let mut seen = Overview { covered, ..Overview::default() };
-    each_frame(files, |log, frame| {
-        seen.covered = Seq(frame.next_seq().0 - 1);
-        let mut all = || {
-            let block = Block::parse(frame.block)?;
-            for record in block.records() {
-                let record = record?;
-                globals.note_time(frame.first_seq, block.stamp_ms(&record)?);
-                if let Some(key) = Wanted::Spans.coarse_key(&record) {
-                    seen.spans.note(key);
-                } else {
-                    globals.apply(block.decode(&record, &mut interner)?);
-                }
-                if let Some(key) = Wanted::Ends.coarse_key(&record) {
-                    seen.ends.note(key);
-                }
-            }
-            Ok(())
-        };
-        all().map_err(|fault: RecordFault| unreadable(log, &fault))
+    // Also the numbers of a frame that is given up were used.
+    for log in files {
+        seen.covered = seen.covered.max(log.index().last_seq);
+    }
+    each_record(files, on_damage, |frame, block, record| {
+        globals.note_time(frame.first_seq, block.stamp_ms(record)?);
+        if let Some(key) = Wanted::Spans.coarse_key(record) {
+            seen.spans.note(key);
+        } else {
+            globals.apply(block.decode(record, &mut interner)?);
+        }
+        if let Some(key) = Wanted::Ends.coarse_key(record) {
+            seen.ends.note(key);
+        }
+        Ok(())
     })?;
     Ok(seen)
 }
@@ -303,7 +325,7 @@ impl Work<'_> {
     fn collect(&self, from: Option<RowKey>, until: Option<RowKey>) -> Result<BTreeMap<RowKey, Op>, StoreError> {
         let mut interner = Interner::default();
         let mut found = BTreeMap::new();
-        each_record(self.files, |block, record| {
+        each_record(self.files, self.on_damage, |_, block, record| {
             let Some(key) = self.wanted.coarse_key(record) else { return Ok(()) };
             if from.is_some_and(|from| key < from) || until.is_some_and(|until| key >= until) {
                 return Ok(());

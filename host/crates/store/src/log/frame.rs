@@ -3,6 +3,7 @@
 use kernel::Seq;
 
 use super::Ordinal;
+use crate::identity::FORMAT;
 use crate::record::BlockWriter;
 
 pub(crate) const FILE_HEADER_BYTES: u64 = 64;
@@ -17,6 +18,8 @@ pub(crate) const MAX_FRAME_BYTES: usize = 64 << 20;
 /// What a log file begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileHeader {
+    /// The format of the daemon that made the file; its blocks are of that format or an earlier one.
+    pub(super) format: u32,
     pub(super) ordinal: Ordinal,
     /// Mixed into every frame's checksum, so bytes that a client chose (metadata) cannot pass for a frame.
     pub(super) salt: u64,
@@ -26,7 +29,7 @@ impl FileHeader {
     pub(super) fn to_bytes(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(64);
         bytes.extend_from_slice(&FILE_MAGIC);
-        bytes.extend_from_slice(&crate::identity::FORMAT.to_le_bytes());
+        bytes.extend_from_slice(&self.format.to_le_bytes());
         bytes.extend_from_slice(&self.ordinal.0.to_le_bytes());
         bytes.extend_from_slice(&self.salt.to_le_bytes());
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
@@ -38,9 +41,11 @@ impl FileHeader {
     pub(super) fn parse(raw: &[u8], ordinal: Ordinal) -> Option<Self> {
         let (signed, rest) = raw.split_at_checked(28)?;
         let crc = u32::from_le_bytes(*rest.first_chunk()?);
+        let format = u32::from_le_bytes(*signed.get(FILE_MAGIC.len()..)?.first_chunk()?);
         let salt = u64::from_le_bytes(*signed.last_chunk()?);
-        let header = Self { ordinal, salt };
-        (crc == crc32fast::hash(signed) && raw.starts_with(header.to_bytes().get(..28)?)).then_some(header)
+        let header = Self { format, ordinal, salt };
+        let known = (1..=FORMAT).contains(&format);
+        (known && crc == crc32fast::hash(signed) && raw.starts_with(header.to_bytes().get(..28)?)).then_some(header)
     }
 }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kernel::Seq;
+use parking_lot::Mutex;
 
 use super::frame::{self, FILE_HEADER_BYTES, FileHeader, FrameAt};
 use super::walk::{Tail, walk};
-use super::{LogFile, Ordinal};
+use super::{FileIndex, LogFile, Ordinal, Place};
 use crate::error::{Damage, StoreError};
 use crate::medium::Medium;
 
@@ -16,6 +17,7 @@ use crate::medium::Medium;
 pub(crate) struct LogScan {
     /// The files with frames, in order, none of which will be written again.
     pub(crate) files: Vec<Arc<LogFile>>,
+    /// 0: any may come first.
     pub(crate) next_seq: Seq,
     pub(crate) next_ordinal: Ordinal,
     pub(crate) damage: Vec<Damage>,
@@ -28,33 +30,32 @@ pub(crate) struct LogScan {
 /// Whether a scan may change the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tidy {
-    /// Files before the first and files nothing was written to are removed, a torn group is cut off.
+    /// Files nothing was written to are removed, a torn group is cut off.
     Yes,
     /// Only look.
     No,
 }
 
+impl LogScan {
+    fn begin(next_ordinal: Ordinal, next_seq: Seq) -> Self {
+        let (files, damage, unmade) = (Vec::new(), Vec::new(), Vec::new());
+        Self { files, next_seq, next_ordinal, damage, torn_bytes: 0, unmade }
+    }
+}
+
+/// The log files there are, in order.
+fn listed(medium: &dyn Medium) -> Result<impl Iterator<Item = (Ordinal, String)>, StoreError> {
+    let names = medium.list().map_err(|error| StoreError::io("list", "the data directory", error))?;
+    Ok(names.into_iter().filter_map(|name| Ordinal::of(&name).map(|ordinal| (ordinal, name))))
+}
+
 /// Reads every file from `first` on. `covered` is the last operation that a checkpoint has.
 pub(crate) fn scan(medium: &dyn Medium, first: Ordinal, covered: Seq, tidy: Tidy) -> Result<LogScan, StoreError> {
-    let names = medium.list().map_err(|error| StoreError::io("list", "the data directory", error))?;
-    let mut found = LogScan {
-        files: Vec::new(),
-        next_seq: Seq(covered.0 + 1),
-        next_ordinal: first,
-        damage: Vec::new(),
-        torn_bytes: 0,
-        unmade: Vec::new(),
-    };
+    let mut found = LogScan::begin(first, Seq(covered.0 + 1));
     let mut torn: Option<Torn> = None;
-    for (ordinal, name) in names.iter().filter_map(|name| Ordinal::of(name).map(|ordinal| (ordinal, name))) {
-        if ordinal < first {
-            if tidy == Tidy::Yes {
-                medium.remove(name).map_err(|error| StoreError::io("remove", name, error))?;
-            }
-            continue;
-        }
+    for (ordinal, name) in listed(medium)?.filter(|(ordinal, _)| *ordinal >= first) {
         found.next_ordinal = found.next_ordinal.max(ordinal.next());
-        read_file(medium, ordinal, name, &mut found, &mut torn)?;
+        read_file(medium, ordinal, &name, &mut found, &mut torn)?;
     }
     if let Some(torn) = torn {
         found.torn_bytes = torn.bytes;
@@ -64,6 +65,31 @@ pub(crate) fn scan(medium: &dyn Medium, first: Ordinal, covered: Seq, tidy: Tidy
         cut_tails(medium, &mut found)?;
     }
     Ok(found)
+}
+
+/// Reads the files that a checkpoint covers and that are kept for other hosts. `None`: they are not all there, or not
+/// whole. Nothing is lost then that this host needs.
+pub(crate) fn scan_kept(
+    medium: &dyn Medium,
+    kept: Ordinal,
+    first: Ordinal,
+    covered: Seq,
+) -> Result<Option<Vec<Arc<LogFile>>>, StoreError> {
+    if kept >= first {
+        return Ok(Some(Vec::new()));
+    }
+    let mut found = LogScan::begin(kept, Seq(0));
+    let mut torn: Option<Torn> = None;
+    for (ordinal, name) in listed(medium)?.filter(|(ordinal, _)| (kept..first).contains(ordinal)) {
+        read_file(medium, ordinal, &name, &mut found, &mut torn)?;
+    }
+    let whole = found.damage.is_empty()
+        && torn.is_none()
+        && found.unmade.is_empty()
+        && found.next_seq == Seq(covered.0 + 1)
+        && found.files.first().is_some_and(|log| log.ordinal == kept)
+        && found.files.iter().all(|log| log.index().fault.is_none());
+    Ok(whole.then_some(found.files))
 }
 
 /// A bad end of a file; damage if anything good comes after it.
@@ -93,8 +119,10 @@ fn read_file(
         found.unmade.push(name.to_owned());
         return Ok(());
     };
+    let mut index = FileIndex::default();
     let walked = walk(&*file, header.salt, len, |frame, skipped| {
         follow(name, frame, skipped, found, torn);
+        index.note_frame(&frame);
         Ok::<(), StoreError>(())
     });
     let Tail { at, begun } = walked.map_err(failed)??;
@@ -102,7 +130,13 @@ fn read_file(
         settle(torn, found);
         *torn = Some(Torn { key: format!("{name} byte {at}"), bytes: len - at });
     }
-    found.files.push(Arc::new(LogFile { ordinal, file, header, durable: AtomicU64::new(at) }));
+    found.files.push(Arc::new(LogFile {
+        ordinal,
+        file,
+        header,
+        durable: AtomicU64::new(at),
+        index: Mutex::new(index),
+    }));
     Ok(())
 }
 
@@ -115,7 +149,7 @@ fn follow(name: &str, frame: FrameAt<'_>, skipped: u64, found: &mut LogScan, tor
         let place = format!("{name} byte {}", offset - skipped);
         found.damage.push(damage(place, format!("{skipped} bytes are no frame")));
     }
-    if !explained && frame.first_seq != found.next_seq {
+    if !explained && found.next_seq.0 > 0 && frame.first_seq != found.next_seq {
         let why = format!("begins with operation {} where {} is due", frame.first_seq, found.next_seq);
         found.damage.push(damage(format!("{name} byte {offset}"), why));
     }
@@ -159,6 +193,25 @@ pub(crate) fn each_frame<E: From<StoreError>>(
         let durable = log.durable.load(Ordering::Acquire);
         walk(&*log.file, log.header.salt, durable, |frame, _| each(log, frame))
             .map_err(|error| log.failed("read", error))??;
+    }
+    Ok(())
+}
+
+/// Calls `each` with every frame of a place that the file's index named.
+pub(crate) fn each_frame_at<E: From<StoreError>>(
+    log: &LogFile,
+    place: Place,
+    mut each: impl FnMut(FrameAt<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let raw = log.file.read_at(place.from, place.until - place.from).map_err(|error| log.failed("read", error))?;
+    let mut at = 0;
+    while place.from + (at as u64) < place.until {
+        let Some(frame) = frame::frame_at(&raw, at, log.header.salt) else {
+            let key = format!("{} byte {}", log.ordinal.file_name(), place.from + at as u64);
+            return Err(StoreError::corrupt(key, "what was a frame is none any more").into());
+        };
+        at = frame.end();
+        each(frame.moved_by(place.from))?;
     }
     Ok(())
 }

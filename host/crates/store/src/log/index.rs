@@ -1,0 +1,168 @@
+//! Where in a log file whose operations are, so that those of one origin are found without reading all of it.
+//!
+//! In memory only: made when a start reads the file, or while it is written. A file of 16 MiB has some 256 stretches of a
+//! few dozen bytes for each origin.
+
+use std::collections::BTreeMap;
+
+use kernel::{Dot, Fact, Op, Origin, Seq};
+
+use super::frame::FrameAt;
+use crate::record::{Block, Interner, Kind, RecordFault};
+
+/// Frames are gathered into stretches of about this length, bytes.
+const STRETCH_BYTES: u64 = 64 << 10;
+
+/// Whose numbers: of another origin, or (`None`) this host's own.
+pub(crate) type Of = Option<Origin>;
+
+/// The lowest and the highest number in some place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    pub(crate) first: Seq,
+    pub(crate) last: Seq,
+}
+
+impl Numbers {
+    fn add(&mut self, other: Self) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+}
+
+/// The number an operation has in the log of whoever wrote it, and who that is.
+pub(crate) fn number(from: Option<Dot>, seq: Seq) -> (Of, Seq) {
+    from.map_or((None, seq), |dot| (Some(dot.origin), dot.seq))
+}
+
+/// What is in a frame, or in several.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Contents {
+    pub(crate) numbers: BTreeMap<Of, Numbers>,
+    /// How far others were heard.
+    pub(crate) heard: BTreeMap<Origin, Seq>,
+}
+
+impl Contents {
+    fn note(&mut self, of: Of, numbers: Numbers) {
+        self.numbers.entry(of).and_modify(|known| known.add(numbers)).or_insert(numbers);
+    }
+
+    fn note_one(&mut self, from: Option<Dot>, seq: Seq) {
+        let (of, seq) = number(from, seq);
+        self.note(of, Numbers { first: seq, last: seq });
+    }
+
+    fn note_heard(&mut self, origin: Origin, through: Seq) {
+        let known = self.heard.entry(origin).or_default();
+        *known = (*known).max(through);
+    }
+
+    /// Of operations that are being written.
+    pub(crate) fn of_ops(ops: &[Op]) -> Self {
+        let mut found = Self::default();
+        for op in ops {
+            found.note_one(op.from, op.seq);
+            if let Fact::Heard { origin, through } = op.fact {
+                found.note_heard(origin, through);
+            }
+        }
+        found
+    }
+
+    fn read(&mut self, frame: &FrameAt<'_>) -> Result<(), RecordFault> {
+        let block = Block::parse(frame.block)?;
+        if block.is_own() {
+            if frame.count > 0 {
+                self.note(None, Numbers { first: frame.first_seq, last: Seq(frame.next_seq().0 - 1) });
+            }
+            return Ok(());
+        }
+        let mut interner = Interner::default();
+        for record in block.records() {
+            let record = record?;
+            self.note_one(record.from, block.seq(&record)?);
+            if record.kind == Kind::Heard
+                && let Fact::Heard { origin, through } = block.decode(&record, &mut interner)?.fact
+            {
+                self.note_heard(origin, through);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what another place has.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (of, numbers) in &other.numbers {
+            self.note(*of, *numbers);
+        }
+        for (origin, through) in &other.heard {
+            self.note_heard(*origin, *through);
+        }
+    }
+}
+
+/// Frames that follow each other without a gap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stretch {
+    from: u64,
+    until: u64,
+    numbers: BTreeMap<Of, Numbers>,
+}
+
+/// A place where an origin's operations are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) numbers: Numbers,
+    /// Bytes of the file, whole frames.
+    pub(crate) from: u64,
+    pub(crate) until: u64,
+}
+
+/// What is where in one file, as far as it is synced.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct FileIndex {
+    stretches: Vec<Stretch>,
+    pub(crate) contents: Contents,
+    /// The highest place in this host's log.
+    pub(crate) last_seq: Seq,
+    /// Why a frame of it is not understood, though it is as it was written.
+    pub(crate) fault: Option<String>,
+}
+
+impl FileIndex {
+    /// Notes the next frame of the file.
+    pub(crate) fn note(&mut self, from: u64, until: u64, last_seq: Seq, contents: Contents) {
+        self.contents.add(&contents);
+        self.last_seq = self.last_seq.max(last_seq);
+        let joined = self.stretches.last_mut().filter(|last| last.until == from && until - last.from <= STRETCH_BYTES);
+        let Some(last) = joined else {
+            self.stretches.push(Stretch { from, until, numbers: contents.numbers });
+            return;
+        };
+        last.until = until;
+        for (of, numbers) in contents.numbers {
+            last.numbers.entry(of).and_modify(|known| known.add(numbers)).or_insert(numbers);
+        }
+    }
+
+    /// Notes a frame that was found by a scan.
+    pub(super) fn note_frame(&mut self, frame: &FrameAt<'_>) {
+        let last_seq = Seq(frame.next_seq().0.saturating_sub(1));
+        let mut contents = Contents::default();
+        if let Err(fault) = contents.read(frame) {
+            self.fault.get_or_insert_with(|| format!("the frame at byte {} is not understood {fault}", frame.offset));
+        }
+        self.note(frame.offset as u64, frame.end() as u64, last_seq, contents);
+    }
+
+    /// Where operations of the origin with numbers above `after` and up to `upto` may be.
+    pub(crate) fn places(&self, of: Of, after: Seq, upto: Seq) -> impl Iterator<Item = Place> + '_ {
+        let place = move |stretch: &Stretch| {
+            let numbers = *stretch.numbers.get(&of)?;
+            let wanted = numbers.last > after && numbers.first <= upto;
+            wanted.then_some(Place { numbers, from: stretch.from, until: stretch.until })
+        };
+        self.stretches.iter().filter_map(place)
+    }
+}
