@@ -1,14 +1,27 @@
 //! Whether two pools of one type lie over each other.
 
-use crate::pool::Geometry;
+use crate::pool::{Geometry, PoolDraft};
 use crate::span::{Series, Span};
 
 /// Members compared one by one before two series with unequal strides are judged by their covers alone.
 const COMPARED: u64 = 1 << 20;
 
+/// The realm a pool's realms are made from: one made by attributes, `<realm>/<value>`, counts as the realm it is made from.
+pub(crate) fn base_realm(draft: &PoolDraft) -> &str {
+    let name = draft.realm.name.as_str();
+    name.split_once('/').map_or(name, |(base, _)| base)
+}
+
+/// A span that two pools would both hold. Two pools of a type may not lie over each other in one realm.
+pub(crate) fn collide(left: &PoolDraft, right: &PoolDraft) -> Option<Span> {
+    let shared = left.realm.shared;
+    let space = shared == right.realm.shared && (shared || left.tenant == right.tenant);
+    if space && left.type_id == right.type_id && base_realm(left) == base_realm(right) { overlap(&left.geometry, &right.geometry) } else { None }
+}
+
 /// A span both pools hold, or (for interleaved series of more than a million members and unequal strides, which no known
 /// type makes) may hold.
-pub(crate) fn overlap(left: &Geometry, right: &Geometry) -> Option<Span> {
+fn overlap(left: &Geometry, right: &Geometry) -> Option<Span> {
     left.spans.iter().find_map(|one| right.spans.iter().find_map(|other| of_series(*one, *other)))
 }
 

@@ -2,20 +2,18 @@
 
 use std::sync::Arc;
 
-use compact_str::CompactString;
-
 use super::{Kernel, PoolState};
 use crate::allocation::{Allocation, EndCause};
 use crate::command::{CommandError, Reply, RequestId};
+use crate::draft::{self, differences};
 use crate::effects::Effects;
 use crate::fact::Fact;
 use crate::holders::Holders;
-use crate::id::{Epoch, PoolId, PoolUid, RealmUid, Revision, ShardId, TenantId};
-use crate::overlap::overlap;
+use crate::id::{PoolId, PoolUid, RealmUid, Revision, TenantId};
+use crate::overlap::{base_realm, collide};
 use crate::pool::{Pool, PoolDraft, Shard};
 use crate::rules::Rule;
-use crate::space::{Layout, cut_shards};
-use crate::span::Span;
+use crate::space::Layout;
 use crate::stock::Stock;
 
 /// Allocations released by a forced deletion in one step.
@@ -91,20 +89,14 @@ impl Kernel {
     /// Two pools of a type may not lie over each other in one realm. A realm made by attributes, `<realm>/<value>`, counts
     /// as the realm it is made from.
     pub(super) fn check_overlap(&self, draft: &PoolDraft, except: Option<PoolUid>) -> Result<(), CommandError> {
-        let base = |draft: &PoolDraft| {
-            let name = draft.realm.name.as_str();
-            let base = name.split_once('/').map_or(name, |(base, _)| base).to_owned();
-            (draft.type_id.clone(), (!draft.realm.shared).then(|| draft.tenant.clone()), base)
-        };
-        let mine = base(draft);
         let others = self.pools.values().map(|state| &state.pool).filter(|other| Some(other.uid) != except);
-        for other in others.filter(|other| base(&other.draft) == mine) {
-            let span = overlap(&draft.geometry, &other.draft.geometry).filter(|_| self.rules.keep(Rule::NoOverlap));
+        for other in others {
+            let span = collide(draft, &other.draft).filter(|_| self.rules.keep(Rule::NoOverlap));
             if let Some(span) = span {
                 return Err(CommandError::PoolOverlaps {
                     pool: draft.id.clone(),
                     other: (other.draft.tenant == draft.tenant).then(|| other.draft.id.clone()),
-                    realm: mine.2,
+                    realm: base_realm(draft).to_owned(),
                     span,
                 });
             }
@@ -201,34 +193,8 @@ fn existing(state: &PoolState, draft: &PoolDraft) -> Result<Arc<Pool>, CommandEr
     }
 }
 
-/// What an operator wrote differently. The plugin's reading of an equal spec does not count.
-fn differences(found: &PoolDraft, wanted: &PoolDraft) -> Vec<CompactString> {
-    let (found_terms, wanted_terms) = (&found.terms, &wanted.terms);
-    let fields = [
-        ("type", found.type_id == wanted.type_id),
-        ("realm", found.realm == wanted.realm),
-        ("spec", found.spec == wanted.spec),
-        ("sharding_factor", found.sharding_factor == wanted.sharding_factor),
-        ("strategy", found_terms.strategy == wanted_terms.strategy),
-        ("lease", found_terms.lease == wanted_terms.lease),
-        ("hold_down", found_terms.hold_down_ms == wanted_terms.hold_down_ms),
-        ("strict", found_terms.strict == wanted_terms.strict),
-        ("realm_by", found_terms.realm_by == wanted_terms.realm_by),
-        ("metadata", found_terms.metadata == wanted_terms.metadata),
-        ("extra", found.extra == wanted.extra),
-    ];
-    fields.into_iter().filter(|(_, same)| !same).map(|(field, _)| field.into()).collect()
-}
-
 fn shards(draft: &PoolDraft) -> Result<Vec<Shard>, CommandError> {
-    let covers = cut_shards(&draft.geometry, draft.sharding_factor)
-        .map_err(|why| CommandError::PoolGeometry { pool: draft.id.clone(), why })?;
-    Ok(number_shards(0, covers).collect())
-}
-
-/// Shards with the given covers, numbered from `first`, in their first epoch.
-pub(super) fn number_shards(first: u32, covers: Vec<Span>) -> impl Iterator<Item = Shard> {
-    (first..).zip(covers).map(|(id, cover)| Shard { id: ShardId(id), epoch: Epoch(1), cover })
+    draft::shards(draft).map_err(|why| CommandError::PoolGeometry { pool: draft.id.clone(), why })
 }
 
 pub(super) fn layout(draft: &PoolDraft, shards: &[Shard]) -> Result<Arc<Layout>, CommandError> {
