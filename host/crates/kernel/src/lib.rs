@@ -102,6 +102,7 @@ mod plan;
 mod pool;
 mod reservations;
 mod rest;
+mod ring;
 mod rules;
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -123,6 +124,7 @@ pub use id::{
 pub use kernel::{Input, Kernel, KernelSettings, Recovery, RecoveryFault};
 pub use plan::{Plan, Strategy, UnknownStrategy};
 pub use pool::{Alignment, Geometry, LeaseTerms, Occupancy, Pool, PoolDraft, PoolTerms, RealmRef, Shard, Sizing};
+pub use ring::{Ring, RingMember, RingShare};
 #[cfg(feature = "sim")]
 pub use rules::Rule;
 #[cfg(feature = "sim")]
