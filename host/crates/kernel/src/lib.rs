@@ -118,8 +118,8 @@ pub use command::{
 pub use effects::{Answer, Durable, Effects, Notice};
 pub use fact::{Fact, Op, RealmRecord, SpanKey};
 pub use id::{
-    ClusterId, CommandId, Dot, Epoch, Fence, InvalidId, Key, MemberId, NodeId, Origin, PoolId, PoolUid, RealmName, RealmUid, Revision, Seq,
-    ShardId, SubscriberId, TenantId, Tick, TypeId,
+    ClusterId, CommandId, Dot, Epoch, Fence, InvalidId, Key, MemberId, NodeId, Origin, PoolId, PoolUid, RealmName,
+    RealmUid, Revision, Seq, ShardId, SubscriberId, TenantId, Tick, TypeId,
 };
 pub use kernel::{Input, Kernel, KernelSettings, Recovery, RecoveryFault};
 pub use plan::{Plan, Strategy, UnknownStrategy};

@@ -16,7 +16,11 @@ pub(crate) fn base_realm(draft: &PoolDraft) -> &str {
 pub(crate) fn collide(left: &PoolDraft, right: &PoolDraft) -> Option<Span> {
     let shared = left.realm.shared;
     let space = shared == right.realm.shared && (shared || left.tenant == right.tenant);
-    if space && left.type_id == right.type_id && base_realm(left) == base_realm(right) { overlap(&left.geometry, &right.geometry) } else { None }
+    if space && left.type_id == right.type_id && base_realm(left) == base_realm(right) {
+        overlap(&left.geometry, &right.geometry)
+    } else {
+        None
+    }
 }
 
 /// A span both pools hold, or (for interleaved series of more than a million members and unequal strides, which no known
@@ -25,7 +29,8 @@ fn overlap(left: &Geometry, right: &Geometry) -> Option<Span> {
     left.spans.iter().find_map(|one| right.spans.iter().find_map(|other| of_series(*one, *other)))
 }
 
-fn of_series(left: Series, right: Series) -> Option<Span> {
+/// As [`overlap`], of two series.
+pub(crate) fn of_series(left: Series, right: Series) -> Option<Span> {
     let both = left.cover().intersection(right.cover())?;
     let (few, many) = if left.count() <= right.count() { (left, right) } else { (right, left) };
     if many.count() == 1 {

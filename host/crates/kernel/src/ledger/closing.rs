@@ -11,9 +11,12 @@ use super::error::LedgerError;
 use super::grants::{Grant, GrantKind, GrantState};
 use super::members::Member;
 use super::moves::{distinct, grant_of, with_closing};
+use super::pools::stamp_epochs;
 use super::state::{LedgerPool, Outcome, State};
-use crate::id::{MemberId, PoolId, PoolUid, ShardId};
+use crate::id::{MemberId, PoolUid, ShardId};
+use crate::overlap::of_series;
 use crate::pool::{Geometry, PoolDraft};
+use crate::space::{capacity, unite};
 use crate::span::{Series, Span};
 
 /// Most spans closed by one command.
@@ -127,13 +130,11 @@ impl State {
         Ok(LedgerReply::Returned { pool: uid, waiting: waiting as u64 })
     }
 
-    /// Nobody is waited for where these shards are concerned.
+    /// Nobody is waited for where these shards, which are sorted, are concerned.
     pub(super) fn no_longer_waits(&mut self, uid: PoolUid, shards: &[ShardId], changes: &mut Vec<Change>) {
         let Some(closing) = self.pools.get(&uid).and_then(|found| found.closing.as_deref()) else { return };
         let mut less = closing.clone();
-        shards.iter().for_each(|shard| {
-            less.waiting.remove(shard);
-        });
+        less.waiting.retain(|shard| shards.binary_search(shard).is_err());
         if less != *closing {
             self.reclose(uid, Some(less), changes);
         }
@@ -175,7 +176,7 @@ impl State {
         let found = self.pool(uid)?;
         let (mut record, grants) = self.changed_record(uid, found, draft, at_ms)?;
         let grants = grants.rewritten(reopened);
-        super::pools::stamp_epochs(&mut record, &grants);
+        stamp_epochs(&mut record, &grants);
         let revision = record.revision;
         self.reclose(uid, None, changes);
         self.put_record(uid, record, grants, changes);
@@ -222,18 +223,13 @@ fn checked_spans(pool: &LedgerPool, spans: &[Span]) -> Result<Vec<Span>, LedgerE
         let right = "at most 16384: update the pool so that fewer are needed";
         return Err(LedgerError::field("the number of exclusions", draft.geometry.excluded.len(), right));
     }
-    let inside = |span: &Span| draft.geometry.spans.iter().any(|run| touches(*run, *span));
+    let inside = |span: &Span| draft.geometry.spans.iter().any(|run| of_series(*run, Series::one(*span)).is_some());
     if let Some(span) = spans.iter().find(|span| !inside(span)) {
-        return Err(LedgerError::SpanOutside { pool: PoolId::clone(&draft.id), span: *span });
+        return Err(LedgerError::SpanOutside { pool: draft.id.clone(), span: *span });
     }
     let closed = without(Geometry::clone(&draft.geometry), spans);
-    crate::space::capacity(&closed).map_err(|why| LedgerError::PoolGeometry { pool: draft.id.clone(), why })?;
-    Ok(crate::space::unite(spans.to_vec()))
-}
-
-fn touches(run: Series, span: Span) -> bool {
-    let geometry = |run| std::slice::from_ref(run).to_vec();
-    crate::overlap::overlap_of(&geometry(&run), &geometry(&Series::one(span))).is_some()
+    capacity(&closed).map_err(|why| LedgerError::PoolGeometry { pool: draft.id.clone(), why })?;
+    Ok(unite(spans.to_vec()))
 }
 
 fn touched(pool: &LedgerPool, spans: &[Span]) -> BTreeSet<ShardId> {

@@ -75,12 +75,7 @@ pub enum LedgerCommand {
         at_ms: u64,
     },
     /// `None`: as it is.
-    SetMember {
-        member: MemberId,
-        role: Option<HostRole>,
-        weight: Option<u32>,
-        addresses: Option<Vec<String>>,
-    },
+    SetMember { member: MemberId, role: Option<HostRole>, weight: Option<u32>, addresses: Option<Vec<String>> },
     /// Orderly; refused while it holds shards.
     Leave { member: MemberId },
     /// Of a lost host; refused until its shards were taken over or seized.
@@ -89,28 +84,14 @@ pub enum LedgerCommand {
     CreatePool { draft: Box<PoolDraft>, at_ms: u64 },
     /// What only adds is done at once. What takes space away begins to close the shards it touches, and is done by
     /// `FinishClose`. `expected`: refuse if the pool is at another revision.
-    UpdatePool {
-        pool: PoolUid,
-        expected: Option<Revision>,
-        draft: Box<PoolDraft>,
-        at_ms: u64,
-    },
+    UpdatePool { pool: PoolUid, expected: Option<Revision>, draft: Box<PoolDraft>, at_ms: u64 },
     /// Nothing new is handed out from these spans of the pool; `None`: from all of it.
-    ClosePool {
-        pool: PoolUid,
-        spans: Option<Vec<Span>>,
-        at_ms: u64,
-    },
+    ClosePool { pool: PoolUid, spans: Option<Vec<Span>>, at_ms: u64 },
     /// Takes a closing back that is not finished.
     ReopenPool { pool: PoolUid },
     /// The holder says of shards that close: stopped and empty. `closing` is [`Closing::since`], so that a late word
     /// cannot count for a closing that began after the pool was reopened.
-    Returned {
-        pool: PoolUid,
-        closing: u64,
-        member: MemberId,
-        shards: Vec<ShardId>,
-    },
+    Returned { pool: PoolUid, closing: u64, member: MemberId, shards: Vec<ShardId> },
     /// Carries out what closes, once every shard was returned or seized, or its leased grant's holder is deposed.
     FinishClose { pool: PoolUid },
     /// A node lease, from the proposal's start, for [`NodeLease::lease_ms`]. `nonce` is drawn by each process.
@@ -118,23 +99,9 @@ pub enum LedgerCommand {
     /// Proposed once the lease and its grace have passed since `last_renewal`, a log index ([`NodeLease::renewed`]).
     Depose { member: MemberId, last_renewal: u64 },
     /// By the holder, after it durably stopped handing out from them. `cut`: its last operation that counts.
-    Move {
-        pool: PoolUid,
-        shards: Vec<ShardId>,
-        from: MemberId,
-        epoch: Epoch,
-        to: MemberId,
-        cut: Seq,
-    },
+    Move { pool: PoolUid, shards: Vec<ShardId>, from: MemberId, epoch: Epoch, to: MemberId, cut: Seq },
     /// Leased grants of a deposed member. `cut`: its last operation that a majority has.
-    TakeOver {
-        pool: PoolUid,
-        shards: Vec<ShardId>,
-        from: MemberId,
-        epoch: Epoch,
-        to: MemberId,
-        cut: Seq,
-    },
+    TakeOver { pool: PoolUid, shards: Vec<ShardId>, from: MemberId, epoch: Epoch, to: MemberId, cut: Seq },
     /// Escrow grants of a lost holder, by an operator's word.
     Seize {
         pool: PoolUid,
@@ -147,21 +114,10 @@ pub enum LedgerCommand {
         at_ms: u64,
     },
     /// Quarantine is over. `epoch` guards against a late word about a former quarantine.
-    Released {
-        pool: PoolUid,
-        shards: Vec<ShardId>,
-        member: MemberId,
-        epoch: Epoch,
-    },
+    Released { pool: PoolUid, shards: Vec<ShardId>, member: MemberId, epoch: Epoch },
     /// By the holder: makes escrow of leased shards, or leased ones of escrow after it stopped using them as such. The
     /// epoch grows, so that a late word cannot count for a later term.
-    SetKind {
-        pool: PoolUid,
-        shards: Vec<ShardId>,
-        member: MemberId,
-        epoch: Epoch,
-        kind: GrantKind,
-    },
+    SetKind { pool: PoolUid, shards: Vec<ShardId>, member: MemberId, epoch: Epoch, kind: GrantKind },
     /// For what is granted, renewed and placed from now on.
     SetTerms(Terms),
 }
@@ -250,15 +206,26 @@ pub enum Change {
     /// The pool and all its grants are gone.
     PoolGone(PoolUid),
     /// What of the pool closes; `None`: nothing any more.
-    Closing { pool: PoolUid, closing: Option<Arc<Closing>> },
+    Closing {
+        pool: PoolUid,
+        closing: Option<Arc<Closing>>,
+    },
     /// The grants of these shards, and of no others, are as given.
-    Grants { pool: PoolUid, runs: Vec<GrantRun> },
+    Grants {
+        pool: PoolUid,
+        runs: Vec<GrantRun>,
+    },
     /// New or changed.
     Member(Arc<Member>),
     MemberGone(MemberId),
-    Lease { member: MemberId, lease: NodeLease },
+    Lease {
+        member: MemberId,
+        lease: NodeLease,
+    },
     /// Its node lease is over; its leased shards may be taken over.
-    Deposed { member: MemberId },
+    Deposed {
+        member: MemberId,
+    },
     Seized(Arc<Seizure>),
     Terms(Terms),
 }

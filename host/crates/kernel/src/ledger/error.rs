@@ -32,9 +32,13 @@ pub enum LedgerError {
     MembersFull { found: u64, most: u64 },
     #[error("host {member} is the last core host: without it nobody keeps the ledger, make another host core first")]
     LastCore { member: MemberId },
-    #[error("host {member} holds {escrow} escrow and {leased} leased shards: they must be moved, taken over or seized first")]
+    #[error(
+        "host {member} holds {escrow} escrow and {leased} leased shards: they must be moved, taken over or seized first"
+    )]
     HoldsShards { member: MemberId, escrow: u64, leased: u64 },
-    #[error("host {member} holds its node lease under another process's nonce since entry {renewed}: it must be deposed first")]
+    #[error(
+        "host {member} holds its node lease under another process's nonce since entry {renewed}: it must be deposed first"
+    )]
     LeaseHeld { member: MemberId, renewed: u64 },
     #[error("host {member} was deposed by entry {at}: it must join again")]
     Deposed { member: MemberId, at: u64 },
@@ -42,7 +46,9 @@ pub enum LedgerError {
     RenewalDiffers { member: MemberId, found: u64, asked: u64 },
     #[error("host {member} is not deposed, its last renewal is entry {renewed}: depose it first")]
     NotDeposed { member: MemberId, renewed: u64 },
-    #[error("host {member} cannot be given shards: its role is {role:?}, its weight {weight}, deposed: {deposed}; right would be an owning role, a weight above 0, and not deposed")]
+    #[error(
+        "host {member} cannot be given shards: its role is {role:?}, its weight {weight}, deposed: {deposed}; right would be an owning role, a weight above 0, and not deposed"
+    )]
     CannotOwn { member: MemberId, role: HostRole, weight: u32, deposed: bool },
     #[error("host {member} is giver and taker")]
     SameMember { member: MemberId },
@@ -76,7 +82,9 @@ pub enum LedgerError {
     PoolGeometry { pool: PoolId, why: String },
     #[error("there are {found} pools, at most {most} are allowed")]
     PoolsFull { found: u64, most: u64 },
-    #[error("pool {pool} would have no owner: a core or write host with a weight above 0 that is not deposed must be there")]
+    #[error(
+        "pool {pool} would have no owner: a core or write host with a weight above 0 that is not deposed must be there"
+    )]
     NoOwner { pool: PoolId },
     #[error("{span:?} is not in pool {pool}")]
     SpanOutside { pool: PoolId, span: Span },

@@ -146,7 +146,8 @@ impl TryFrom<Vec<GrantRun>> for Grants {
         let mut next = 0_u32;
         for run in &runs {
             let fits = run.first.0 == next && run.count > 0;
-            let end = next.checked_add(run.count).filter(|end| usize::try_from(*end).is_ok_and(|end| end <= MOST_SHARDS));
+            let end =
+                next.checked_add(run.count).filter(|end| usize::try_from(*end).is_ok_and(|end| end <= MOST_SHARDS));
             next = end.filter(|_| fits).ok_or("runs of shards follow each other from 0, at most 16384 shards")?;
         }
         Ok(Self { runs })

@@ -159,13 +159,7 @@ impl State {
     /// A lower incarnation is an old disk. A higher one is a disk that is not what it was: what its log said last is not
     /// known to it, so all it holds is quarantined. If it was deposed its leased grants begin another term, so that a
     /// takeover which was prepared before, with a cut of then, is refused.
-    fn join_again(
-        &mut self,
-        index: u64,
-        id: MemberId,
-        newcomer: &Newcomer<'_>,
-        changes: &mut Vec<Change>,
-    ) -> Outcome {
+    fn join_again(&mut self, index: u64, id: MemberId, newcomer: &Newcomer<'_>, changes: &mut Vec<Change>) -> Outcome {
         let found = self.member(id)?;
         if newcomer.origin.incarnation < found.origin.incarnation {
             return Err(LedgerError::IncarnationOld { found: found.origin.incarnation, asked: newcomer.origin });
@@ -182,9 +176,7 @@ impl State {
         if reinstated {
             member.lease = self.fresh_lease(index);
         }
-        let begins = |grant: Grant| {
-            grant.holder == id && (another || (reinstated && grant.kind == GrantKind::Leased))
-        };
+        let begins = |grant: Grant| grant.holder == id && (another || (reinstated && grant.kind == GrantKind::Leased));
         let regranted = self.new_terms(begins, another)?;
         let held = |grants: &Grants| grants.iter().filter(|(_, grant)| grant.holder == id).count() as u64;
         let quarantined = if another { regranted.iter().map(|(_, grants)| held(grants)).sum() } else { 0 };
@@ -292,7 +284,7 @@ impl State {
 
     fn check_last_core(&self, id: MemberId) -> Result<(), LedgerError> {
         let core = |member: &&Member| member.role == HostRole::Core;
-        let is_core = self.members.get(&id).filter(core).is_some();
+        let is_core = self.members.get(&id).as_ref().is_some_and(core);
         if is_core && self.members.values().filter(core).count() == 1 {
             return Err(LedgerError::LastCore { member: id });
         }

@@ -12,7 +12,7 @@ use super::grants::{Grant, GrantKind, GrantState, Grants};
 use super::members::{REASON_BYTES, check_text};
 use super::state::{LedgerPool, Outcome, State};
 use crate::draft::MOST_SHARDS;
-use crate::id::{Dot, Epoch, MemberId, Origin, PoolUid, Seq, ShardId};
+use crate::id::{Dot, Epoch, MemberId, PoolUid, Seq, ShardId};
 
 /// Seizures kept to be looked at; all of them are in the log.
 const KEPT_SEIZURES: usize = 256;
@@ -260,6 +260,3 @@ pub(super) fn distinct(shards: &[ShardId]) -> Result<Vec<ShardId>, LedgerError> 
         None => Ok(seen.into_iter().collect()),
     }
 }
-
-/// A log as far as it counts.
-pub(super) type Cuts = std::collections::BTreeMap<Origin, Seq>;

@@ -98,7 +98,9 @@ impl State {
         let new: Vec<MemberId> =
             placeable.iter().zip(owners).filter(|(shard, _)| shard.0 >= first).map(|(_, owner)| owner).collect();
         let mut counts: BTreeMap<MemberId, usize> = BTreeMap::new();
-        new.iter().for_each(|holder| *counts.entry(*holder).or_default() += 1);
+        for holder in &new {
+            *counts.entry(*holder).or_default() += 1;
+        }
         let of_holder = |(holder, more)| (holder, self.kinds(found, holder, more));
         let mut kinds: BTreeMap<_, _> = counts.into_iter().map(of_holder).collect();
         let mut grants = found.clone();
