@@ -167,6 +167,46 @@ number_id!(
     Revision, u64
 );
 
+macro_rules! hex_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(pub u128);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(raw: &str) -> Result<Self, InvalidId> {
+                hex($kind, raw).map(Self)
+            }
+        }
+    };
+}
+
+/// 32 hexadecimal digits.
+fn hex(kind: &'static str, raw: &str) -> Result<u128, InvalidId> {
+    let wrong = raw.char_indices().find(|(_, found)| !found.is_ascii_hexdigit());
+    if let Some((offset, found)) = wrong {
+        return Err(InvalidId::Character { kind, found, offset, allowed: "0-9 a-f" });
+    }
+    let length = InvalidId::Length { kind, found: raw.len(), least: 32, most: 32 };
+    if raw.len() == 32 { u128::from_str_radix(raw, 16).map_err(|_| length) } else { Err(length) }
+}
+
+hex_id!(
+    /// Names a cluster, drawn when its ledger is formed. Written as 32 hexadecimal digits.
+    ClusterId, "cluster id"
+);
+hex_id!(
+    /// Names one command to the ledger, drawn by whoever proposes it, so that a repeat is known as one.
+    CommandId, "command id"
+);
+
 /// Who writes a log: a host's identity, and which life of its disk. A host whose log was lost or put back comes again
 /// as another incarnation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

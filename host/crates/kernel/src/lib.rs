@@ -88,6 +88,7 @@
 mod allocation;
 mod clock;
 mod command;
+mod draft;
 mod effects;
 mod fact;
 mod hash;
@@ -95,6 +96,7 @@ mod holders;
 mod id;
 mod kernel;
 mod leases;
+pub mod ledger;
 mod overlap;
 mod plan;
 mod pool;
@@ -118,8 +120,8 @@ pub use command::{
 pub use effects::{Answer, Durable, Effects, Notice};
 pub use fact::{Fact, Op, RealmRecord, SpanKey};
 pub use id::{
-    Dot, Epoch, Fence, InvalidId, Key, MemberId, NodeId, Origin, PoolId, PoolUid, RealmName, RealmUid, Revision, Seq,
-    ShardId, SubscriberId, TenantId, Tick, TypeId,
+    ClusterId, CommandId, Dot, Epoch, Fence, InvalidId, Key, MemberId, NodeId, Origin, PoolId, PoolUid, RealmName,
+    RealmUid, Revision, Seq, ShardId, SubscriberId, TenantId, Tick, TypeId,
 };
 pub use kernel::{Conflict, Input, Kernel, KernelSettings, Recovery, RecoveryFault};
 pub use plan::{Plan, Strategy, UnknownStrategy};

@@ -12,7 +12,8 @@ pub(crate) fn overlap(left: &Geometry, right: &Geometry) -> Option<Span> {
     left.spans.iter().find_map(|one| right.spans.iter().find_map(|other| of_series(*one, *other)))
 }
 
-fn of_series(left: Series, right: Series) -> Option<Span> {
+/// As [`overlap`], of two series.
+pub(crate) fn of_series(left: Series, right: Series) -> Option<Span> {
     let both = left.cover().intersection(right.cover())?;
     let (few, many) = if left.count() <= right.count() { (left, right) } else { (right, left) };
     if many.count() == 1 {

@@ -31,12 +31,12 @@ use crate::plan::Strategy;
 use crate::span::Span;
 use grain_set::GrainSet;
 use order::Order;
-use runs::unite;
 
 pub(crate) use cut::{cut_more_shards, cut_shards};
 pub(crate) use layout::{Layout, capacity};
 #[cfg(feature = "sim")]
 pub use probe::SpaceProbe;
+pub(crate) use runs::unite;
 
 /// With `within`, so many of the spans given back longest ago are looked at; then the lowest free one serves.
 const OLDEST_LOOKED_AT: usize = 1_024;

@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 
-use compact_str::CompactString;
-
 use super::{Kernel, PoolState};
 use crate::allocation::{Allocation, EndCause};
 use crate::command::{CommandError, Reply, RequestId};
+use crate::draft::{self, differences};
 use crate::effects::Effects;
 use crate::fact::Fact;
 use crate::holders::Holders;
-use crate::id::{Epoch, PoolId, PoolUid, RealmUid, Revision, ShardId, TenantId};
+use crate::id::{PoolId, PoolUid, RealmUid, Revision, TenantId};
 use crate::pool::{Pool, PoolDraft, Shard};
 use crate::rules::Rule;
-use crate::space::{Layout, cut_shards};
-use crate::span::Span;
+use crate::space::Layout;
 use crate::stock::Stock;
 
 /// Allocations released by a forced deletion in one step.
@@ -194,34 +192,8 @@ fn existing(state: &PoolState, draft: &PoolDraft) -> Result<Arc<Pool>, CommandEr
     }
 }
 
-/// What an operator wrote differently. The plugin's reading of an equal spec does not count.
-fn differences(found: &PoolDraft, wanted: &PoolDraft) -> Vec<CompactString> {
-    let (found_terms, wanted_terms) = (&found.terms, &wanted.terms);
-    let fields = [
-        ("type", found.type_id == wanted.type_id),
-        ("realm", found.realm == wanted.realm),
-        ("spec", found.spec == wanted.spec),
-        ("sharding_factor", found.sharding_factor == wanted.sharding_factor),
-        ("strategy", found_terms.strategy == wanted_terms.strategy),
-        ("lease", found_terms.lease == wanted_terms.lease),
-        ("hold_down", found_terms.hold_down_ms == wanted_terms.hold_down_ms),
-        ("strict", found_terms.strict == wanted_terms.strict),
-        ("realm_by", found_terms.realm_by == wanted_terms.realm_by),
-        ("metadata", found_terms.metadata == wanted_terms.metadata),
-        ("extra", found.extra == wanted.extra),
-    ];
-    fields.into_iter().filter(|(_, same)| !same).map(|(field, _)| field.into()).collect()
-}
-
 fn shards(draft: &PoolDraft) -> Result<Vec<Shard>, CommandError> {
-    let covers = cut_shards(&draft.geometry, draft.sharding_factor)
-        .map_err(|why| CommandError::PoolGeometry { pool: draft.id.clone(), why })?;
-    Ok(number_shards(0, covers).collect())
-}
-
-/// Shards with the given covers, numbered from `first`, in their first epoch.
-pub(super) fn number_shards(first: u32, covers: Vec<Span>) -> impl Iterator<Item = Shard> {
-    (first..).zip(covers).map(|(id, cover)| Shard { id: ShardId(id), epoch: Epoch(1), cover })
+    draft::shards(draft).map_err(|why| CommandError::PoolGeometry { pool: draft.id.clone(), why })
 }
 
 pub(super) fn layout(draft: &PoolDraft, shards: &[Shard]) -> Result<Arc<Layout>, CommandError> {

@@ -1,24 +1,19 @@
 //! Changing a live pool: more space at once, less only where nobody holds, other terms from now on.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 
-use compact_str::{CompactString, format_compact};
-
 use super::Kernel;
-use super::pools::{layout, number_shards};
+use super::pools::layout;
 use crate::allocation::Allocation;
 use crate::command::{CommandError, Reply};
+use crate::draft::{FixedField, fixed_difference, more_shards};
 use crate::effects::Effects;
 use crate::fact::{Fact, SpanKey};
 use crate::id::{PoolUid, Revision, SubscriberId};
-use crate::pool::{Alignment, Pool, PoolDraft, Shard};
-use crate::space::{Layout, cut_more_shards};
+use crate::pool::{Pool, PoolDraft};
+use crate::space::Layout;
 use crate::span::Span;
-
-/// Most shards a pool may have.
-const SHARDS: usize = 16_384;
 
 /// Most holders named in a refusal.
 const NAMED: usize = 100;
@@ -98,7 +93,8 @@ impl Kernel {
         let mut planned = Arc::clone(&state.layout);
         if geometry {
             self.check_overlap(&draft, Some(uid))?;
-            shards = more_shards(&draft, shards)?;
+            shards = more_shards(&draft, shards)
+                .map_err(|why| CommandError::PoolGeometry { pool: draft.id.clone(), why })?;
             planned = layout(&draft, &shards)?;
             self.check_holders(found, &planned)?;
         }
@@ -169,96 +165,13 @@ pub(super) fn is_reshaped(former: &Pool, pool: &Pool) -> bool {
     old.spans != new.spans || old.excluded != new.excluded || old.sizing != new.sizing || rules(former) != rules(pool)
 }
 
-/// What cannot change while a pool lives, because allocations and shards are made of it. The cut is not among it: only
-/// new shards are cut by it.
+/// What cannot change must not.
 fn check_fixed(found: &PoolDraft, wanted: &PoolDraft) -> Result<(), CommandError> {
-    let (old, new) = (&found.geometry, &wanted.geometry);
-    let (old_sizing, new_sizing) = (&old.sizing, &new.sizing);
-    let fields = [
-        ("tenant", fixed(&found.tenant, &wanted.tenant)),
-        ("id", fixed(&found.id, &wanted.id)),
-        ("type", fixed(&found.type_id, &wanted.type_id)),
-        ("realm", fixed(&found.realm.name, &wanted.realm.name)),
-        ("shared", fixed(&found.realm.shared, &wanted.realm.shared)),
-        ("realm_by", fixed(&Listed(&found.terms.realm_by), &Listed(&wanted.terms.realm_by))),
-        ("sharding_factor", fixed(&Wished(found.sharding_factor), &Wished(wanted.sharding_factor))),
-        ("grain", fixed(&Positions(old.grain), &Positions(new.grain))),
-        ("alignment", fixed(&Aligned(old_sizing.align), &Aligned(new_sizing.align))),
-        ("shortest length", fixed(&Positions(old_sizing.min_len), &Positions(new_sizing.min_len))),
-        ("longest length", fixed(&Positions(old_sizing.max_len), &Positions(new_sizing.max_len))),
-    ];
-    let Some((field, (found_value, wanted_value))) =
-        fields.into_iter().find_map(|(field, change)| Some((field, change?)))
-    else {
-        return Ok(());
-    };
-    Err(CommandError::PoolFieldFixed {
-        pool: found.id.clone(),
-        field: field.into(),
-        found: found_value,
-        wanted: wanted_value,
-    })
-}
-
-/// Both values as text, if they differ.
-fn fixed<T: PartialEq + fmt::Display>(found: &T, wanted: &T) -> Option<(CompactString, CompactString)> {
-    (found != wanted).then(|| (format_compact!("{found}"), format_compact!("{wanted}")))
-}
-
-#[derive(PartialEq)]
-struct Listed<'a>(&'a [CompactString]);
-
-impl fmt::Display for Listed<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { f.write_str("none") } else { f.write_str(&self.0.join(",")) }
-    }
-}
-
-#[derive(PartialEq)]
-struct Wished(Option<u32>);
-
-impl fmt::Display for Wished {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(count) => write!(f, "{count}"),
-            None => f.write_str("the default"),
+    match fixed_difference(found, wanted) {
+        None => Ok(()),
+        Some(FixedField { field, found: was, wanted }) => {
+            let pool = found.id.clone();
+            Err(CommandError::PoolFieldFixed { pool, field: field.into(), found: was, wanted })
         }
     }
-}
-
-/// A length on the line. Prefixes of IPv6 are told by their power of two.
-#[derive(PartialEq)]
-struct Positions(u128);
-
-impl fmt::Display for Positions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(len) = *self;
-        if len.is_power_of_two() && len > 65_536 { write!(f, "2^{}", len.ilog2()) } else { write!(f, "{len}") }
-    }
-}
-
-#[derive(PartialEq)]
-struct Aligned(Alignment);
-
-impl fmt::Display for Aligned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            Alignment::Origin => "from the start of each span",
-            Alignment::Natural => "on multiples of the length",
-        })
-    }
-}
-
-/// The shards there are, and those that new space needs, in order of their covers.
-fn more_shards(draft: &PoolDraft, mut shards: Vec<Shard>) -> Result<Vec<Shard>, CommandError> {
-    let refused = |why: String| CommandError::PoolGeometry { pool: draft.id.clone(), why };
-    let covers = cut_more_shards(&draft.geometry, &shards).map_err(refused)?;
-    let count = shards.len() + covers.len();
-    if count > SHARDS {
-        return Err(refused(format!("it would have {count} shards, at most {SHARDS} are allowed: make a second pool")));
-    }
-    let next = shards.iter().map(|shard| shard.id.0 + 1).max().unwrap_or(0);
-    shards.extend(number_shards(next, covers));
-    shards.sort_unstable_by_key(|shard| shard.cover);
-    Ok(shards)
 }

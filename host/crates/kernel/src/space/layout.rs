@@ -174,7 +174,7 @@ impl Layout {
     }
 
     /// True if both read alike everywhere inside the cover.
-    pub(super) fn same_inside(&self, other: &Self, cover: Span) -> bool {
+    pub(crate) fn same_inside(&self, other: &Self, cover: Span) -> bool {
         self.terrain.same_inside(&other.terrain, cover)
     }
 

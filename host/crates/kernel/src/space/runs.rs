@@ -24,7 +24,7 @@ impl Runs {
 
     /// Only the union counts, seen through a grid of `grain`: a series with a member in every cell of its cover is one
     /// span, and single spans that touch or overlap are joined.
-    pub(super) fn united(all: &[Series], grain: u128) -> Self {
+    pub(crate) fn united(all: &[Series], grain: u128) -> Self {
         let solid = |run: &&Series| run.count() == 1 || run.stride() <= grain || run.stride() == run.first().len();
         let (solid, series): (Vec<Series>, Vec<Series>) = all.iter().partition(solid);
         Self::new(unite(solid.into_iter().map(Series::cover).collect()), series)
@@ -115,7 +115,7 @@ pub(super) fn member_ending_after(run: Series, at: u128) -> Option<Span> {
 }
 
 /// The union of spans, sorted, with none touching another.
-pub(super) fn unite(mut spans: Vec<Span>) -> Vec<Span> {
+pub(crate) fn unite(mut spans: Vec<Span>) -> Vec<Span> {
     spans.sort_unstable();
     let mut united: Vec<Span> = Vec::with_capacity(spans.len());
     for span in spans {

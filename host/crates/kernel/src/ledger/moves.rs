@@ -1,0 +1,262 @@
+//! How a shard changes hands: moved by its holder, taken over from a deposed one, seized by an operator. And how what was
+//! doubtful about it ends.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::command::{Change, HostRole, LedgerReply};
+use super::error::LedgerError;
+use super::grants::{Grant, GrantKind, GrantState, Grants};
+use super::members::{REASON_BYTES, check_text};
+use super::state::{LedgerPool, Outcome, State};
+use crate::draft::MOST_SHARDS;
+use crate::id::{Dot, Epoch, MemberId, PoolUid, Seq, ShardId};
+
+/// Seizures kept to be looked at; all of them are in the log.
+const KEPT_SEIZURES: usize = 256;
+
+/// Shards that change hands.
+#[derive(Debug)]
+pub(super) struct Handover<'a> {
+    pub(super) pool: PoolUid,
+    pub(super) shards: &'a [ShardId],
+    pub(super) from: MemberId,
+    pub(super) epoch: Epoch,
+    pub(super) to: MemberId,
+}
+
+/// An operator took escrow from a lost holder by force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seizure {
+    /// The entry it was done by.
+    pub index: u64,
+    pub pool: PoolUid,
+    pub shards: Vec<ShardId>,
+    pub from: MemberId,
+    pub to: MemberId,
+    /// The epoch that was ended.
+    pub epoch: Epoch,
+    pub reason: String,
+    pub by: String,
+    pub at_ms: u64,
+}
+
+impl State {
+    /// A quarantine goes along: why the shard is doubtful does not change with its holder.
+    pub(super) fn move_shards(&mut self, of: &Handover<'_>, cut: Seq, changes: &mut Vec<Change>) -> Outcome {
+        let (shards, next) = self.named(of)?;
+        let origin = self.member(of.from)?.origin;
+        self.check_taker(of)?;
+        let dot = Dot { origin, seq: cut };
+        let granted = self.handed_over(of, &shards, |grant, kind| Grant { kind, cut: Some(dot), ..grant })?;
+        self.remember_cut(of.pool, dot);
+        self.regrant(of.pool, granted, changes);
+        Ok(LedgerReply::Granted { pool: of.pool, shards: shards.len() as u64, epoch: next })
+    }
+
+    /// The old holder's lease is over, but what it answered last may be known to nobody: all that is not allocated by the
+    /// cut is quarantined.
+    pub(super) fn take_over(&mut self, of: &Handover<'_>, cut: Seq, changes: &mut Vec<Change>) -> Outcome {
+        let (shards, next) = self.named(of)?;
+        let from = self.member(of.from)?;
+        if !from.is_deposed() {
+            return Err(LedgerError::NotDeposed { member: of.from, renewed: from.lease.renewed });
+        }
+        let dot = Dot { origin: from.origin, seq: cut };
+        self.check_kind(of.pool, &shards, GrantKind::Leased)?;
+        let to = self.check_taker(of)?;
+        if to == HostRole::Edge {
+            let (role, deposed) = (to, false);
+            let weight = self.member(of.to)?.weight;
+            return Err(LedgerError::CannotOwn { member: of.to, role, weight, deposed });
+        }
+        let state = GrantState::Quarantined;
+        let taken = self.handed_over(of, &shards, |grant, _| Grant { state, cut: Some(dot), ..grant })?;
+        self.remember_cut(of.pool, dot);
+        self.regrant(of.pool, taken, changes);
+        Ok(LedgerReply::Granted { pool: of.pool, shards: shards.len() as u64, epoch: next })
+    }
+
+    /// `audit`: the reason, by whom, when. An escrow holder needs nobody to go on, so a core or write host that still renews
+    /// its lease is alive and keeps it; an edge does not renew, there it is the operator's word alone.
+    pub(super) fn seize(
+        &mut self,
+        index: u64,
+        of: &Handover<'_>,
+        audit: (&str, &str, u64),
+        changes: &mut Vec<Change>,
+    ) -> Outcome {
+        let (reason, by, at_ms) = audit;
+        check_text("reason", reason, REASON_BYTES)?;
+        check_text("by", by, 256)?;
+        let (shards, next) = self.named(of)?;
+        let from = self.member(of.from)?;
+        if !from.is_deposed() && from.role != HostRole::Edge {
+            return Err(LedgerError::NotDeposed { member: of.from, renewed: from.lease.renewed });
+        }
+        self.check_kind(of.pool, &shards, GrantKind::Escrow)?;
+        self.check_taker(of)?;
+        let state = GrantState::Forced;
+        let seized = self.handed_over(of, &shards, |grant, kind| Grant { kind, state, cut: None, ..grant })?;
+        let seizure = Arc::new(Seizure {
+            index,
+            pool: of.pool,
+            shards: shards.clone(),
+            from: of.from,
+            to: of.to,
+            epoch: of.epoch,
+            reason: reason.to_owned(),
+            by: by.to_owned(),
+            at_ms,
+        });
+        if self.seizures.len() >= KEPT_SEIZURES {
+            self.seizures.pop_front();
+        }
+        self.seizures.push_back(Arc::clone(&seizure));
+        changes.push(Change::Seized(seizure));
+        self.regrant(of.pool, seized, changes);
+        self.no_longer_waits(of.pool, &shards, changes);
+        Ok(LedgerReply::Granted { pool: of.pool, shards: shards.len() as u64, epoch: next })
+    }
+
+    pub(super) fn released(
+        &mut self,
+        pool: PoolUid,
+        shards: &[ShardId],
+        member: MemberId,
+        epoch: Epoch,
+        changes: &mut Vec<Change>,
+    ) -> Outcome {
+        let of = Handover { pool, shards, from: member, epoch, to: member };
+        let (shards, _) = self.named(&of)?;
+        let found = self.pool(pool)?;
+        for shard in &shards {
+            match found.grants.of(*shard).map(|grant| grant.state) {
+                Some(GrantState::Quarantined | GrantState::Forced) | None => {}
+                Some(state @ (GrantState::Held | GrantState::Closing)) => {
+                    let right = "Quarantined or Forced".into();
+                    return Err(LedgerError::StateDiffers { pool, shard: *shard, found: state, right });
+                }
+            }
+        }
+        let grants = found.grants.with(&shards, |grant| Grant { state: GrantState::Held, ..grant });
+        let grants = with_closing(found, grants);
+        self.regrant(pool, grants, changes);
+        Ok(LedgerReply::Released { pool, shards: shards.len() as u64 })
+    }
+
+    /// Another kind is another term. The holder is the same and knows its own log, so there is no cut.
+    pub(super) fn set_kind(&mut self, of: &Handover<'_>, kind: GrantKind, changes: &mut Vec<Change>) -> Outcome {
+        let (shards, next) = self.named(of)?;
+        let holder = self.member(of.from)?;
+        // A deposed holder's leased shards are about to be taken over.
+        if let Some(at) = holder.lease.deposed {
+            return Err(LedgerError::Deposed { member: of.from, at });
+        }
+        let other = match kind {
+            GrantKind::Escrow => GrantKind::Leased,
+            GrantKind::Leased => GrantKind::Escrow,
+        };
+        self.check_kind(of.pool, &shards, other)?;
+        if holder.role == HostRole::Edge && kind == GrantKind::Leased {
+            return Err(LedgerError::field("kind", "leased", "escrow: an edge must serve without anybody"));
+        }
+        let grants = self.handed_over(of, &shards, |grant, _| Grant { kind, ..grant })?;
+        self.regrant(of.pool, grants, changes);
+        Ok(LedgerReply::Granted { pool: of.pool, shards: shards.len() as u64, epoch: next })
+    }
+
+    /// The shards that are named, sorted, and the epoch after theirs, if all are what the proposer thinks: there, held by
+    /// whom it says, in the epoch it says.
+    fn named(&self, of: &Handover<'_>) -> Result<(Vec<ShardId>, Epoch), LedgerError> {
+        let Handover { pool, from, epoch, .. } = *of;
+        let found = self.pool(pool)?;
+        let shards = distinct(of.shards)?;
+        for shard in &shards {
+            let grant = grant_of(pool, found, *shard)?;
+            if grant.holder != from {
+                return Err(LedgerError::HolderDiffers { pool, shard: *shard, found: grant.holder, asked: from });
+            }
+            if grant.epoch != epoch {
+                return Err(LedgerError::EpochDiffers { pool, shard: *shard, found: grant.epoch, asked: epoch });
+            }
+        }
+        let next = epoch.0.checked_add(1).map(Epoch);
+        Ok((shards, next.ok_or(LedgerError::NumbersUsedUp { what: "epochs".into() })?))
+    }
+
+    fn check_kind(&self, pool: PoolUid, shards: &[ShardId], right: GrantKind) -> Result<(), LedgerError> {
+        let found = self.pool(pool)?;
+        for shard in shards {
+            let grant = grant_of(pool, found, *shard)?;
+            if grant.kind != right {
+                return Err(LedgerError::KindDiffers { pool, shard: *shard, found: grant.kind, right });
+            }
+        }
+        Ok(())
+    }
+
+    /// Another member, and one that may be given shards; gives its role.
+    fn check_taker(&self, of: &Handover<'_>) -> Result<HostRole, LedgerError> {
+        if of.from == of.to {
+            return Err(LedgerError::SameMember { member: of.to });
+        }
+        let to = self.member(of.to)?;
+        if !to.takes_shards() {
+            let (role, weight, deposed) = (to.role, to.weight, to.is_deposed());
+            return Err(LedgerError::CannotOwn { member: of.to, role, weight, deposed });
+        }
+        Ok(to.role)
+    }
+
+    /// The pool's grants with these shards in their next epoch. `grant` is told of what kind the taker should hold each.
+    fn handed_over(
+        &self,
+        of: &Handover<'_>,
+        shards: &[ShardId],
+        mut grant: impl FnMut(Grant, GrantKind) -> Grant,
+    ) -> Result<Grants, LedgerError> {
+        let found = self.pool(of.pool)?;
+        let mut kinds = self.kinds(&found.grants, of.to, shards.len());
+        Ok(found.grants.with(shards, |former| {
+            let epoch = former.next_epoch().unwrap_or(former.epoch);
+            let kind = kinds.next().unwrap_or(GrantKind::Escrow);
+            grant(Grant { epoch, holder: of.to, ..former }, kind)
+        }))
+    }
+
+    fn remember_cut(&mut self, pool: PoolUid, cut: Dot) {
+        let Some(found) = self.pools.get_mut(&pool) else { return };
+        let through = found.cuts.entry(cut.origin).or_default();
+        *through = cut.seq.max(*through);
+    }
+}
+
+/// What closes is closing, whoever holds it, unless it is quarantined beside.
+pub(super) fn with_closing(pool: &LedgerPool, grants: Grants) -> Grants {
+    let Some(closing) = &pool.closing else { return grants };
+    let shards: Vec<ShardId> = closing.shards.iter().copied().collect();
+    grants.with(&shards, |grant| match grant.state {
+        GrantState::Held => Grant { state: GrantState::Closing, ..grant },
+        GrantState::Closing | GrantState::Quarantined | GrantState::Forced => grant,
+    })
+}
+
+pub(super) fn grant_of(uid: PoolUid, pool: &LedgerPool, shard: ShardId) -> Result<Grant, LedgerError> {
+    let shards = u64::from(pool.grants.shards());
+    pool.grants.of(shard).ok_or(LedgerError::ShardUnknown { pool: uid, shard, shards })
+}
+
+/// The shards sorted, if each is named once, and not too many.
+pub(super) fn distinct(shards: &[ShardId]) -> Result<Vec<ShardId>, LedgerError> {
+    if shards.is_empty() || shards.len() > MOST_SHARDS {
+        return Err(LedgerError::ShardCount { found: shards.len() as u64, most: MOST_SHARDS as u64 });
+    }
+    let mut seen = BTreeSet::new();
+    match shards.iter().find(|shard| !seen.insert(**shard)) {
+        Some(shard) => Err(LedgerError::ShardTwice { shard: *shard }),
+        None => Ok(seen.into_iter().collect()),
+    }
+}
