@@ -1,5 +1,7 @@
 //! The way to the kernel: a bounded queue of commands and, for each, an answer after its records are on disk.
 
+use std::fmt;
+use std::pin::Pin;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -42,11 +44,22 @@ pub struct Job {
     pub answer: oneshot::Sender<Vec<Outcome>>,
 }
 
+/// Carries commands to whichever host must decide, in a cluster.
+pub trait Relay: fmt::Debug + Send + Sync {
+    /// As [`Engine::submit_many`], wherever the deciding host is.
+    fn carry(&self, commands: Vec<Command>) -> Carried;
+}
+
+/// The outcomes on their way.
+pub type Carried = Pin<Box<dyn Future<Output = Result<Vec<Outcome>, EngineError>> + Send>>;
+
 /// Where requests enter. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Engine {
     queue: Arc<SyncSender<Option<Job>>>,
     limit: usize,
+    /// `None`: this host decides everything.
+    relay: Option<Arc<dyn Relay>>,
 }
 
 /// Where the kernel's thread takes them out. `None` is no job, only a reason to look up.
@@ -78,10 +91,15 @@ pub struct WeakEngine {
 }
 
 impl WeakEngine {
+    /// The engine, without a relay, while the daemon serves.
+    pub fn upgrade(&self) -> Option<Engine> {
+        self.queue.upgrade().map(|queue| Engine { queue, limit: self.limit, relay: None })
+    }
+
     /// Carries out one command and waits on this thread until its records are on disk. Not for async callers.
     pub fn submit_blocking(&self, command: Command) -> Outcome {
         let queue = self.queue.upgrade().ok_or(EngineError::Stopped)?;
-        let outcome = Engine { queue, limit: self.limit }.hand_in(vec![command])?;
+        let outcome = Engine { queue, limit: self.limit, relay: None }.hand_in(vec![command])?;
         let outcomes = outcome.blocking_recv().map_err(|_| EngineError::Stopped)?;
         outcomes.into_iter().next().unwrap_or(Err(EngineError::Stopped))
     }
@@ -91,7 +109,13 @@ impl Engine {
     /// A queue of at most `limit` jobs; when it is full, jobs are refused as [`EngineError::Overloaded`].
     pub fn channel(limit: usize) -> (Self, Inbox) {
         let (sender, receiver) = sync_channel(limit);
-        (Self { queue: Arc::new(sender), limit }, Inbox { queue: receiver })
+        (Self { queue: Arc::new(sender), limit, relay: None }, Inbox { queue: receiver })
+    }
+
+    /// The same queue, but what another host must decide is carried there.
+    #[must_use]
+    pub fn relayed(self, relay: Arc<dyn Relay>) -> Self {
+        Self { relay: Some(relay), ..self }
     }
 
     /// The same queue, without keeping it open.
@@ -112,6 +136,14 @@ impl Engine {
 
     /// Carries out commands in order, each on its own; returns when the records of all are on disk.
     pub async fn submit_many(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, EngineError> {
+        match &self.relay {
+            Some(relay) => relay.carry(commands).await,
+            None => self.submit_here(commands).await,
+        }
+    }
+
+    /// As [`Self::submit_many`], on this host, which may answer that another one must decide.
+    pub async fn submit_here(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, EngineError> {
         self.hand_in(commands)?.await.map_err(|_| EngineError::Stopped)
     }
 

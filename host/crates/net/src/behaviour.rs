@@ -1,0 +1,175 @@
+//! What libp2p is made of here: the transport, and the protocols on it.
+
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::{Boxed, Transport as _};
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::request_response::{self, ProtocolSupport};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::{PeerId, allow_block_list, connection_limits, gossipsub, identify, noise, ping, tcp, yamux};
+
+use crate::channel::Channel;
+use crate::error::NetError;
+use crate::frame::{self, Codec};
+use crate::gate::{Gate, WhenShut};
+use crate::greeting::Greeter;
+use crate::limits::{self, Timing};
+use crate::settings::NetSettings;
+
+pub(crate) const TOPIC: &str = "nexus-state";
+/// Below this score a peer has sent gossip that is not what it says, several times within a minute.
+pub(crate) const WORST_GOSSIP_SCORE: f64 = -24.0;
+
+pub(crate) type Exchange = request_response::Behaviour<Codec>;
+
+/// The order matters: who must not be here is refused before the others make anything for it.
+#[derive(NetworkBehaviour)]
+pub(crate) struct Behaviour {
+    pub(crate) limits: connection_limits::Behaviour,
+    pub(crate) cut_off: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
+    pub(crate) ping: ping::Behaviour,
+    pub(crate) identify: identify::Behaviour,
+    pub(crate) hello: Exchange,
+    pub(crate) ledger: Gate<Exchange>,
+    pub(crate) state: Gate<Exchange>,
+    pub(crate) route: Gate<Exchange>,
+    pub(crate) gossip: Gate<gossipsub::Behaviour>,
+}
+
+impl Behaviour {
+    pub(crate) fn new(settings: &NetSettings, timing: &Timing, key: &Keypair) -> Result<Self, NetError> {
+        let identify = identify::Config::new("/nexus/1".to_owned(), key.public())
+            .with_agent_version(settings.agent.clone())
+            // Nothing is dialed by what peers say of themselves, so nothing of it is kept.
+            .with_cache_size(0);
+        let ping = ping::Config::new().with_interval(timing.ping_every).with_timeout(timing.ping_within);
+        let limits = connection_limits::ConnectionLimits::default()
+            .with_max_established(Some(limits::CONNECTIONS))
+            .with_max_established_per_peer(Some(limits::CONNECTIONS_PER_PEER))
+            .with_max_pending_incoming(Some(limits::PENDING_CONNECTIONS))
+            .with_max_pending_outgoing(Some(limits::PENDING_CONNECTIONS));
+        let gated = |channel| {
+            Gate::new(
+                exchange(channel, &settings.majors),
+                WhenShut::Refuse(|(stream, _)| frame::refuse(stream).boxed()),
+            )
+        };
+        Ok(Self {
+            limits: connection_limits::Behaviour::new(limits),
+            cut_off: allow_block_list::Behaviour::default(),
+            ping: ping::Behaviour::new(ping),
+            identify: identify::Behaviour::new(identify),
+            hello: exchange(Channel::Hello, &settings.majors),
+            ledger: gated(Channel::Ledger),
+            state: gated(Channel::State),
+            route: gated(Channel::Route),
+            gossip: Gate::new(gossip(key)?, WhenShut::Wait),
+        })
+    }
+
+    pub(crate) fn exchange(&mut self, channel: Channel) -> &mut Exchange {
+        match channel {
+            Channel::Hello => &mut self.hello,
+            Channel::Ledger => self.ledger.inner(),
+            Channel::State => self.state.inner(),
+            Channel::Route => self.route.inner(),
+        }
+    }
+
+    pub(crate) fn allow(&mut self, peer: PeerId) {
+        self.ledger.open(peer);
+        self.state.open(peer);
+        self.route.open(peer);
+        self.gossip.open(peer);
+    }
+
+    pub(crate) fn disallow(&mut self, peer: PeerId) {
+        self.ledger.shut(peer);
+        self.state.shut(peer);
+        self.route.shut(peer);
+        self.gossip.shut(peer);
+    }
+}
+
+fn exchange(channel: Channel, majors: &[u32]) -> Exchange {
+    let protocols = channel.protocols(majors).into_iter().map(|protocol| (protocol, ProtocolSupport::Full));
+    let config = request_response::Config::default()
+        // A second more than any request may take: what is late is ended by the frames' own deadline.
+        .with_request_timeout(limits::LONGEST_REQUEST + Duration::from_secs(1))
+        // Both directions, and room to answer what is too much with a word instead of a cut.
+        .with_max_concurrent_streams(channel.in_flight() * 3);
+    request_response::Behaviour::with_codec(Codec::new(channel), protocols, config)
+}
+
+fn gossip(key: &Keypair) -> Result<gossipsub::Behaviour, NetError> {
+    let set_up = |why: &dyn ToString| NetError::SetUp { what: "gossip", why: why.to_string() };
+    let config = gossipsub::ConfigBuilder::default()
+        .max_transmit_size(limits::GOSSIP_BYTES + limits::GOSSIP_ENVELOPE_BYTES)
+        .validation_mode(gossipsub::ValidationMode::Strict)
+        // Nothing is passed on before its author was found to be allowed.
+        .validate_messages()
+        .flood_publish(false)
+        .duplicate_cache_time(Duration::from_secs(120))
+        .connection_handler_queue_len(256)
+        .max_publish_messages(64)
+        .build()
+        .map_err(|why| set_up(&why))?;
+    let mut gossip = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Signed(key.clone()), config)
+        .map_err(|why| set_up(&why))?;
+    let topic = gossipsub::IdentTopic::new(TOPIC);
+    gossip.with_peer_score(scores(&topic), gossipsub::PeerScoreThresholds::default()).map_err(|why| set_up(&why))?;
+    gossip.subscribe(&topic).map_err(|why| set_up(&why))?;
+    Ok(gossip)
+}
+
+/// Scores count rubbish only: a bad signature, a false author. Who delivers how fast is no fault here.
+fn scores(topic: &gossipsub::IdentTopic) -> gossipsub::PeerScoreParams {
+    let rubbish = gossipsub::TopicScoreParams {
+        topic_weight: 1.0,
+        time_in_mesh_weight: 0.0,
+        first_message_deliveries_weight: 0.0,
+        mesh_message_deliveries_weight: 0.0,
+        mesh_failure_penalty_weight: 0.0,
+        invalid_message_deliveries_weight: -1.0,
+        // Halved in about a minute.
+        invalid_message_deliveries_decay: 0.99,
+        ..gossipsub::TopicScoreParams::default()
+    };
+    gossipsub::PeerScoreParams {
+        topics: [(topic.hash(), rubbish)].into(),
+        // Many hosts may stand behind one address.
+        ip_colocation_factor_weight: 0.0,
+        behaviour_penalty_weight: 0.0,
+        slow_peer_weight: 0.0,
+        app_specific_weight: 0.0,
+        ..gossipsub::PeerScoreParams::default()
+    }
+}
+
+/// TCP, the cluster key, the greeting, noise, yamux: each within its time.
+pub(crate) fn transport(
+    settings: &NetSettings,
+    timing: &Timing,
+    key: &Keypair,
+    greeter: Greeter,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
+    let set_up = |why: noise::Error| NetError::SetUp { what: "noise", why: why.to_string() };
+    let mut noise = noise::Config::new(key).map_err(set_up)?;
+    if let Some(cluster_key) = &settings.cluster_key {
+        noise = noise.with_prologue(cluster_key.prologue());
+    }
+    let mut yamux = yamux::Config::default();
+    // All channels full in both directions, on one connection, and what libp2p needs itself.
+    let streams: usize = Channel::ALL.iter().map(|channel| channel.in_flight() * 3).sum();
+    yamux.set_max_num_streams(streams.min(1000) + 24);
+    Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .and_then(move |socket, endpoint| greeter.greet(socket, endpoint))
+        .upgrade(Version::V1)
+        .authenticate(noise)
+        .multiplex(yamux)
+        .timeout(timing.greet_within * 2)
+        .boxed())
+}

@@ -1,0 +1,213 @@
+//! Connections: who came, who went, who is not let in, and whom to dial.
+
+use std::collections::BTreeSet;
+
+use libp2p::core::ConnectedPoint;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionDenied, DialError, ListenError, SwarmEvent};
+use libp2p::{Multiaddr, gossipsub, identify, ping};
+use tokio::time::Instant;
+
+use super::Task;
+use crate::behaviour::{BehaviourEvent, WORST_GOSSIP_SCORE};
+use crate::channel::Channel;
+use crate::conduct::Fault;
+use crate::event::{NetEvent, StrangerReason};
+use crate::gate::GateEvent;
+use crate::greeting::Met;
+use crate::limits;
+use crate::peer::PeerId;
+
+impl Task {
+    pub(super) fn on_behaviour(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Hello(event) => self.on_exchange(Channel::Hello, event),
+            BehaviourEvent::Ledger(event) => self.on_gated(Channel::Ledger, event),
+            BehaviourEvent::State(event) => self.on_gated(Channel::State, event),
+            BehaviourEvent::Route(event) => self.on_gated(Channel::Route, event),
+            BehaviourEvent::Gossip(GateEvent::Inner(event)) => self.on_gossip(event),
+            BehaviourEvent::Gossip(GateEvent::Refused { .. }) => {}
+            BehaviourEvent::Identify(event) => self.on_identify(event),
+            BehaviourEvent::Ping(ping::Event { peer, connection, result: Err(failure) }) => {
+                tracing::debug!(peer = %peer, %failure, "a peer answers no ping, the connection is dropped");
+                self.counters.dropped_silent.count();
+                self.swarm.close_connection(connection);
+            }
+            BehaviourEvent::Ping(ping::Event { result: Ok(_), .. }) => {}
+            BehaviourEvent::Limits(_) | BehaviourEvent::CutOff(_) => {}
+        }
+    }
+
+    fn on_identify(&mut self, event: identify::Event) {
+        let identify::Event::Received { peer_id, info, .. } = event else { return };
+        let peer = PeerId(peer_id);
+        let agent = info.agent_version.chars().filter(|it| !it.is_control()).take(limits::AGENT_CHARACTERS).collect();
+        let addresses = info.listen_addrs.iter().take(limits::ADDRESSES).map(ToString::to_string).collect();
+        if self.peers.identified(peer, agent, addresses) {
+            self.outbox.changed(peer);
+        }
+    }
+
+    pub(super) fn on_connection(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        let now = Instant::now();
+        match event {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                let peer = PeerId(peer_id);
+                if endpoint.is_dialer() {
+                    self.dialer.ended(connection_id, Some(peer), now);
+                }
+                self.peers.connected(peer, remote(&endpoint), now);
+                self.shared.connected.write().insert(peer);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, .. } => {
+                let peer = PeerId(peer_id);
+                if self.peers.disconnected(peer) {
+                    self.shared.connected.write().remove(&peer);
+                    self.outbox.changed(peer);
+                }
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                self.dialer.ended(connection_id, peer_id.map(PeerId), now);
+                self.on_dial_error(error);
+            }
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => match error {
+                ListenError::LocalPeerId { .. } => self.on_clash(&send_back_addr),
+                ListenError::Denied { cause } => self.on_denied(&cause),
+                // The greeting told of strangers already; what comes after is a cut.
+                ListenError::Transport(_) | ListenError::Aborted | ListenError::WrongPeerId { .. } => {}
+            },
+            SwarmEvent::NewListenAddr { address, .. } => {
+                let mut addresses = self.shared.addresses.write();
+                if !addresses.contains(&address) && addresses.len() < limits::HOSTS_OF_A_NAME {
+                    addresses.push(address);
+                }
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.shared.addresses.write().retain(|known| *known != address);
+            }
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                let error = reason.err().map(|error| error.to_string());
+                tracing::error!(?addresses, error, "an address is not listened on any more");
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a connection could not be accepted"),
+            _ => {}
+        }
+    }
+
+    fn on_dial_error(&mut self, error: DialError) {
+        self.counters.dials_failed.count();
+        match error {
+            DialError::LocalPeerId { address } => self.on_clash(&address),
+            DialError::Denied { cause } => self.on_denied(&cause),
+            DialError::WrongPeerId { obtained, address } => {
+                tracing::debug!(peer = %obtained, %address, "another peer is at a known address");
+            }
+            DialError::Transport(failures) => {
+                tracing::debug!(?failures, "a dial failed, it is tried again");
+            }
+            DialError::NoAddresses | DialError::DialPeerConditionFalse(_) | DialError::Aborted => {}
+        }
+    }
+
+    fn on_denied(&mut self, cause: &ConnectionDenied) {
+        if cause.downcast_ref::<libp2p::allow_block_list::Blocked>().is_some() {
+            self.counters.refused_cut_off.count();
+        } else {
+            self.counters.refused_connections.count();
+        }
+    }
+
+    /// The greeting knew that it is another process, the handshake found our own identity.
+    fn on_clash(&mut self, address: &Multiaddr) {
+        self.counters.identity_clashes.count();
+        tracing::error!(%address, "another host uses this host's identity: two hosts have one key file");
+        self.outbox.offer(NetEvent::IdentityClash { address: address.to_string() });
+    }
+
+    pub(super) fn on_met(&mut self, met: Met) {
+        match met {
+            Met::Ourselves { address } => self.dialer.is_ours(address, Instant::now()),
+            Met::Stranger { address, reason } => {
+                match reason {
+                    StrangerReason::OtherKey => {
+                        tracing::warn!(address, "a host was refused: it has another cluster key, or none");
+                    }
+                    StrangerReason::Silent => tracing::debug!(address, "a connection ended before it proved anything"),
+                }
+                // Without room for it, it is counted and logged.
+                self.outbox.offer(NetEvent::StrangerRefused { address, reason });
+            }
+        }
+    }
+
+    pub(super) fn dial_due(&mut self, now: Instant) {
+        let (peers, conduct) = (&self.peers, &self.conduct);
+        for dial in self.dialer.due(now, |peer| peers.contains(peer) || conduct.is_banned(peer)) {
+            let options = match (dial.peer, dial.addresses.first()) {
+                (Some(peer), _) => DialOpts::peer_id(peer.0)
+                    .addresses(dial.addresses.clone())
+                    .condition(PeerCondition::DisconnectedAndNotDialing)
+                    .build(),
+                (None, Some(address)) => DialOpts::unknown_peer_id().address(address.clone()).build(),
+                (None, None) => continue,
+            };
+            let connection = options.connection_id();
+            self.dialer.dialing(dial.source, connection);
+            if self.swarm.dial(options).is_err() {
+                self.dialer.ended(connection, None, now);
+            }
+        }
+    }
+
+    fn on_gossip(&mut self, event: gossipsub::Event) {
+        let gossipsub::Event::Message { propagation_source, message_id, message } = event else { return };
+        let (sender, author) = (PeerId(propagation_source), message.source.map(PeerId));
+        let (acceptance, from) = match author {
+            Some(from) if self.allowed.contains(&sender) && self.allowed.contains(&from) => {
+                (gossipsub::MessageAcceptance::Accept, Some(from))
+            }
+            // Not the sender's fault: whom it allows may be another set for a while.
+            _ => (gossipsub::MessageAcceptance::Ignore, None),
+        };
+        let gossip = self.swarm.behaviour_mut().gossip.inner();
+        gossip.report_message_validation_result(&message_id, &propagation_source, acceptance);
+        let Some(from) = from else {
+            self.counters.gossip_refused.count();
+            return;
+        };
+        let room = self.outbox.capacity() > limits::EVENTS_LEFT_FOR_GOSSIP;
+        if room && self.outbox.offer(NetEvent::Gossip { from, body: message.data.into() }) {
+            self.counters.gossip_received.count();
+        } else {
+            self.counters.gossip_dropped.count();
+        }
+    }
+
+    /// Gossip keeps its own account of bad signatures and false authors; who has too many is cut off here.
+    pub(super) fn judge_gossip(&mut self) {
+        let gossip = self.swarm.behaviour_mut().gossip.inner();
+        let bad = |peer: &PeerId| gossip.peer_score(&peer.0).is_some_and(|score| score < WORST_GOSSIP_SCORE);
+        let peers: BTreeSet<_> = self.peers.all().filter(bad).collect();
+        for peer in peers {
+            if let Some(length) = self.conduct.ban(peer, Instant::now()) {
+                self.cut_off(peer, length);
+            }
+        }
+    }
+
+    pub(super) fn fault(&mut self, peer: PeerId, fault: Fault) {
+        if let Some(length) = self.conduct.fault(peer, fault, Instant::now()) {
+            self.cut_off(peer, length);
+        }
+    }
+
+    fn cut_off(&mut self, peer: PeerId, length: std::time::Duration) {
+        tracing::warn!(%peer, seconds = length.as_secs(), "a peer misbehaves, it is cut off");
+        self.counters.peers_cut_off.count();
+        self.swarm.behaviour_mut().cut_off.block_peer(peer.0);
+    }
+}
+
+fn remote(endpoint: &ConnectedPoint) -> String {
+    endpoint.get_remote_address().to_string()
+}
