@@ -316,6 +316,7 @@ impl Loop {
         match recovery::rebuild(&self.parts, &self.kernel) {
             Ok(recovery::Recovered { kernel, damaged }) => {
                 self.kernel = kernel;
+                self.parts.vitals.rebuilt();
                 self.failed = None;
                 // What the lost groups had to say of the clocks was not said.
                 self.parts.vitals.clock_suspect(self.kernel.clocks_apart_ms());

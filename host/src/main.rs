@@ -5,6 +5,7 @@
 //! work on files are `offline`.
 
 mod clock;
+mod cluster;
 mod commands;
 mod config;
 mod driver;

@@ -30,6 +30,8 @@ pub(crate) struct Vitals {
     group_size: Histogram,
     puts: IntCounter,
     conflicts: IntCounter,
+    /// How often the kernel was made again.
+    rebuilds: AtomicU64,
     disk_free: IntGauge,
     clock_gauge: IntGauge,
 }
@@ -76,6 +78,7 @@ impl Vitals {
             )?,
             puts,
             conflicts,
+            rebuilds: AtomicU64::new(0),
             disk_free: gauge("nexus_store_free_bytes", "free bytes on the data directory's disk")?,
             clock_gauge: gauge("nexus_clock_suspect", "1 while boot and wall clock disagree and leases do not expire")?,
         })
@@ -87,6 +90,16 @@ impl Vitals {
         let operations = u32::try_from(operations).unwrap_or(u32::MAX);
         self.group_size.observe(f64::from(operations));
         self.puts.inc_by(u64::from(operations));
+    }
+
+    /// The kernel was made again from the disk: it knows nothing of the cluster.
+    pub(crate) fn rebuilt(&self) {
+        self.rebuilds.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often that happened.
+    pub(crate) fn rebuilds(&self) -> u64 {
+        self.rebuilds.load(Ordering::Acquire)
     }
 
     /// Another host's facts contradict what is known.

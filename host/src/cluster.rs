@@ -1,0 +1,208 @@
+//! This host among others: the ledger that says who owns what, the facts that go around, and requests that another host
+//! must decide.
+//!
+//! Who knows what: `book` keeps the ledger as the replicated log drives it; `follow` tells the kernel what it says; `replicate`
+//! moves facts; `route` carries requests; `govern` keeps the cluster in shape (leases, voters, moves); `door` lets hosts
+//! in and answers what they ask; `office` is what operators see and order.
+
+mod book;
+mod door;
+mod follow;
+mod govern;
+mod messages;
+mod office;
+mod pools;
+mod replicate;
+mod route;
+mod seat;
+mod stopped;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use api::engine::{Engine, WeakEngine};
+use kernel::ledger::HostRole;
+use kernel::{NodeId, Origin, PoolUid, Seq, ShardId};
+use net::{Net, NetEvents, NetSettings, PeerId};
+use parking_lot::{Mutex, RwLock};
+use store::Reader;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use view::View;
+
+use crate::vitals::Vitals;
+use seat::Seat;
+
+pub(crate) use route::Router;
+
+/// What the cluster is told at its start.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) net: NetSettings,
+    pub(crate) data_path: PathBuf,
+    pub(crate) node: NodeId,
+    pub(crate) origin: Origin,
+    pub(crate) role: HostRole,
+    pub(crate) weight: u32,
+    /// How often a random peer is asked for what is missing here.
+    pub(crate) rebroadcast: Duration,
+    /// How long a request may take over all hosts.
+    pub(crate) response_deadline: Duration,
+    pub(crate) consensus: consensus::Settings,
+}
+
+/// What of the daemon the cluster works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts {
+    /// Weak: the driver ends when the last face does.
+    pub(crate) engine: WeakEngine,
+    pub(crate) view: Arc<View>,
+    pub(crate) reader: Reader,
+    pub(crate) vitals: Arc<Vitals>,
+}
+
+/// How far each origin's log is known.
+pub(crate) type Vector = BTreeMap<Origin, Seq>;
+
+/// The cluster as this host takes part in it; clones are the same.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    parts: Parts,
+    net: Net,
+    /// Drawn by this process; a copy of the disk has another.
+    nonce: u64,
+    /// `None` while the host waits to be joined.
+    seat: RwLock<Option<Arc<Seat>>>,
+    /// Rung when a seat was taken, and when who is connected changed.
+    bell: Notify,
+    /// What is heard and on this host's disk.
+    heard: watch::Sender<Vector>,
+    /// What each peer said that it has.
+    acknowledged: Mutex<BTreeMap<PeerId, Vector>>,
+    hints: mpsc::Sender<replicate::Hint>,
+    flights: route::Flights,
+    /// What this host stopped handing out from, to give it away.
+    stopped: Mutex<stopped::Stopped>,
+    /// Its shards from which the kernel hands out nothing, by the kernel's own word.
+    kept: Mutex<BTreeMap<PoolUid, BTreeSet<ShardId>>>,
+    /// Forming and joining happen once.
+    forming: tokio::sync::Mutex<()>,
+    stopping: CancellationToken,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("node", &self.inner.settings.node).finish_non_exhaustive()
+    }
+}
+
+/// The tasks of a cluster that runs.
+#[derive(Debug)]
+pub(crate) struct Running {
+    cluster: Cluster,
+    tasks: JoinSet<()>,
+}
+
+impl Cluster {
+    /// Joins the network, and the cluster if this host is a member already.
+    pub(crate) async fn start(settings: Settings, parts: Parts, heard: Vector) -> anyhow::Result<(Self, Running)> {
+        let (net, events) = Net::start(settings.net.clone()).await.context("the network between hosts cannot start")?;
+        let (hints, hinted) = mpsc::channel(replicate::HINTS);
+        let nonce = u64::from_le_bytes(random()?);
+        let (heard, _) = watch::channel(heard);
+        let stopped = stopped::Stopped::read(&settings.data_path)?;
+        let inner = Inner {
+            settings,
+            parts,
+            net,
+            nonce,
+            seat: RwLock::new(None),
+            bell: Notify::new(),
+            heard,
+            acknowledged: Mutex::default(),
+            hints,
+            flights: route::Flights::default(),
+            stopped: Mutex::new(stopped),
+            kept: Mutex::default(),
+            forming: tokio::sync::Mutex::default(),
+            stopping: CancellationToken::new(),
+        };
+        let cluster = Self { inner: Arc::new(inner) };
+        if let Some(membership) = seat::read(&cluster.inner.settings.data_path)? {
+            let seat = Seat::take(&cluster, membership).await?;
+            cluster.sit(seat);
+        }
+        let tasks = cluster.run(events, hinted);
+        Ok((cluster.clone(), Running { cluster, tasks }))
+    }
+
+    fn run(&self, events: NetEvents, hinted: mpsc::Receiver<replicate::Hint>) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(door::run(self.clone(), events));
+        tasks.spawn(follow::run(self.clone()));
+        tasks.spawn(replicate::publish(self.clone()));
+        tasks.spawn(replicate::hear(self.clone(), hinted));
+        tasks.spawn(replicate::pull(self.clone()));
+        tasks.spawn(govern::renew(self.clone()));
+        tasks.spawn(govern::vote(self.clone()));
+        tasks.spawn(govern::give(self.clone()));
+        tasks
+    }
+
+    /// The seat, once this host is a member.
+    fn seat(&self) -> Option<Arc<Seat>> {
+        self.inner.seat.read().clone()
+    }
+
+    fn sit(&self, seat: Seat) {
+        *self.inner.seat.write() = Some(Arc::new(seat));
+        self.inner.bell.notify_waiters();
+    }
+
+    /// The way to this host's kernel, while the daemon serves.
+    fn engine(&self) -> Option<Engine> {
+        self.inner.parts.engine.upgrade()
+    }
+
+    fn stopping(&self) -> &CancellationToken {
+        &self.inner.stopping
+    }
+
+    /// How far every log is known here, this host's own among them.
+    fn vector(&self) -> Vector {
+        let mut vector = self.inner.heard.borrow().clone();
+        vector.insert(self.inner.settings.origin, Seq(*self.inner.parts.view.committed().borrow()));
+        vector
+    }
+}
+
+impl Running {
+    /// Stops taking part, before the driver ends.
+    pub(crate) async fn stop(mut self) {
+        self.cluster.inner.stopping.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        if let Some(seat) = self.cluster.seat() {
+            seat.consensus.stop().await;
+        }
+        self.cluster.inner.net.clone().stop().await;
+    }
+}
+
+/// Random bytes.
+fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut source| std::io::Read::read_exact(&mut source, &mut bytes))
+        .context("no randomness from /dev/urandom")?;
+    Ok(bytes)
+}

@@ -1,0 +1,76 @@
+//! The ledger as the replicated log drives it.
+
+use std::sync::Arc;
+
+use consensus::Machine;
+use kernel::ClusterId;
+use kernel::ledger::{Ledger, LedgerEntry, LedgerError, LedgerReply};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+/// The ledger, and word when it changed.
+#[derive(Debug)]
+pub(super) struct Book {
+    ledger: RwLock<Arc<Ledger>>,
+    changed: watch::Sender<u64>,
+}
+
+/// What the ledger made of an entry, on its way to whoever proposed it.
+pub(super) type Decision = Result<LedgerReply, LedgerError>;
+
+impl Book {
+    pub(super) fn new(cluster: ClusterId) -> Arc<Self> {
+        let (changed, _) = watch::channel(0);
+        Arc::new(Self { ledger: RwLock::new(Arc::new(Ledger::new(cluster))), changed })
+    }
+
+    /// The ledger as it is now.
+    pub(super) fn ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.ledger.read())
+    }
+
+    /// The index of the last entry that was applied, whenever it grows.
+    pub(super) fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub(super) fn machine(self: &Arc<Self>) -> Box<dyn Machine> {
+        Box::new(Follower(Arc::clone(self)))
+    }
+}
+
+struct Follower(Arc<Book>);
+
+impl Machine for Follower {
+    fn apply(&mut self, index: u64, entry: &[u8]) -> Vec<u8> {
+        let decision: Result<Decision, String> = match postcard::from_bytes::<LedgerEntry>(entry) {
+            Ok(entry) => {
+                let mut ledger = self.0.ledger.write();
+                Ok(Arc::make_mut(&mut ledger).apply(index, &entry).outcome)
+            }
+            // Every host refuses it alike.
+            Err(why) => Err(format!("entry {index} cannot be read: {why}")),
+        };
+        self.0.changed.send_replace(index);
+        postcard::to_stdvec(&decision).expect("a decision has a form on the wire")
+    }
+
+    fn passed(&mut self, index: u64) {
+        self.0.changed.send_replace(index);
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        postcard::to_stdvec(&*self.0.ledger()).expect("a ledger has a form on the wire")
+    }
+
+    fn restore(&mut self, index: u64, snapshot: &[u8]) -> Result<(), String> {
+        let ledger: Ledger = postcard::from_bytes(snapshot).map_err(|why| why.to_string())?;
+        let (found, ours) = (ledger.cluster(), self.0.ledger().cluster());
+        if found != ours {
+            return Err(format!("the snapshot is of cluster {found}, this host belongs to {ours}"));
+        }
+        *self.0.ledger.write() = Arc::new(ledger);
+        self.0.changed.send_replace(index);
+        Ok(())
+    }
+}

@@ -1,0 +1,242 @@
+//! What comes in over the network: who appears and goes, hosts that want to be members, and what members ask.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kernel::ledger::{HostRole, LedgerCommand, LedgerError, LedgerReply};
+use kernel::{Batch, NodeId, Origin};
+use net::{Channel, NetEvent, NetEvents, PeerId, Replier};
+
+use super::messages::{self, HelloAnswer, HelloAsk, RouteAsk, StateAsk};
+use super::replicate::{self, Hint};
+use super::{Cluster, seat};
+use crate::clock;
+
+/// The version of what hosts say to each other.
+pub(super) const PROTOCOL: u32 = 1;
+
+const JOIN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Serves the network until it stops.
+pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            () = cluster.stopping().cancelled() => return,
+        };
+        match event {
+            None => return,
+            Some(NetEvent::Connected { peer, .. }) => {
+                cluster.inner.bell.notify_waiters();
+                let _full = cluster.inner.hints.try_send(Hint::Pull(peer));
+                tokio::spawn(greet(cluster.clone(), peer));
+            }
+            Some(NetEvent::Disconnected { peer }) => {
+                tracing::info!(%peer, "a host is gone");
+                cluster.inner.bell.notify_waiters();
+            }
+            Some(NetEvent::Gossip { from, body }) => hint(&cluster, from, &body),
+            Some(NetEvent::Request { peer, channel, body, left, reply, .. }) => {
+                tokio::spawn(answer(cluster.clone(), peer, channel, body, left, reply));
+            }
+            Some(NetEvent::StrangerRefused { address, reason }) => {
+                tracing::warn!(address, ?reason, "a host without this cluster's key was refused");
+            }
+            Some(NetEvent::IdentityClash { address }) => tracing::error!(
+                address,
+                "another host uses this host's p2p.key: stop one of the two and delete its p2p.key, so that it gets its own"
+            ),
+        }
+    }
+}
+
+/// Tells people whom they met; a host of another cluster under one key must not go unnoticed.
+async fn greet(cluster: Cluster, peer: PeerId) {
+    let ask = messages::write(&HelloAsk::Who);
+    let Ok(response) = cluster.inner.net.request(peer, Channel::Hello, ask, Duration::from_secs(5)).await else { return };
+    match messages::read::<HelloAnswer>(&response.body) {
+        Ok(HelloAnswer::Who { node, origin, seat }) => {
+            let own = &cluster.inner.settings;
+            if origin.host == own.origin.host {
+                tracing::error!(
+                    %peer, %node,
+                    "that host has a copy of this host's data directory: only one of the two may run; give the other one an empty one"
+                );
+            } else if node == own.node {
+                tracing::error!(%peer, %node, "that host has this host's node id: give one of the two another");
+            }
+            match (seat, cluster.seat()) {
+                (Some((theirs, _)), Some(ours)) if theirs != ours.cluster => tracing::error!(
+                    %peer, %node, cluster = %theirs,
+                    "that host is of another cluster but has this one's key: give each cluster a key of its own"
+                ),
+                _ => tracing::info!(%peer, %node, "a host is there"),
+            }
+        }
+        Ok(_) | Err(_) => tracing::debug!(%peer, "a host does not say who it is"),
+    }
+}
+
+fn hint(cluster: &Cluster, from: PeerId, body: &[u8]) {
+    let Some(seat) = cluster.seat() else { return };
+    let Ok(batch) = messages::read::<Batch>(body) else {
+        tracing::debug!(%from, "gossip that cannot be read");
+        return;
+    };
+    let ledger = seat.book.ledger();
+    let name = from.to_string();
+    // A host gossips its own operations only.
+    if !ledger.members().values().any(|member| member.peer == name && member.origin == batch.origin) {
+        return;
+    }
+    let _full = cluster.inner.hints.try_send(Hint::Batch { from, batch: Arc::new(batch) });
+}
+
+async fn answer(cluster: Cluster, peer: PeerId, channel: Channel, body: bytes::Bytes, left: Duration, reply: Replier) {
+    let answered = match channel {
+        Channel::Hello => hello(&cluster, peer, &body).await.map(|answer| messages::write(&answer)),
+        Channel::Ledger => match cluster.seat() {
+            Some(seat) => Ok(seat.consensus.handle(body.to_vec()).await.into()),
+            None => Err("this host is no member".to_owned()),
+        },
+        Channel::State => match messages::read::<StateAsk>(&body) {
+            Ok(StateAsk::Pull { vector }) => {
+                let answering = cluster.clone();
+                let asked = vector.clone();
+                cluster.inner.acknowledged.lock().insert(peer, vector);
+                let answer = tokio::task::spawn_blocking(move || replicate::answer_pull(&answering, &asked)).await;
+                answer.map(|answer| messages::write(&answer)).map_err(|why| why.to_string())
+            }
+            Err(why) => Err(why),
+        },
+        Channel::Route => match messages::read::<RouteAsk>(&body) {
+            Ok(ask) => cluster.serve_routed(ask, left).await.map(|answer| messages::write(&answer)),
+            Err(why) => Err(why),
+        },
+    };
+    match answered {
+        Ok(body) => reply.reply(body),
+        Err(why) => {
+            tracing::debug!(%peer, %channel, why, "a request of a host is refused");
+            reply.refuse();
+        }
+    }
+}
+
+async fn hello(cluster: &Cluster, peer: PeerId, body: &[u8]) -> Result<HelloAnswer, String> {
+    let own = &cluster.inner.settings;
+    Ok(match messages::read::<HelloAsk>(body)? {
+        HelloAsk::Who => {
+            let seat = cluster.seat().map(|seat| (seat.cluster, seat.me));
+            HelloAnswer::Who { node: own.node.clone(), origin: own.origin, seat }
+        }
+        HelloAsk::Join { node, origin, addresses, role, weight, at_ms } => {
+            let newcomer = Newcomer { peer, node, origin, addresses, role, weight, at_ms };
+            admit(cluster, newcomer).await
+        }
+    })
+}
+
+struct Newcomer {
+    peer: PeerId,
+    node: NodeId,
+    origin: Origin,
+    addresses: Vec<String>,
+    role: HostRole,
+    weight: u32,
+    at_ms: u64,
+}
+
+/// Clocks of hosts further apart than this would end each other's leases wrongly.
+const CLOCKS_APART_MS: u64 = 60_000;
+
+/// A host asks to be a member: the ledger decides, then it is sent the log.
+async fn admit(cluster: &Cluster, newcomer: Newcomer) -> HelloAnswer {
+    let Newcomer { peer, node, origin, addresses, role, weight, at_ms } = newcomer;
+    let Some(seat) = cluster.seat() else {
+        return HelloAnswer::NotNow("this host waits itself to be joined; ask a member".to_owned());
+    };
+    let apart_ms = clock::wall_ms().abs_diff(at_ms);
+    if apart_ms > CLOCKS_APART_MS {
+        return HelloAnswer::Refused(format!(
+            "the clocks of {node} and {} are {} s apart, at most {} s are allowed: let both follow a time server",
+            cluster.inner.settings.node,
+            apart_ms / 1_000,
+            CLOCKS_APART_MS / 1_000
+        ));
+    }
+    let name = peer.to_string();
+    let join = LedgerCommand::Join {
+        node: node.clone(),
+        origin,
+        peer: name.clone(),
+        addresses,
+        role,
+        weight,
+        protocol: PROTOCOL,
+        at_ms,
+    };
+    let member = match seat.decide(join, JOIN_WITHIN).await {
+        Ok(Ok(LedgerReply::Joined { member, .. })) => member,
+        Ok(Ok(other)) => return HelloAnswer::NotNow(format!("{other:?} is no answer to a newcomer")),
+        Ok(Err(error @ LedgerError::MembersFull { .. })) => return HelloAnswer::NotNow(error.to_string()),
+        Ok(Err(error)) => return HelloAnswer::Refused(error.to_string()),
+        Err(error) => return HelloAnswer::NotNow(format!("the ledger cannot decide: {error}")),
+    };
+    cluster.inner.net.allow(peer);
+    let learner = consensus::Peer { member: u64::from(member.0), address: name };
+    let state = seat.consensus.state();
+    let known = state.voters.iter().chain(&state.learners).any(|known| *known == learner);
+    if !known && let Err(error) = seat.consensus.add_learner(learner).await {
+        return HelloAnswer::NotNow(format!("the ledger's log is not sent to the newcomer yet: {error}"));
+    }
+    tracing::info!(%node, %member, "a host joined");
+    let ledger = seat.book.ledger();
+    let peers = ledger.members().values().map(|known| (known.peer.clone(), known.addresses.clone())).collect();
+    HelloAnswer::Welcome { cluster: seat.cluster, member, peers }
+}
+
+impl Cluster {
+    /// Asks a peer to be let in, and takes the seat it is given.
+    pub(super) async fn ask_in(&self, peer: PeerId) -> Result<(), Refusal> {
+        let own = &self.inner.settings;
+        let ask = HelloAsk::Join {
+            node: own.node.clone(),
+            origin: own.origin,
+            addresses: self.addresses(),
+            role: own.role,
+            weight: own.weight,
+            at_ms: clock::wall_ms(),
+        };
+        let asked = self.inner.net.request(peer, Channel::Hello, messages::write(&ask), JOIN_WITHIN * 2).await;
+        let body = asked.map_err(|error| Refusal::NotNow(error.to_string()))?.body;
+        match messages::read::<HelloAnswer>(&body).map_err(Refusal::NotNow)? {
+            HelloAnswer::Welcome { cluster, member, peers } => {
+                for (name, addresses) in peers {
+                    if let Ok(peer) = name.parse::<PeerId>()
+                        && peer != self.inner.net.local_peer()
+                    {
+                        self.inner.net.allow(peer);
+                        self.inner.net.dial(peer, &addresses);
+                    }
+                }
+                let membership = seat::Membership::new(cluster, member);
+                let seat = seat::Seat::take(self, membership).await;
+                self.sit(seat.map_err(|error| Refusal::Final(format!("{error:#}")))?);
+                Ok(())
+            }
+            HelloAnswer::Refused(why) => Err(Refusal::Final(why)),
+            HelloAnswer::NotNow(why) => Err(Refusal::NotNow(why)),
+            HelloAnswer::Who { .. } => Err(Refusal::NotNow("it answered something else".to_owned())),
+        }
+    }
+}
+
+/// Why a host was not let in.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("{0}")]
+    NotNow(String),
+    #[error("{0}")]
+    Final(String),
+}

@@ -1,0 +1,194 @@
+//! Tells the kernel what the ledger says. What was told is compared with what stands in the ledger now, so a snapshot, a
+//! missed word or a kernel that was made again need no care of their own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::engine::EngineError;
+use kernel::ledger::{Grant, GrantKind, GrantState, Ledger, LedgerPool};
+use kernel::{
+    Command, Dot, Epoch, MemberId, News, Origin, PoolUid, Revision, RingMember, Seq, ShardId, ShardTenure, Sight,
+    Tenure,
+};
+
+use super::seat::Seat;
+use super::{Cluster, Vector};
+
+/// How often everything is looked at again although nothing was heard of.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What the kernel was told.
+#[derive(Debug, Default)]
+struct Told {
+    /// Which kernel: another one knows nothing.
+    rebuilds: u64,
+    pools: BTreeMap<PoolUid, Revision>,
+    tenures: BTreeMap<PoolUid, BTreeMap<ShardId, (Epoch, Tenure)>>,
+    members: Vec<RingMember>,
+    alive: BTreeSet<MemberId>,
+    /// Whom the network lets speak.
+    allowed: BTreeSet<net::PeerId>,
+}
+
+pub(super) async fn run(cluster: Cluster) {
+    let mut told = Told::default();
+    let mut heard = cluster.inner.heard.subscribe();
+    loop {
+        let mut changed = cluster.seat().map(|seat| seat.book.changed());
+        let look = async {
+            match &mut changed {
+                Some(changed) => drop(changed.changed().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = look => {}
+            () = cluster.inner.bell.notified() => {}
+            // Space waits for what is heard; that many times a second is enough.
+            _ = heard.changed(), if waits(&cluster, &told) => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = cluster.stopping().cancelled() => return,
+        }
+        heard.borrow_and_update();
+        if let Some(seat) = cluster.seat()
+            && let Err(error) = tell(&cluster, &seat, &mut told).await
+        {
+            tracing::debug!(%error, "the kernel could not be told what the ledger says; it will be told again");
+        }
+    }
+}
+
+/// Whether some shard is kept only until more is heard.
+fn waits(cluster: &Cluster, told: &Told) -> bool {
+    let Some(seat) = cluster.seat() else { return false };
+    let ledger = seat.book.ledger();
+    told.tenures.iter().any(|(pool, tenures)| {
+        tenures.iter().any(|(shard, (_, tenure))| {
+            *tenure == Tenure::Kept && ledger.grant(*pool, *shard).is_some_and(|grant| grant.state == GrantState::Held)
+        })
+    })
+}
+
+async fn tell(cluster: &Cluster, seat: &Seat, told: &mut Told) -> Result<(), EngineError> {
+    let rebuilds = cluster.inner.parts.vitals.rebuilds();
+    if told.rebuilds != rebuilds {
+        *told = Told { rebuilds, allowed: std::mem::take(&mut told.allowed), ..Told::default() };
+    }
+    let ledger = seat.book.ledger();
+    let_in(cluster, seat, &ledger, told);
+    tell_sight(cluster, seat, &ledger, told).await?;
+    for (uid, pool) in ledger.pools() {
+        if told.pools.get(uid).is_none_or(|revision| *revision < pool.record.revision) {
+            note(cluster, News::Pool(Arc::clone(&pool.record))).await?;
+            told.pools.insert(*uid, pool.record.revision);
+        }
+        tell_tenures(cluster, seat, *uid, pool, told).await?;
+    }
+    let gone: Vec<PoolUid> = told.pools.keys().filter(|uid| ledger.pool(**uid).is_none()).copied().collect();
+    for uid in gone {
+        note(cluster, News::PoolGone(uid)).await?;
+        told.pools.remove(&uid);
+        told.tenures.remove(&uid);
+    }
+    Ok(())
+}
+
+/// Members may speak, and are looked for; nobody else.
+fn let_in(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut Told) {
+    let mut members = BTreeSet::new();
+    for member in ledger.members().values().filter(|member| member.id != seat.me) {
+        let Ok(peer) = member.peer.parse::<net::PeerId>() else { continue };
+        members.insert(peer);
+        if told.allowed.insert(peer) {
+            cluster.inner.net.allow(peer);
+            cluster.inner.net.dial(peer, &member.addresses);
+        }
+    }
+    // Before this host's own log has the members, those that let it in may speak.
+    if ledger.members().is_empty() {
+        return;
+    }
+    let gone: Vec<net::PeerId> = told.allowed.difference(&members).copied().collect();
+    for peer in gone {
+        cluster.inner.net.disallow(peer);
+        told.allowed.remove(&peer);
+    }
+}
+
+async fn tell_sight(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut Told) -> Result<(), EngineError> {
+    let connected: BTreeSet<String> = cluster.inner.net.connected().iter().map(ToString::to_string).collect();
+    let reachable = |member: &&kernel::ledger::Member| member.id == seat.me || connected.contains(&member.peer);
+    let alive: BTreeSet<MemberId> = ledger.members().values().filter(reachable).map(|member| member.id).collect();
+    let ring = ledger.ring();
+    if told.members == ring.members() && told.alive == alive {
+        return Ok(());
+    }
+    let members = ring.members().to_vec();
+    let sight = Sight { me: seat.me, ring: Arc::new(ring), alive: alive.clone() };
+    note(cluster, News::Sight(Box::new(sight))).await?;
+    (told.members, told.alive) = (members, alive);
+    Ok(())
+}
+
+async fn tell_tenures(
+    cluster: &Cluster,
+    seat: &Seat,
+    uid: PoolUid,
+    pool: &LedgerPool,
+    told: &mut Told,
+) -> Result<(), EngineError> {
+    let known = told.tenures.entry(uid).or_default();
+    let vector = cluster.vector();
+    let stopped = cluster.inner.stopped.lock().clone();
+    let mut news = Vec::new();
+    for (shard, grant) in pool.grants.iter() {
+        let tenure = tenure(seat.me, grant, pool, &vector, stopped.holds(uid, shard, grant.epoch));
+        let said = (grant.epoch, tenure);
+        if known.get(&shard) != Some(&said) {
+            let after = grant.cut.filter(|_| grant.holder == seat.me);
+            news.push((said, ShardTenure { shard, epoch: grant.epoch, tenure, after }));
+        }
+    }
+    if news.is_empty() {
+        return Ok(());
+    }
+    let tenures = news.iter().map(|(_, tenure)| *tenure).collect();
+    note(cluster, News::Tenures { pool: uid, tenures }).await?;
+    known.extend(news.into_iter().map(|(said, tenure)| (tenure.shard, said)));
+    let kept = known.iter().filter(|(_, (_, tenure))| *tenure == Tenure::Kept).map(|(shard, _)| *shard).collect();
+    cluster.inner.kept.lock().insert(uid, kept);
+    Ok(())
+}
+
+/// What a grant means for this host.
+fn tenure(me: MemberId, grant: Grant, pool: &LedgerPool, vector: &Vector, stopped: bool) -> Tenure {
+    if grant.holder != me {
+        return Tenure::Theirs(grant.holder);
+    }
+    let covered = |origin: &Origin, through: Seq| vector.get(origin).is_some_and(|known| *known >= through);
+    let cut = grant.cut.is_none_or(|Dot { origin, seq }| covered(&origin, seq));
+    let cuts = grant.cut.is_none() || pool.cuts.iter().all(|(origin, seq)| covered(origin, *seq));
+    match (grant.state, grant.kind) {
+        (GrantState::Held, kind) if cut && cuts && !stopped => match kind {
+            GrantKind::Escrow => Tenure::Escrow,
+            GrantKind::Leased => Tenure::Leased,
+        },
+        (GrantState::Held | GrantState::Closing | GrantState::Quarantined | GrantState::Forced, _) => Tenure::Kept,
+    }
+}
+
+/// Tells the kernel, and waits until it is on the disk.
+pub(super) async fn note(cluster: &Cluster, news: News) -> Result<(), EngineError> {
+    let engine = cluster.engine().ok_or(EngineError::Stopped)?;
+    let outcomes = engine.submit_here(vec![Command::News(news)]).await?;
+    match outcomes.into_iter().next() {
+        Some(Ok(Ok(_))) => Ok(()),
+        Some(Ok(Err(error))) => {
+            tracing::error!(%error, "the kernel refuses what the ledger says");
+            Ok(())
+        }
+        Some(Err(error)) => Err(error),
+        None => Err(EngineError::Stopped),
+    }
+}

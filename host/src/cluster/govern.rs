@@ -1,0 +1,294 @@
+//! What keeps the cluster in shape without anybody's asking: this host's node lease, the voters, and shards that should live
+//! elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use kernel::ledger::{ClosingWhat, GrantState, Ledger, LedgerCommand, LedgerError, LedgerReply, Wish};
+use kernel::{Command, Epoch, MemberId, News, PoolUid, Seq, ShardId};
+use view::AllocationFilter;
+
+use super::Cluster;
+use super::follow::note;
+use super::seat::Seat;
+use crate::clock;
+
+/// Shards given away by one entry of the ledger.
+const GIVEN: usize = 64;
+
+/// Between two rounds of giving away: moves may wait, requests may not.
+const GIVE_EVERY: Duration = Duration::from_millis(250);
+
+const VOTE_EVERY: Duration = Duration::from_secs(1);
+
+const DECIDE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Renews this host's lease on its leased shards, each third of it.
+pub(super) async fn renew(cluster: Cluster) {
+    let mut pause = Duration::ZERO;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = cluster.stopping().cancelled() => return,
+        }
+        pause = Duration::from_millis(200);
+        let Some(seat) = cluster.seat() else { continue };
+        if seat.book.ledger().member(seat.me).is_none() {
+            continue;
+        }
+        // It counts from before it was asked for.
+        let began_ms = clock::boot_ms();
+        let renewal = LedgerCommand::Renew { member: seat.me, nonce: cluster.inner.nonce };
+        match seat.decide(renewal, DECIDE_WITHIN).await {
+            Ok(Ok(LedgerReply::Renewed { lease_ms, .. })) => {
+                // Clocks differ in rate by up to 1 %, and what is handed out last must still arrive.
+                let until_ms = (began_ms + lease_ms).saturating_sub(lease_ms / 100 + 1_000);
+                if note(&cluster, News::NodeLease { until_ms }).await.is_ok() {
+                    pause = Duration::from_millis(lease_ms / 3);
+                }
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(LedgerError::Deposed { .. } | LedgerError::MemberUnknown { .. })) => {
+                // It joins again under its own name; `door` does that for hosts that never left.
+                rejoin(&cluster, &seat).await;
+            }
+            Ok(Err(error)) => tracing::info!(%error, "the node lease is not renewed; leased shards wait"),
+            Err(error) => tracing::debug!(%error, "the node lease is not renewed"),
+        }
+    }
+}
+
+/// Says again who this host is, which ends a deposition.
+async fn rejoin(cluster: &Cluster, seat: &Seat) {
+    let ledger = seat.book.ledger();
+    let Some(member) = ledger.member(seat.me) else { return };
+    let again = LedgerCommand::Join {
+        node: member.node.clone(),
+        origin: cluster.inner.settings.origin,
+        peer: cluster.inner.net.local_peer().to_string(),
+        addresses: cluster.addresses(),
+        role: member.role,
+        weight: member.weight,
+        protocol: super::door::PROTOCOL,
+        at_ms: clock::wall_ms(),
+    };
+    match seat.decide(again, DECIDE_WITHIN).await {
+        Ok(Ok(_)) => tracing::warn!("this host was deposed while it could not renew; it takes part again"),
+        Ok(Err(error)) => tracing::error!(%error, "this host was deposed and may not take part again"),
+        Err(error) => tracing::debug!(%error, "this host could not join again yet"),
+    }
+}
+
+/// The leader sees to it that those vote who should.
+pub(super) async fn vote(cluster: Cluster) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(VOTE_EVERY) => {}
+            () = cluster.stopping().cancelled() => return,
+        }
+        let Some(seat) = cluster.seat() else { continue };
+        let state = seat.consensus.state();
+        if state.leader != Some(u64::from(seat.me.0)) {
+            continue;
+        }
+        let wanted: BTreeSet<u64> =
+            seat.book.ledger().voters_wanted().into_iter().map(|member| u64::from(member.0)).collect();
+        let voters: BTreeSet<u64> = state.voters.iter().map(|voter| voter.member).collect();
+        let known: BTreeSet<u64> = state.learners.iter().map(|learner| learner.member).chain(voters.clone()).collect();
+        let promote: BTreeSet<u64> = wanted.difference(&voters).copied().filter(|one| known.contains(one)).collect();
+        // One after the other would pass through even counts.
+        if wanted.iter().all(|one| known.contains(one)) && !promote.is_empty() {
+            if let Err(error) = seat.consensus.promote(promote.clone()).await {
+                tracing::info!(%error, ?promote, "voters could not be promoted yet");
+            }
+            continue;
+        }
+        let demote: BTreeSet<u64> = voters.difference(&wanted).copied().collect();
+        if !demote.is_empty()
+            && !wanted.is_empty()
+            && let Err(error) = seat.consensus.demote(demote.clone()).await
+        {
+            tracing::info!(%error, ?demote, "voters could not be demoted yet");
+        }
+    }
+}
+
+/// Gives shards to those who should have them, and gives back what closes.
+pub(super) async fn give(cluster: Cluster) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(GIVE_EVERY) => {}
+            () = cluster.stopping().cancelled() => return,
+        }
+        let Some(seat) = cluster.seat() else { continue };
+        let ledger = seat.book.ledger();
+        if let Err(error) = give_back(&cluster, &seat, &ledger).await {
+            tracing::debug!(error = format_args!("{error:#}"), "shards that close were not given back yet");
+        }
+        if let Err(error) = settle_stopped(&cluster, &seat, &ledger).await {
+            tracing::debug!(error = format_args!("{error:#}"), "offers of shards are not settled yet");
+        }
+        if let Err(error) = give_away(&cluster, &seat, &ledger).await {
+            tracing::debug!(error = format_args!("{error:#}"), "no shards were given away");
+        }
+    }
+}
+
+/// Says of shards that close: stopped and empty.
+async fn give_back(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::Result<()> {
+    for (uid, pool) in ledger.pools() {
+        let Some(closing) = &pool.closing else { continue };
+        let mine: BTreeSet<ShardId> = closing
+            .waiting
+            .iter()
+            .copied()
+            .filter(|shard| pool.grants.of(*shard).is_some_and(|grant| grant.holder == seat.me))
+            .collect();
+        if mine.is_empty() || !is_kept(cluster, *uid, &mine).await {
+            continue;
+        }
+        let empty: Vec<ShardId> = match &closing.what {
+            ClosingWhat::Update(draft) => {
+                let draft = draft.clone();
+                let dry = Command::UpdatePool { pool: *uid, expected: None, draft, dry_run: true };
+                let Some(engine) = cluster.engine() else { return Ok(()) };
+                let judged = engine.submit_here(vec![dry]).await?.into_iter().next();
+                if matches!(judged, Some(Ok(Ok(_)))) { mine.into_iter().collect() } else { Vec::new() }
+            }
+            ClosingWhat::Whole => empty_of(cluster, *uid, mine, |_| true),
+            ClosingWhat::Spans(spans) => {
+                empty_of(cluster, *uid, mine, |held| spans.iter().any(|span| span.intersects(held.span)))
+            }
+        };
+        if !empty.is_empty() {
+            let (pool, closing, member) = (*uid, closing.since, seat.me);
+            seat.carry_out(LedgerCommand::Returned { pool, closing, member, shards: empty }, DECIDE_WITHIN).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the kernel hands out nothing from any of these shards, by its own word.
+async fn is_kept(cluster: &Cluster, uid: PoolUid, shards: &BTreeSet<ShardId>) -> bool {
+    // The follower tells the kernel first and only then marks it as told.
+    cluster.inner.kept.lock().get(&uid).is_some_and(|kept| shards.is_subset(kept))
+}
+
+/// Those of the shards in which nothing that matters is held.
+fn empty_of(
+    cluster: &Cluster,
+    uid: PoolUid,
+    mut shards: BTreeSet<ShardId>,
+    matters: impl Fn(&kernel::Allocation) -> bool,
+) -> Vec<ShardId> {
+    let filter = AllocationFilter { pool: Some(uid), ..AllocationFilter::default() };
+    let mut after = None;
+    loop {
+        let page = cluster.inner.parts.view.list(&filter, after, 1_000);
+        for held in page.rows.iter().filter(|held| matters(held)) {
+            shards.remove(&held.shard);
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return shards.into_iter().collect(),
+        }
+    }
+}
+
+/// Stops handing out from shards that should live elsewhere, and offers them.
+async fn give_away(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::Result<()> {
+    let mut offers: BTreeMap<(PoolUid, MemberId, Epoch), Vec<ShardId>> = BTreeMap::new();
+    for Wish { pool, shard, from, to } in ledger.wishes().into_iter().filter(|wish| wish.from == seat.me) {
+        let Some(grant) = ledger.grant(pool, shard).filter(|grant| grant.state == GrantState::Held) else { continue };
+        let to_is_here = ledger.member(to).is_some_and(|member| cluster.is_connected(&member.peer));
+        if from == to || !to_is_here {
+            continue;
+        }
+        let offer = offers.entry((pool, to, grant.epoch)).or_default();
+        if offer.len() < GIVEN {
+            offer.push(shard);
+        }
+    }
+    let Some(((pool, to, epoch), shards)) = offers.into_iter().next() else { return Ok(()) };
+    offer(cluster, seat, pool, &shards, epoch, to).await
+}
+
+/// One offer: stop, say so durably, then let the ledger decide.
+pub(super) async fn offer(
+    cluster: &Cluster,
+    seat: &Seat,
+    pool: PoolUid,
+    shards: &[ShardId],
+    epoch: Epoch,
+    to: MemberId,
+) -> anyhow::Result<()> {
+    let stop: Vec<(PoolUid, ShardId, Epoch)> = shards.iter().map(|shard| (pool, *shard, epoch)).collect();
+    cluster.stop_shards(&stop)?;
+    // The follower hears of it and tells the kernel; what is in flight is on the disk before the kernel says so.
+    let wanted: BTreeSet<ShardId> = shards.iter().copied().collect();
+    cluster.inner.bell.notify_waiters();
+    for _ in 0..200 {
+        if is_kept(cluster, pool, &wanted).await {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    if !is_kept(cluster, pool, &wanted).await {
+        anyhow::bail!("the kernel did not stop handing out");
+    }
+    let cut = Seq(*cluster.inner.parts.view.committed().borrow());
+    let (from, shards) = (seat.me, shards.to_vec());
+    seat.carry_out(LedgerCommand::Move { pool, shards, from, epoch, to, cut }, DECIDE_WITHIN).await?;
+    Ok(())
+}
+
+/// Shards whose offer came to nothing are taken back in a new term, in which the old offer cannot count any more; those that
+/// went are forgotten.
+async fn settle_stopped(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::Result<()> {
+    let stopped = cluster.inner.stopped.lock().clone();
+    if stopped.is_empty() {
+        return Ok(());
+    }
+    let wishes: BTreeSet<(PoolUid, ShardId)> =
+        ledger.wishes().into_iter().filter(|wish| wish.from == seat.me).map(|wish| (wish.pool, wish.shard)).collect();
+    for (pool, shard, epoch) in stopped.iter() {
+        let ours = ledger.grant(pool, shard).filter(|grant| grant.holder == seat.me && grant.epoch == epoch);
+        if let Some(grant) = ours
+            && !wishes.contains(&(pool, shard))
+            && grant.state == GrantState::Held
+        {
+            let (shards, member, kind) = (vec![shard], seat.me, grant.kind);
+            seat.carry_out(LedgerCommand::SetKind { pool, shards, member, epoch, kind }, DECIDE_WITHIN).await?;
+        }
+    }
+    let ledger = seat.book.ledger();
+    let still = |pool: PoolUid, shard: ShardId, epoch: Epoch| {
+        ledger.grant(pool, shard).is_some_and(|grant| grant.holder == seat.me && grant.epoch == epoch)
+    };
+    cluster.keep_stopped(still)
+}
+
+impl Cluster {
+    /// Writes down that these shards are handed out from no more.
+    fn stop_shards(&self, shards: &[(PoolUid, ShardId, Epoch)]) -> anyhow::Result<()> {
+        let mut stopped = self.inner.stopped.lock();
+        *stopped = stopped.changed(&self.inner.settings.data_path, shards, |_, _, _| true)?;
+        Ok(())
+    }
+
+    fn keep_stopped(&self, keep: impl Fn(PoolUid, ShardId, Epoch) -> bool) -> anyhow::Result<()> {
+        let mut stopped = self.inner.stopped.lock();
+        *stopped = stopped.changed(&self.inner.settings.data_path, &[], keep)?;
+        Ok(())
+    }
+
+    pub(super) fn is_connected(&self, peer: &str) -> bool {
+        self.inner.net.connected().iter().any(|one| one.to_string() == peer)
+    }
+
+    /// Where others find this host.
+    pub(super) fn addresses(&self) -> Vec<String> {
+        self.inner.net.local_addresses()
+    }
+}
+

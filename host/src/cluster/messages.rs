@@ -1,0 +1,73 @@
+//! What hosts say to each other, apart from the ledger's own log. The form is postcard's; a change of it is another version
+//! of the channel.
+
+use api::engine::Outcome;
+use kernel::ledger::HostRole;
+use kernel::{Batch, ClusterId, Command, Leg, MemberId, NodeId, Origin, Seq};
+use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+
+use super::Vector;
+
+/// Most requests in one message.
+pub(super) const CALLS: usize = 64;
+
+/// Between hosts that may not know each other yet.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum HelloAsk {
+    Who,
+    /// May I be a member?
+    Join { node: NodeId, origin: Origin, addresses: Vec<String>, role: HostRole, weight: u32, at_ms: u64 },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum HelloAnswer {
+    /// `seat`: which cluster it is in, and as whom.
+    Who { node: NodeId, origin: Origin, seat: Option<(ClusterId, MemberId)> },
+    /// With whom the newcomer should speak.
+    Welcome { cluster: ClusterId, member: MemberId, peers: Vec<(String, Vec<String>)> },
+    /// Why not, and what would help.
+    Refused(String),
+    /// Ask again later: why not now.
+    NotNow(String),
+}
+
+/// About facts.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum StateAsk {
+    /// What do you have that I have not?
+    Pull { vector: Vector },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StateAnswer {
+    pub(super) batches: Vec<Batch>,
+    /// There is more.
+    pub(super) more: bool,
+    pub(super) vector: Vector,
+    /// Of these the log does not reach back so far.
+    pub(super) gone: Vec<Origin>,
+}
+
+/// Requests that another host must decide.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RouteAsk {
+    pub(super) calls: Vec<(Leg, Command)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RouteAnswer {
+    pub(super) outcomes: Vec<Outcome>,
+    /// Whose operations the outcomes are, and up to which they are in.
+    pub(super) origin: Origin,
+    pub(super) through: Seq,
+}
+
+/// Reads a message; the error says what is wrong with it.
+pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    postcard::from_bytes(bytes).map_err(|why| format!("the message cannot be read: {why}"))
+}
+
+pub(super) fn write<T: Serialize>(message: &T) -> bytes::Bytes {
+    postcard::to_stdvec(message).expect("a message has a form on the wire").into()
+}

@@ -1,0 +1,443 @@
+//! What operators see of the cluster, and what they order.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use api::cluster::{
+    Cluster as Port, ClusterError, ClusterStatus, Doing, HashringStatus, LedgerStatus, MemberStatus, OriginStatus,
+    PoolShards, ShardOrder, ShardStatus, Standing, Vote,
+};
+use kernel::ledger::{GrantKind, GrantState, HostRole, Ledger, LedgerCommand, LedgerError, LedgerReply, Member};
+use kernel::{ClusterId, MemberId, PoolUid, ShardId};
+use std::sync::Arc;
+
+use super::door::Refusal;
+use super::seat::{Membership, Seat, Undecided};
+use super::{Cluster, govern, random};
+use crate::clock;
+
+const WITHIN: Duration = Duration::from_secs(15);
+
+impl Port for Cluster {
+    fn status(&self) -> ClusterStatus {
+        self.status_now()
+    }
+
+    fn hashring(&self) -> HashringStatus {
+        let Some(seat) = self.seat() else {
+            return HashringStatus { virtual_nodes: kernel::Ring::VIRTUAL_NODES, points: Vec::new(), pools: Vec::new() };
+        };
+        let ledger = seat.book.ledger();
+        let ring = ledger.ring();
+        let wishes: BTreeMap<(PoolUid, ShardId), MemberId> =
+            ledger.wishes().into_iter().map(|wish| ((wish.pool, wish.shard), wish.to)).collect();
+        let pools = ledger.pools().iter().map(|(uid, pool)| PoolShards {
+            uid: *uid,
+            pool_id: pool.record.draft.id.to_string(),
+            tenant: pool.record.draft.tenant.to_string(),
+            shards: pool
+                .grants
+                .iter()
+                .map(|(shard, grant)| ShardStatus {
+                    shard,
+                    epoch: grant.epoch.0,
+                    owner: grant.holder,
+                    wished: wishes.get(&(*uid, shard)).copied().unwrap_or(grant.holder),
+                    kind: kind(grant.kind).to_owned(),
+                    state: state(grant.state).to_owned(),
+                })
+                .collect(),
+        });
+        HashringStatus {
+            virtual_nodes: ledger.terms().virtual_nodes,
+            points: ring.points().collect(),
+            pools: pools.collect(),
+        }
+    }
+
+    fn init(&self) -> Doing<ClusterStatus> {
+        let cluster = self.clone();
+        Box::pin(async move { cluster.form().await })
+    }
+
+    fn join(&self, address: Option<String>) -> Doing<ClusterStatus> {
+        let cluster = self.clone();
+        Box::pin(async move { cluster.ask_anybody_in(address).await })
+    }
+
+    fn leave(&self) -> Doing<ClusterStatus> {
+        let cluster = self.clone();
+        Box::pin(async move {
+            let seat = cluster.needs_seat()?;
+            let (member, weight) = (seat.me, Some(0));
+            decide(&seat, LedgerCommand::SetMember { member, role: None, weight, addresses: None }).await?;
+            let until = tokio::time::Instant::now() + WITHIN;
+            loop {
+                match decide(&seat, LedgerCommand::Leave { member }).await {
+                    Ok(_) => return Ok(cluster.status_now()),
+                    Err(ClusterError::Refused(why)) if tokio::time::Instant::now() < until => {
+                        tracing::debug!(why, "not empty yet");
+                        tokio::time::sleep(Duration::from_millis(200)).await;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        })
+    }
+
+    fn promote(&self, member: String) -> Doing<ClusterStatus> {
+        self.set_role(member, HostRole::Core)
+    }
+
+    fn demote(&self, member: String) -> Doing<ClusterStatus> {
+        self.set_role(member, HostRole::Write)
+    }
+
+    fn remove(&self, member: String, reason: String) -> Doing<ClusterStatus> {
+        let cluster = self.clone();
+        Box::pin(async move {
+            let seat = cluster.needs_seat()?;
+            let member = find(&seat.book.ledger(), &member)?;
+            if reason.trim().is_empty() {
+                let (field, value) = ("reason".to_owned(), reason);
+                return Err(ClusterError::Invalid { field, value, remedy: "must say why, for the record".to_owned() });
+            }
+            decide(&seat, LedgerCommand::Remove { member, reason }).await?;
+            let removed = seat.consensus.remove(u64::from(member.0)).await;
+            removed.map_err(|error| ClusterError::Unavailable(error.to_string()))?;
+            Ok(cluster.status_now())
+        })
+    }
+
+    fn drain(&self, member: String, draining: bool) -> Doing<ClusterStatus> {
+        let cluster = self.clone();
+        Box::pin(async move {
+            let seat = cluster.needs_seat()?;
+            let member = find(&seat.book.ledger(), &member)?;
+            let weight = Some(if draining { 0 } else { 1 });
+            decide(&seat, LedgerCommand::SetMember { member, role: None, weight, addresses: None }).await?;
+            Ok(cluster.status_now())
+        })
+    }
+
+    fn move_shards(&self, order: ShardOrder) -> Doing<u64> {
+        let cluster = self.clone();
+        Box::pin(async move {
+            let seat = cluster.needs_seat()?;
+            let ledger = seat.book.ledger();
+            let (uid, to) = (find_pool(&ledger, &order)?, find(&ledger, &order.to)?);
+            let mut by_epoch: BTreeMap<kernel::Epoch, Vec<ShardId>> = BTreeMap::new();
+            for shard in &order.shards {
+                let grant = ledger.grant(uid, *shard).ok_or_else(|| no_shard(*shard))?;
+                if grant.holder != seat.me {
+                    let holder = ledger.member(grant.holder).map_or_else(String::new, |holder| holder.node.to_string());
+                    return Err(ClusterError::Refused(format!(
+                        "shard {shard} is held by {holder}: a shard is moved by its holder, ask there"
+                    )));
+                }
+                by_epoch.entry(grant.epoch).or_default().push(*shard);
+            }
+            let mut moved = 0;
+            for (epoch, shards) in by_epoch {
+                let done = govern::offer(&cluster, &seat, uid, &shards, epoch, to).await;
+                done.map_err(|error| ClusterError::Refused(format!("{error:#}")))?;
+                moved += shards.len() as u64;
+            }
+            Ok(moved)
+        })
+    }
+
+    fn seize_shards(&self, order: ShardOrder) -> Doing<u64> {
+        let cluster = self.clone();
+        Box::pin(async move {
+            let seat = cluster.needs_seat()?;
+            let ledger = seat.book.ledger();
+            let (uid, to) = (find_pool(&ledger, &order)?, find(&ledger, &order.to)?);
+            let mut groups: BTreeMap<(MemberId, kernel::Epoch), Vec<ShardId>> = BTreeMap::new();
+            for shard in &order.shards {
+                let grant = ledger.grant(uid, *shard).ok_or_else(|| no_shard(*shard))?;
+                groups.entry((grant.holder, grant.epoch)).or_default().push(*shard);
+            }
+            let mut seized = 0;
+            for ((from, epoch), shards) in groups {
+                seized += shards.len() as u64;
+                let (reason, by, at_ms) = (order.reason.clone(), order.by.clone(), clock::wall_ms());
+                decide(&seat, LedgerCommand::Seize { pool: uid, shards, from, epoch, to, reason, by, at_ms }).await?;
+            }
+            Ok(seized)
+        })
+    }
+}
+
+impl Cluster {
+    fn needs_seat(&self) -> Result<Arc<Seat>, ClusterError> {
+        self.seat().ok_or_else(|| {
+            ClusterError::Refused("this host is in no cluster: nexus cluster init forms one, nexus cluster join joins one".to_owned())
+        })
+    }
+
+    fn status_now(&self) -> ClusterStatus {
+        let own = &self.inner.settings;
+        let seat = self.seat();
+        let ledger = seat.as_ref().map(|seat| seat.book.ledger());
+        let log = seat.as_ref().map(|seat| seat.consensus.state());
+        let mut warnings = Vec::new();
+        let standing = match (&seat, &ledger) {
+            (None, _) => {
+                warnings.push("this host waits: nexus cluster init on one host forms the cluster, nexus cluster join adds this one".to_owned());
+                Standing::Waiting
+            }
+            (Some(seat), Some(ledger)) if ledger.last_index() > 0 && ledger.member(seat.me).is_none() => Standing::Removed,
+            (Some(_), _) => Standing::Member,
+        };
+        let reachable = |member: &Member| {
+            seat.as_ref().is_some_and(|seat| seat.me == member.id) || self.is_connected(&member.peer)
+        };
+        let voters: Vec<u64> = log.iter().flat_map(|log| log.voters.iter().map(|voter| voter.member)).collect();
+        let majority = ledger.as_ref().is_some_and(|ledger| {
+            let up = ledger.members().values().filter(|member| voters.contains(&u64::from(member.id.0)) && reachable(member));
+            up.count() * 2 > voters.len()
+        });
+        if let Some(ledger) = &ledger {
+            if ledger.has_two_core_hosts() {
+                warnings.push("there are two core hosts: the loss of the one that votes stops the ledger; add a third".to_owned());
+            }
+            for member in ledger.members().values().filter(|member| !reachable(member)) {
+                warnings.push(format!("{} cannot be reached from here", member.node));
+            }
+            for member in ledger.members().values().filter(|member| member.is_deposed()) {
+                warnings.push(format!("{} was deposed: its leased shards may be taken over", member.node));
+            }
+        }
+        if seat.is_some() && !majority {
+            warnings.push("the ledger has no majority here: pools and shards cannot change, escrow shards go on serving".to_owned());
+        }
+        let vector = self.vector();
+        let member = |member: &Member| self.member_status(member, ledger.as_deref(), &voters, reachable(member));
+        ClusterStatus {
+            standing,
+            cluster_id: seat.as_ref().map(|seat| seat.cluster.to_string()),
+            node: own.node.to_string(),
+            member: seat.as_ref().map(|seat| seat.me),
+            peer: self.inner.net.local_peer().to_string(),
+            addresses: self.addresses(),
+            ledger: log.map(|log| LedgerStatus {
+                leader: log.leader.and_then(|leader| u32::try_from(leader).ok()).map(MemberId),
+                term: log.term,
+                committed: log.committed.unwrap_or_default(),
+                applied: log.applied.unwrap_or_default(),
+                majority,
+            }),
+            members: ledger.iter().flat_map(|ledger| ledger.members().values()).map(member).collect(),
+            digest: String::new(),
+            vector: vector
+                .iter()
+                .map(|(origin, through)| OriginStatus {
+                    host: format!("{:016x}", origin.host),
+                    incarnation: origin.incarnation,
+                    through: through.0,
+                })
+                .collect(),
+            warnings,
+        }
+    }
+
+    fn member_status(&self, member: &Member, ledger: Option<&Ledger>, voters: &[u64], reachable: bool) -> MemberStatus {
+        let (mut shards, mut escrow) = (0, 0);
+        for pool in ledger.iter().flat_map(|ledger| ledger.pools().values()) {
+            for run in pool.grants.runs().iter().filter(|run| run.grant.holder == member.id) {
+                shards += u64::from(run.count);
+                if run.grant.kind == GrantKind::Escrow {
+                    escrow += u64::from(run.count);
+                }
+            }
+        }
+        let behind = member.peer.parse().ok().and_then(|peer: net::PeerId| {
+            let theirs = self.inner.acknowledged.lock().get(&peer)?.get(&member.origin).copied()?;
+            let ours = self.vector().get(&member.origin).copied().unwrap_or_default();
+            Some(theirs.0.saturating_sub(ours.0))
+        });
+        MemberStatus {
+            member: member.id,
+            node: member.node.to_string(),
+            role: role(member.role).to_owned(),
+            vote: if voters.contains(&u64::from(member.id.0)) { Vote::Voter } else { Vote::Learner },
+            weight: member.weight,
+            peer: member.peer.clone(),
+            addresses: member.addresses.clone(),
+            reachable,
+            draining: member.weight == 0,
+            deposed: member.is_deposed(),
+            shards,
+            escrow,
+            behind,
+        }
+    }
+
+    /// Forms the ledger with this host as its only member.
+    async fn form(&self) -> Result<ClusterStatus, ClusterError> {
+        let _one_at_a_time = self.inner.forming.lock().await;
+        if let Some(seat) = self.seat() {
+            return Err(ClusterError::Refused(format!("this host is a member of cluster {} already", seat.cluster)));
+        }
+        let other = self.member_nearby().await;
+        if let Some(node) = other {
+            return Err(ClusterError::Refused(format!(
+                "{node}, a configured peer, is in a cluster already: nexus cluster join joins it"
+            )));
+        }
+        let failed = |error: anyhow::Error| ClusterError::Unavailable(format!("{error:#}"));
+        let drawn = u128::from_le_bytes(random::<16>().map_err(failed)?);
+        let membership = Membership::new(ClusterId(drawn), MemberId(1));
+        let seat = Seat::take(self, membership).await.map_err(failed)?;
+        let peer = self.inner.net.local_peer().to_string();
+        seat.consensus.init(peer.clone()).await.map_err(|error| ClusterError::Unavailable(error.to_string()))?;
+        let own = &self.inner.settings;
+        let join = LedgerCommand::Join {
+            node: own.node.clone(),
+            origin: own.origin,
+            peer,
+            addresses: self.addresses(),
+            role: HostRole::Core,
+            weight: own.weight.max(1),
+            protocol: super::door::PROTOCOL,
+            at_ms: clock::wall_ms(),
+        };
+        decide(&seat, join).await?;
+        let pools: Vec<kernel::Pool> =
+            self.inner.parts.view.pools(None).into_iter().map(|pool| kernel::Pool::clone(&pool)).collect();
+        if !pools.is_empty() {
+            decide(&seat, LedgerCommand::Adopt { member: MemberId(1), pools }).await?;
+        }
+        self.sit(seat);
+        Ok(self.status_now())
+    }
+
+    /// A connected host that is a member of some cluster.
+    async fn member_nearby(&self) -> Option<String> {
+        for peer in self.inner.net.connected() {
+            let ask = super::messages::write(&super::messages::HelloAsk::Who);
+            let answer = self.inner.net.request(peer, net::Channel::Hello, ask, Duration::from_secs(3)).await;
+            let Ok(answer) = answer else { continue };
+            if let Ok(super::messages::HelloAnswer::Who { node, seat: Some(_), .. }) =
+                super::messages::read(&answer.body)
+            {
+                return Some(node.to_string());
+            }
+        }
+        None
+    }
+
+    async fn ask_anybody_in(&self, address: Option<String>) -> Result<ClusterStatus, ClusterError> {
+        let _one_at_a_time = self.inner.forming.lock().await;
+        if self.seat().is_some() {
+            return Ok(self.status_now());
+        }
+        if let Some(address) = address {
+            let found = address.parse().map_err(|why: net::InvalidPeerAddress| ClusterError::Invalid {
+                field: "address".to_owned(),
+                value: address.clone(),
+                remedy: why.to_string(),
+            })?;
+            self.inner.net.look_for(found);
+        }
+        if !self.inner.parts.view.pools(None).is_empty() {
+            return Err(ClusterError::Refused(
+                "this host has pools of its own: a host joins empty, so start it with an empty data directory".to_owned(),
+            ));
+        }
+        let until = tokio::time::Instant::now() + WITHIN;
+        let mut last = "no host can be reached".to_owned();
+        while tokio::time::Instant::now() < until {
+            for peer in self.inner.net.connected() {
+                match self.ask_in(peer).await {
+                    Ok(()) => return Ok(self.status_now()),
+                    Err(Refusal::Final(why)) => return Err(ClusterError::Refused(why)),
+                    Err(Refusal::NotNow(why)) => last = why,
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Err(ClusterError::Unavailable(last))
+    }
+
+    fn set_role(&self, member: String, role: HostRole) -> Doing<ClusterStatus> {
+        let cluster = self.clone();
+        Box::pin(async move {
+            let seat = cluster.needs_seat()?;
+            let member = find(&seat.book.ledger(), &member)?;
+            let role = Some(role);
+            decide(&seat, LedgerCommand::SetMember { member, role, weight: None, addresses: None }).await?;
+            Ok(cluster.status_now())
+        })
+    }
+}
+
+async fn decide(seat: &Seat, command: LedgerCommand) -> Result<LedgerReply, ClusterError> {
+    match seat.decide(command, WITHIN).await {
+        Ok(Ok(reply)) => Ok(reply),
+        Ok(Err(LedgerError::FieldInvalid { field, found, right })) => {
+            let remedy = format!("must be {right}");
+            Err(ClusterError::Invalid { field: field.to_string(), value: found, remedy })
+        }
+        Ok(Err(error)) => Err(ClusterError::Refused(error.to_string())),
+        Err(Undecided::Unavailable(why)) => Err(ClusterError::Unavailable(why)),
+        Err(Undecided::Unknown(why)) => Err(ClusterError::Unknown(why)),
+    }
+}
+
+/// A member by its node id or number.
+fn find(ledger: &Ledger, member: &str) -> Result<MemberId, ClusterError> {
+    let named = ledger.members().values().find(|known| known.node.as_str() == member).map(|known| known.id);
+    let number = || member.parse().ok().map(MemberId).filter(|number| ledger.member(*number).is_some());
+    named.or_else(number).ok_or_else(|| {
+        let known: Vec<&str> = ledger.members().values().map(|member| member.node.as_str()).collect();
+        ClusterError::Invalid {
+            field: "member".to_owned(),
+            value: member.to_owned(),
+            remedy: format!("must be the node id or number of a member: {}", known.join(", ")),
+        }
+    })
+}
+
+fn find_pool(ledger: &Ledger, order: &ShardOrder) -> Result<PoolUid, ClusterError> {
+    let wanted = |pool: &kernel::Pool| {
+        pool.draft.id.as_str() == order.pool_id && pool.draft.tenant.as_str() == order.tenant
+    };
+    let found = ledger.pools().iter().find(|(_, pool)| wanted(&pool.record)).map(|(uid, _)| *uid);
+    found.ok_or_else(|| ClusterError::Invalid {
+        field: "pool_id".to_owned(),
+        value: order.pool_id.clone(),
+        remedy: "must name a pool".to_owned(),
+    })
+}
+
+fn no_shard(shard: ShardId) -> ClusterError {
+    let (field, value) = ("shards".to_owned(), shard.to_string());
+    ClusterError::Invalid { field, value, remedy: "must be shards of the pool".to_owned() }
+}
+
+const fn role(role: HostRole) -> &'static str {
+    match role {
+        HostRole::Core => "core",
+        HostRole::Write => "write",
+        HostRole::Read => "read",
+        HostRole::Edge => "edge",
+    }
+}
+
+const fn kind(kind: GrantKind) -> &'static str {
+    match kind {
+        GrantKind::Escrow => "escrow",
+        GrantKind::Leased => "leased",
+    }
+}
+
+const fn state(state: GrantState) -> &'static str {
+    match state {
+        GrantState::Held => "held",
+        GrantState::Closing => "closing",
+        GrantState::Quarantined => "quarantined",
+        GrantState::Forced => "forced",
+    }
+}

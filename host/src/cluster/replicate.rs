@@ -1,0 +1,215 @@
+//! Facts on their way: this host's own are gossiped as they are flushed, others' are taken in as they come, and what got lost
+//! is pulled. Gossip is a hint; pulling is what makes sure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::engine::EngineError;
+use kernel::{Batch, Command, Dot, NamedRealm, News, Origin, RealmUid, Reply, Seq};
+use net::{Channel, PeerId};
+use store::RunError;
+use tokio::sync::mpsc;
+
+use super::messages::{self, StateAnswer, StateAsk};
+use super::{Cluster, Vector};
+
+/// Batches that wait to be taken in.
+pub(super) const HINTS: usize = 1_024;
+
+/// Gossip carries at most so much; the rest of the message is its frame.
+const GOSSIP_BYTES: usize = 36 * 1024;
+
+/// Operations of one answer, as they lie on the disk. On the wire they take up to about twice that.
+const PULL_BYTES: usize = 64 * 1024;
+
+/// The most of an answer's operations, whatever they weigh.
+const PULL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Something heard of.
+#[derive(Debug)]
+pub(super) enum Hint {
+    Batch { from: PeerId, batch: Arc<Batch> },
+    /// This peer has what is missing here.
+    Pull(PeerId),
+}
+
+/// Gossips what this host writes.
+pub(super) async fn publish(cluster: Cluster) {
+    let mut committed = cluster.inner.parts.view.committed();
+    let mut published = Seq(*committed.borrow_and_update());
+    let mut looked = published;
+    loop {
+        tokio::select! {
+            changed = committed.changed() => if changed.is_err() { return },
+            () = cluster.stopping().cancelled() => return,
+        }
+        if cluster.seat().is_none() {
+            continue;
+        }
+        let last = Seq(*committed.borrow_and_update());
+        while looked < last {
+            let reader = cluster.inner.parts.reader.clone();
+            let from = looked;
+            let run = tokio::task::spawn_blocking(move || reader.operations(None, from, GOSSIP_BYTES)).await;
+            let Ok(Ok(run)) = run else {
+                // Whoever misses it pulls it, or is told why it cannot be read.
+                (published, looked) = (last, last);
+                break;
+            };
+            looked = run.through.max(Seq(looked.0 + 1));
+            let batch = pack(&cluster, cluster.inner.settings.origin, published, run.through, &run.ops);
+            if batch.ops.is_empty() {
+                continue;
+            }
+            published = batch.through;
+            if let Err(error) = cluster.inner.net.publish(messages::write(&batch)).await {
+                tracing::debug!(%error, "a hint was not gossiped; it will be pulled");
+            }
+        }
+    }
+}
+
+fn pack(cluster: &Cluster, origin: Origin, after: Seq, through: Seq, ops: &[kernel::Op]) -> Batch {
+    let view = &cluster.inner.parts.view;
+    let name = |uid: RealmUid| -> Option<NamedRealm> {
+        view.realm(uid).map(|realm| (realm.tenant.clone(), realm.name.clone()))
+    };
+    Batch::pack(origin, after, through, ops, name)
+}
+
+/// Takes in what others gossip, in the order in which it came.
+pub(super) async fn hear(cluster: Cluster, mut hints: mpsc::Receiver<Hint>) {
+    loop {
+        let hint = tokio::select! {
+            hint = hints.recv() => hint,
+            () = cluster.stopping().cancelled() => return,
+        };
+        match hint {
+            None => return,
+            Some(Hint::Pull(peer)) => catch_up(&cluster, peer).await,
+            Some(Hint::Batch { from, batch }) => {
+                let known = cluster.inner.heard.borrow().get(&batch.origin).copied().unwrap_or_default();
+                if batch.through <= known {
+                    continue;
+                }
+                let wanted = batch.through;
+                let reached = if batch.after <= known { take_in(&cluster, batch).await } else { Some(known) };
+                if reached.is_some_and(|reached| reached < wanted) {
+                    catch_up(&cluster, from).await;
+                }
+            }
+        }
+    }
+}
+
+/// Hands a batch to the kernel; gives how far its origin is known then, on this host's disk.
+async fn take_in(cluster: &Cluster, batch: Arc<Batch>) -> Option<Seq> {
+    if batch.origin == cluster.inner.settings.origin {
+        return None;
+    }
+    let engine = cluster.engine()?;
+    loop {
+        let outcome = engine.submit_here(vec![Command::News(News::Batch(Arc::clone(&batch)))]).await;
+        match outcome.and_then(|outcomes| outcomes.into_iter().next().unwrap_or(Err(EngineError::Stopped))) {
+            Ok(Ok(Reply::Heard(Dot { origin, seq }))) => {
+                cluster.inner.heard.send_modify(|heard| {
+                    let known = heard.entry(origin).or_default();
+                    *known = (*known).max(seq);
+                });
+                return Some(seq);
+            }
+            Err(EngineError::Overloaded { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Ok(_) | Err(_) => return None,
+        }
+    }
+}
+
+/// Asks a random peer from time to time, and every one that appears, for what is missing here.
+pub(super) async fn pull(cluster: Cluster) {
+    let mut round = 0_usize;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(cluster.inner.settings.rebroadcast) => {}
+            () = cluster.stopping().cancelled() => return,
+        }
+        let Some(seat) = cluster.seat() else { continue };
+        let peers: Vec<PeerId> =
+            cluster.inner.net.connected().into_iter().filter(|peer| seat.member_of(*peer).is_some()).collect();
+        if peers.is_empty() {
+            continue;
+        }
+        // Which one comes first differs between hosts and runs.
+        let drawn = usize::try_from(cluster.inner.nonce % 1_000).unwrap_or(0);
+        round = round.wrapping_add(1);
+        if let Some(peer) = peers.get((drawn + round) % peers.len()) {
+            let _full = cluster.inner.hints.try_send(Hint::Pull(*peer));
+        }
+    }
+}
+
+/// Pulls until the peer has nothing more that can be taken in now.
+async fn catch_up(cluster: &Cluster, peer: PeerId) {
+    loop {
+        let vector = cluster.vector();
+        let ask = messages::write(&StateAsk::Pull { vector: vector.clone() });
+        let answer = match cluster.inner.net.request(peer, Channel::State, ask, PULL_TIMEOUT).await {
+            Ok(response) => messages::read::<StateAnswer>(&response.body),
+            Err(error) => {
+                tracing::debug!(%peer, %error, "nothing pulled");
+                return;
+            }
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(why) => {
+                tracing::warn!(%peer, why, "an answer is not usable");
+                return;
+            }
+        };
+        for origin in &answer.gone {
+            tracing::warn!(%peer, host = format_args!("{:x}", origin.host), "its log does not reach back far enough");
+        }
+        cluster.inner.acknowledged.lock().insert(peer, answer.vector);
+        let mut progress = false;
+        for batch in answer.batches {
+            let (origin, before) = (batch.origin, vector.get(&batch.origin).copied().unwrap_or_default());
+            let reached = take_in(cluster, Arc::new(batch)).await;
+            progress |= reached.is_some_and(|reached| reached > before) && origin != cluster.inner.settings.origin;
+        }
+        if !answer.more || !progress || cluster.stopping().is_cancelled() {
+            return;
+        }
+    }
+}
+
+/// What this host has and the asker has not, as much as fits.
+pub(super) fn answer_pull(cluster: &Cluster, theirs: &Vector) -> StateAnswer {
+    let own = cluster.inner.settings.origin;
+    let vector = cluster.vector();
+    let mut answer = StateAnswer { batches: Vec::new(), more: false, vector: vector.clone(), gone: Vec::new() };
+    let mut left = PULL_BYTES;
+    for (origin, known) in &vector {
+        let after = theirs.get(origin).copied().unwrap_or_default();
+        if after >= *known {
+            continue;
+        }
+        if left == 0 {
+            answer.more = true;
+            break;
+        }
+        let of = (*origin != own).then_some(*origin);
+        match cluster.inner.parts.reader.operations(of, after, left) {
+            Ok(run) => {
+                answer.more |= run.more;
+                let weight: usize = run.ops.len().saturating_mul(96);
+                left = left.saturating_sub(weight);
+                if run.through > after {
+                    answer.batches.push(pack(cluster, *origin, after, run.through, &run.ops));
+                }
+            }
+            Err(RunError::Gone { .. }) => answer.gone.push(*origin),
+            Err(error) => tracing::error!(%error, "this host's log cannot be read for others"),
+        }
+    }
+    answer
+}

@@ -1,0 +1,348 @@
+//! Requests that another host must decide: carried there in at most two hops, and back.
+//!
+//! A subscriber's first allocation goes through its home, which keeps all others of the same key waiting until it knows what
+//! came of it. What is held already is its owner's business.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use api::engine::{Carried, Engine, EngineError, Outcome, Relay};
+use kernel::{
+    AllocateRequest, Command, CommandError, Detour, Key, Leg, MemberId, Origin, PoolUid, Reply, Seq, SubscriberId,
+};
+use net::{Channel, RequestError};
+use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
+
+use super::messages::{self, CALLS, RouteAnswer, RouteAsk};
+use super::Cluster;
+
+/// How long an answer waits for this host to hear what it is about. Without it a look-up right after the answer could miss.
+const HEAR_WITHIN: Duration = Duration::from_millis(250);
+
+/// Times a request goes on when hosts point at each other because one knows more than the other.
+const DETOURS: usize = 4;
+
+/// Who waits for whom at a subscriber's home.
+type Whose = (PoolUid, SubscriberId, Option<Key>);
+
+/// First allocations that are being looked for elsewhere, each once.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    under_way: Mutex<HashMap<Whose, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Flights {
+    async fn board(&self, whose: &Whose) -> OwnedMutexGuard<()> {
+        let flight = {
+            let mut under_way = self.under_way.lock();
+            if under_way.len() > 4_096 {
+                under_way.retain(|_, flight| flight.strong_count() > 0);
+            }
+            let known = under_way.get(whose).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let flight = Arc::new(tokio::sync::Mutex::new(()));
+                under_way.insert(whose.clone(), Arc::downgrade(&flight));
+                flight
+            })
+        };
+        flight.lock_owned().await
+    }
+}
+
+/// Carries commands for the API.
+pub(crate) struct Router {
+    cluster: Cluster,
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Router")
+    }
+}
+
+impl Router {
+    pub(crate) const fn new(cluster: Cluster) -> Self {
+        Self { cluster }
+    }
+}
+
+impl Relay for Router {
+    fn carry(&self, commands: Vec<Command>) -> Carried {
+        let cluster = self.cluster.clone();
+        Box::pin(async move {
+            let engine = cluster.engine().ok_or(EngineError::Stopped)?;
+            let deadline = Instant::now() + cluster.inner.settings.response_deadline;
+            if commands.iter().any(is_for_ledger) {
+                let mut outcomes = Vec::with_capacity(commands.len());
+                for command in commands {
+                    outcomes.push(if is_for_ledger(&command) {
+                        cluster.decide_pool(&engine, command, deadline).await
+                    } else {
+                        cluster.decide_one(&engine, command, deadline).await
+                    });
+                }
+                return Ok(outcomes);
+            }
+            cluster.decide_all(&engine, commands, deadline).await
+        })
+    }
+}
+
+const fn is_for_ledger(command: &Command) -> bool {
+    match command {
+        Command::CreatePool(_) | Command::UpdatePool { dry_run: false, .. } | Command::DeletePool { .. } => true,
+        Command::UpdatePool { .. }
+        | Command::CheckPool(_)
+        | Command::Allocate(_)
+        | Command::Explain(_)
+        | Command::Renew { .. }
+        | Command::Release(_)
+        | Command::Reserve(_)
+        | Command::Unreserve { .. }
+        | Command::Relayed { .. }
+        | Command::News(_) => false,
+    }
+}
+
+/// What may come from another host.
+const fn is_carried(command: &Command) -> bool {
+    match command {
+        Command::Allocate(_)
+        | Command::Renew { .. }
+        | Command::Release(_)
+        | Command::Reserve(_)
+        | Command::Unreserve { .. } => true,
+        Command::CreatePool(_)
+        | Command::CheckPool(_)
+        | Command::UpdatePool { .. }
+        | Command::DeletePool { .. }
+        | Command::Explain(_)
+        | Command::Relayed { .. }
+        | Command::News(_) => false,
+    }
+}
+
+impl Cluster {
+    async fn decide_all(
+        &self,
+        engine: &Engine,
+        commands: Vec<Command>,
+        deadline: Instant,
+    ) -> Result<Vec<Outcome>, EngineError> {
+        let sent = commands.clone();
+        let mut outcomes = engine.submit_here(commands).await?;
+        self.go_on(engine, &sent, &mut outcomes, deadline).await;
+        Ok(outcomes)
+    }
+
+    pub(super) async fn decide_one(&self, engine: &Engine, command: Command, deadline: Instant) -> Outcome {
+        let outcomes = self.decide_all(engine, vec![command], deadline).await?;
+        outcomes.into_iter().next().unwrap_or(Err(EngineError::Stopped))
+    }
+
+    /// Sends on every command that this host may not decide.
+    async fn go_on(&self, engine: &Engine, commands: &[Command], outcomes: &mut [Outcome], deadline: Instant) {
+        let mut rounds = 0;
+        while rounds < DETOURS {
+            rounds += 1;
+            let mut to: HashMap<(MemberId, Leg), Vec<usize>> = HashMap::new();
+            let mut home: Vec<(usize, Vec<MemberId>)> = Vec::new();
+            for (at, outcome) in outcomes.iter().enumerate() {
+                let Ok(Err(CommandError::Elsewhere { detour, .. })) = outcome else { continue };
+                match detour {
+                    Detour::Home(member) => to.entry((*member, Leg::Home)).or_default().push(at),
+                    Detour::Owner(member) => to.entry((*member, Leg::Owner)).or_default().push(at),
+                    Detour::Space(owners) => home.push((at, owners.clone())),
+                }
+            }
+            if to.is_empty() && home.is_empty() {
+                return;
+            }
+            for (at, owners) in home {
+                let (Some(command), Some(outcome)) = (commands.get(at), outcomes.get_mut(at)) else { continue };
+                *outcome = self.find_space(engine, command, owners, deadline).await;
+            }
+            for ((member, leg), places) in to {
+                for places in places.chunks(CALLS) {
+                    let calls: Vec<(Leg, Command)> =
+                        places.iter().filter_map(|at| commands.get(*at)).map(|command| (leg, command.clone())).collect();
+                    let answered = self.call(engine, member, calls, deadline).await;
+                    for (at, outcome) in places.iter().zip(answered) {
+                        if let Some(slot) = outcomes.get_mut(*at) {
+                            *slot = outcome;
+                        }
+                    }
+                }
+            }
+        }
+        for outcome in outcomes.iter_mut() {
+            if let Ok(Err(CommandError::Elsewhere { .. })) = outcome {
+                // The hosts do not agree yet on who decides; a moment later they will.
+                *outcome = Err(EngineError::Unreachable { hosts: vec!["whoever decides this now".to_owned()] });
+            }
+        }
+    }
+
+    /// Asks another host, or this one if it is meant.
+    async fn call(
+        &self,
+        engine: &Engine,
+        member: MemberId,
+        calls: Vec<(Leg, Command)>,
+        deadline: Instant,
+    ) -> Vec<Outcome> {
+        let count = calls.len();
+        let Some(seat) = self.seat() else { return repeated(&EngineError::NotInCluster, count) };
+        if member == seat.me {
+            return self.serve(engine, calls, deadline).await;
+        }
+        let name = seat.book.ledger().member(member).map_or_else(|| format!("member {member}"), |found| found.node.to_string());
+        let unreachable = EngineError::Unreachable { hosts: vec![name] };
+        let Some(peer) = seat.peer_of(member) else { return repeated(&unreachable, count) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let ask = messages::write(&RouteAsk { calls });
+        let answer = match self.inner.net.request(peer, Channel::Route, ask, left).await {
+            Ok(response) => messages::read::<RouteAnswer>(&response.body),
+            Err(RequestError::Busy) => return repeated(&EngineError::Overloaded { limit: CALLS }, count),
+            Err(error) => {
+                tracing::debug!(%member, %error, "a request could not be carried");
+                return repeated(&unreachable, count);
+            }
+        };
+        match answer {
+            Ok(answer) if answer.outcomes.len() == count => {
+                self.await_heard(answer.origin, answer.through).await;
+                answer.outcomes.into_iter().map(|outcome| self.in_own_words(outcome)).collect()
+            }
+            Ok(_) | Err(_) => {
+                tracing::warn!(%member, "an answer of another host is not usable");
+                repeated(&unreachable, count)
+            }
+        }
+    }
+
+    /// The same outcome with this host's own record of the allocation, whose realm is numbered as here.
+    fn in_own_words(&self, outcome: Outcome) -> Outcome {
+        let view = &self.inner.parts.view;
+        let own = |theirs: &Arc<kernel::Allocation>| {
+            view.allocation(theirs.pool, &theirs.subscriber, theirs.key()).filter(|ours| ours.span == theirs.span)
+        };
+        match outcome {
+            Ok(Ok(Reply::Allocated { allocation, created })) => {
+                let allocation = own(&allocation).unwrap_or(allocation);
+                Ok(Ok(Reply::Allocated { allocation, created }))
+            }
+            Ok(Ok(Reply::Renewed(allocation))) => Ok(Ok(Reply::Renewed(own(&allocation).unwrap_or(allocation)))),
+            other => other,
+        }
+    }
+
+    /// Waits a moment until this host has heard what an answer is about.
+    async fn await_heard(&self, origin: Origin, through: Seq) {
+        let mut heard = self.inner.heard.subscribe();
+        let known = heard.wait_for(|heard| heard.get(&origin).is_some_and(|known| *known >= through));
+        if tokio::time::timeout(HEAR_WITHIN, known).await.is_err() {
+            tracing::debug!("an answer leaves before its operations were heard");
+        }
+    }
+
+    /// What another host asks of this one.
+    pub(super) async fn serve_routed(&self, ask: RouteAsk, left: Duration) -> Result<RouteAnswer, String> {
+        if ask.calls.len() > CALLS {
+            return Err(format!("{} requests at once, at most {CALLS} are served", ask.calls.len()));
+        }
+        if ask.calls.iter().any(|(_, command)| !is_carried(command)) {
+            return Err("a command that no host carries for another".to_owned());
+        }
+        let engine = self.engine().ok_or("the host is stopping")?;
+        let deadline = Instant::now() + left.min(self.inner.settings.response_deadline);
+        let outcomes = self.serve(&engine, ask.calls, deadline).await;
+        let through = Seq(*self.inner.parts.view.committed().borrow());
+        Ok(RouteAnswer { outcomes, origin: self.inner.settings.origin, through })
+    }
+
+    async fn serve(&self, engine: &Engine, calls: Vec<(Leg, Command)>, deadline: Instant) -> Vec<Outcome> {
+        let count = calls.len();
+        let commands = calls.iter().map(|(leg, command)| relayed(*leg, command)).collect();
+        let mut outcomes = match engine.submit_here(commands).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => return repeated(&error, count),
+        };
+        for ((leg, command), outcome) in calls.iter().zip(&mut outcomes) {
+            if *leg == Leg::Home
+                && let Ok(Err(CommandError::Elsewhere { detour: Detour::Space(owners), .. })) = outcome
+            {
+                let owners = std::mem::take(owners);
+                *outcome = self.find_space(engine, command, owners, deadline).await;
+            }
+        }
+        outcomes
+    }
+
+    /// At the subscriber's home: asks the owners of the other shards one after the other. Whoever else asks for the same
+    /// subscriber waits.
+    async fn find_space(
+        &self,
+        engine: &Engine,
+        command: &Command,
+        owners: Vec<MemberId>,
+        deadline: Instant,
+    ) -> Outcome {
+        let Command::Allocate(request) = command else {
+            return self.ask_owners(engine, command, &owners, deadline).await;
+        };
+        let _boarded = self.inner.flights.board(&whose(request)).await;
+        // Whoever was before may have found something.
+        let again = engine.submit_here(vec![relayed(Leg::Home, command)]).await;
+        match again.map(|outcomes| outcomes.into_iter().next()) {
+            Ok(Some(Ok(Err(CommandError::Elsewhere { detour: Detour::Space(owners), .. })))) => {
+                self.ask_owners(engine, command, &owners, deadline).await
+            }
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => Err(EngineError::Stopped),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn ask_owners(
+        &self,
+        engine: &Engine,
+        command: &Command,
+        owners: &[MemberId],
+        deadline: Instant,
+    ) -> Outcome {
+        let mut exhausted = None;
+        let mut unreachable = Vec::new();
+        for owner in owners {
+            let calls = vec![(Leg::Space, command.clone())];
+            let outcome = self.call(engine, *owner, calls, deadline).await.into_iter().next();
+            match outcome {
+                Some(Ok(Err(error @ CommandError::Exhausted { .. }))) => exhausted = Some(error),
+                Some(Ok(Err(CommandError::Withheld { .. }))) => unreachable.push(format!("member {owner} (withholds)")),
+                Some(Err(EngineError::Unreachable { hosts })) => unreachable.extend(hosts),
+                Some(outcome) => return outcome,
+                None => return Err(EngineError::Stopped),
+            }
+        }
+        match exhausted {
+            Some(error) if unreachable.is_empty() => Ok(Err(error)),
+            Some(_) | None => Err(EngineError::Unreachable { hosts: unreachable }),
+        }
+    }
+}
+
+fn relayed(leg: Leg, command: &Command) -> Command {
+    Command::Relayed { leg, command: Box::new(command.clone()) }
+}
+
+fn repeated(error: &EngineError, count: usize) -> Vec<Outcome> {
+    std::iter::repeat_with(|| Err(error.clone())).take(count).collect()
+}
+
+fn whose(request: &AllocateRequest) -> Whose {
+    (request.pool, request.subscriber.clone(), request.key.clone())
+}
