@@ -37,6 +37,8 @@ mod stats;
 mod task;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use address::{InvalidPeerAddress, PeerAddress};
 pub use channel::Channel;

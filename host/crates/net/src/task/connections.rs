@@ -126,7 +126,10 @@ impl Task {
 
     pub(super) fn on_met(&mut self, met: Met) {
         match met {
-            Met::Ourselves { address } => self.dialer.is_ours(address, Instant::now()),
+            Met::Ourselves { address } => {
+                self.counters.own_dials.count();
+                self.dialer.is_ours(address, Instant::now());
+            }
             Met::Stranger { address, reason } => {
                 match reason {
                     StrangerReason::OtherKey => {
@@ -147,14 +150,21 @@ impl Task {
                 (Some(peer), _) => DialOpts::peer_id(peer.0)
                     .addresses(dial.addresses.clone())
                     .condition(PeerCondition::DisconnectedAndNotDialing)
+                    .allocate_new_port()
                     .build(),
-                (None, Some(address)) => DialOpts::unknown_peer_id().address(address.clone()).build(),
+                (None, Some(address)) => {
+                    DialOpts::unknown_peer_id().address(address.clone()).allocate_new_port().build()
+                }
                 (None, None) => continue,
             };
             let connection = options.connection_id();
             self.dialer.dialing(dial.source, connection);
-            if self.swarm.dial(options).is_err() {
-                self.dialer.ended(connection, None, now);
+            let Err(error) = self.swarm.dial(options) else { continue };
+            self.dialer.ended(connection, None, now);
+            match (error, dial.addresses.into_iter().next()) {
+                // The library leaves out addresses that we listen on.
+                (DialError::NoAddresses, Some(address)) => self.on_met(Met::Ourselves { address }),
+                (error, _) => self.on_dial_error(error),
             }
         }
     }
