@@ -168,9 +168,10 @@ impl Net {
     pub fn dial(&self, peer: PeerId, addresses: &[String]) {
         let mut places = Vec::new();
         for address in addresses.iter().take(limits::ADDRESSES) {
-            match task::dialable(address) {
-                Some(place) => places.push(place),
-                None => tracing::warn!(%peer, address, "not an address of the form /ip4/…/tcp/…, it is left out"),
+            if let Some(place) = task::dialable(address) {
+                places.push(place);
+            } else {
+                tracing::warn!(%peer, address, "not an address of the form /ip4/…/tcp/…, it is left out");
             }
         }
         self.wish(|wishes| wishes.places.insert(peer, places));

@@ -7,7 +7,7 @@ pub(crate) const GOSSIP_BYTES: usize = 48 * 1024;
 /// What gossip adds to a body: names, signature, key, topic. A message beyond both is not read.
 pub(crate) const GOSSIP_ENVELOPE_BYTES: usize = 1024;
 /// The longest a request may take; a longer wish is cut to it.
-pub(crate) const LONGEST_REQUEST: Duration = Duration::from_secs(60);
+pub(crate) const LONGEST_REQUEST: Duration = Duration::from_mins(1);
 /// Connections to one peer: one each way, as both may dial at once. A further one is refused.
 pub(crate) const CONNECTIONS_PER_PEER: u32 = 2;
 /// Connections in all; a further one is refused.
@@ -72,8 +72,8 @@ impl Default for Timing {
             redial_most: Duration::from_secs(30),
             resolve_every: Duration::from_secs(30),
             resolve_within: Duration::from_secs(10),
-            first_ban: Duration::from_secs(60),
-            own_address: Duration::from_secs(600),
+            first_ban: Duration::from_mins(1),
+            own_address: Duration::from_mins(10),
         }
     }
 }

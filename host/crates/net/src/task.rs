@@ -134,6 +134,10 @@ pub(crate) async fn start(
 }
 
 /// Returns once every listener has said where it listens.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's enum grows, and what is not named needs nothing done"
+)]
 async fn listen(swarm: &mut Swarm<Behaviour>, settings: &NetSettings) -> Result<Vec<Multiaddr>, NetError> {
     let mut waiting = HashMap::<ListenerId, std::net::SocketAddr>::new();
     for address in &settings.listen {
@@ -298,9 +302,10 @@ impl Task {
     }
 
     fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
-        match event {
-            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
-            event => self.on_connection(event),
+        if let SwarmEvent::Behaviour(event) = event {
+            self.on_behaviour(event);
+        } else {
+            self.on_connection(event);
         }
         self.outbox.flush(&self.peers);
     }

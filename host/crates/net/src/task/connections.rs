@@ -26,15 +26,17 @@ impl Task {
             BehaviourEvent::State(event) => self.on_gated(Channel::State, event),
             BehaviourEvent::Route(event) => self.on_gated(Channel::Route, event),
             BehaviourEvent::Gossip(GateEvent::Inner(event)) => self.on_gossip(event),
-            BehaviourEvent::Gossip(GateEvent::Refused { .. }) => {}
             BehaviourEvent::Identify(event) => self.on_identify(event),
             BehaviourEvent::Ping(ping::Event { peer, connection, result: Err(failure) }) => {
                 tracing::debug!(peer = %peer, %failure, "a peer answers no ping, the connection is dropped");
                 self.counters.dropped_silent.count();
                 self.swarm.close_connection(connection);
             }
-            BehaviourEvent::Ping(ping::Event { result: Ok(_), .. }) => {}
-            BehaviourEvent::Limits(_) | BehaviourEvent::CutOff(_) => {}
+            // Gossip waits at its gate, it is not refused there.
+            BehaviourEvent::Ping(ping::Event { result: Ok(_), .. })
+            | BehaviourEvent::Gossip(GateEvent::Refused { .. })
+            | BehaviourEvent::Limits(_)
+            | BehaviourEvent::CutOff(_) => {}
         }
     }
 
@@ -48,6 +50,10 @@ impl Task {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library's enum grows, and what is not named needs nothing done"
+    )]
     pub(super) fn on_connection(&mut self, event: SwarmEvent<BehaviourEvent>) {
         let now = Instant::now();
         match event {

@@ -57,7 +57,7 @@ async fn a_peer_that_returns_on_another_port_is_found_through_what_it_knows() {
 async fn a_peer_that_returns_on_another_port_is_found_through_the_addresses_it_is_known_by() {
     let (mut one, two, _one_dir, two_dir) = two().await;
     let (peer, before) = (two.peer(), two.address());
-    one.net.dial(peer, &[before.clone()]);
+    one.net.dial(peer, std::slice::from_ref(&before));
     two.net.stop().await;
     one.wait_without(peer).await;
     let failed = one.net.stats().dials_failed;

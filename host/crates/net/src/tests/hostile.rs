@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use libp2p::ping;
 use libp2p::request_response::{self, Message, ProtocolSupport};
 use libp2p::swarm::{Config, NetworkBehaviour, Swarm, SwarmEvent};
+use libp2p::{gossipsub, ping};
 use tokio::sync::mpsc;
 
 use crate::behaviour;
@@ -15,8 +15,8 @@ use crate::channel::Protocol;
 use crate::greeting::Greeter;
 use crate::limits::Timing;
 use crate::stats::Counters;
-use crate::testing::{DEADLINE, Host, meet, quick, settings};
-use crate::{Channel, PeerId};
+use crate::testing::{DEADLINE, Host, meet, quick, settings, until};
+use crate::{Channel, NetEvent, PeerId};
 
 /// Sends what it is given, whatever it is.
 #[derive(Clone, Default)]
@@ -81,7 +81,7 @@ impl Hostile {
         let protocols = channel.protocols(&[1]).into_iter().map(|it| (it, ProtocolSupport::Full));
         let config = request_response::Config::default().with_max_concurrent_streams(2000);
         let exchange = request_response::Behaviour::with_codec(Raw, protocols, config);
-        let config = Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(3600));
+        let config = Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_hours(1));
         let swarm = Swarm::new(
             transport,
             Hostility { exchange, ping: ping::Behaviour::default() },
@@ -199,6 +199,59 @@ async fn who_sends_rubbish_is_cut_off_for_a_while_and_others_are_served() {
         }
     }
     assert!(net.stats().refused_cut_off >= 1);
+}
+
+/// Publishes what nobody signed, for as long as it is connected.
+async fn publish_unsigned(to: &Host) {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(dir.path(), &[]);
+    let key = libp2p::identity::Keypair::generate_ed25519();
+    let (met, _) = mpsc::channel(1);
+    let greeter = Greeter::new(settings.cluster_key.clone(), DEADLINE, met, Arc::new(Counters::default()));
+    let transport = behaviour::transport(&settings, &Timing::default(), &key, greeter).unwrap();
+    let config = gossipsub::ConfigBuilder::default().validation_mode(gossipsub::ValidationMode::None).build().unwrap();
+    let mut gossip = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::RandomAuthor, config).unwrap();
+    let topic = gossipsub::IdentTopic::new(behaviour::TOPIC);
+    gossip.subscribe(&topic).unwrap();
+    let behaviour = GossipHostility { gossip, ping: ping::Behaviour::default() };
+    let config = Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_hours(1));
+    let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), config);
+    to.net.allow(PeerId(*swarm.local_peer_id()));
+    swarm.dial(to.address().parse::<libp2p::Multiaddr>().unwrap()).unwrap();
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    let publish = async {
+        loop {
+            tokio::select! {
+                event = swarm.select_next_some() => if let SwarmEvent::ConnectionClosed { .. } = event {
+                    return;
+                },
+                // Fails until the other end has said that it listens.
+                _ = tick.tick() => drop(swarm.behaviour_mut().gossip.publish(topic.clone(), rand::random::<[u8; 16]>())),
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, publish).await.expect("it is cut off in time");
+}
+
+#[derive(NetworkBehaviour)]
+struct GossipHostility {
+    gossip: gossipsub::Behaviour,
+    ping: ping::Behaviour,
+}
+
+#[tokio::test]
+async fn who_gossips_under_false_names_is_cut_off_and_not_heard() {
+    let (mut victim, honest, _dirs) = victim(quick()).await;
+    publish_unsigned(&victim).await;
+    assert_eq!(victim.net.stats().peers_cut_off, 1);
+    until(async || honest.net.publish(Bytes::from_static(b"mine")).await.ok()).await;
+    let heard = victim
+        .wait(|event| match event {
+            NetEvent::Gossip { from, body } => Some((from, body)),
+            _ => None,
+        })
+        .await;
+    assert_eq!(heard, (honest.peer(), Bytes::from_static(b"mine")));
 }
 
 #[tokio::test]
