@@ -191,7 +191,8 @@ impl Net {
         self.shared.counters.read()
     }
 
-    /// Closes every connection and port, and returns when that is done. Requests under way end as closed.
+    /// Ends the network, whatever other handles there are: no port is listened on when it returns, and connections are
+    /// closing. Requests under way end as closed.
     pub async fn stop(self) {
         let (done, stopped) = oneshot::channel();
         if self.commands.send(Command::Stop { done }).await.is_ok() {

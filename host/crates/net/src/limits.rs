@@ -14,9 +14,14 @@ pub(crate) const CONNECTIONS_PER_PEER: u32 = 2;
 pub(crate) const CONNECTIONS: u32 = 256;
 /// Connections that have not proven anything yet, each way; a further one is refused.
 pub(crate) const PENDING_CONNECTIONS: u32 = 64;
+/// Streams of one connection that are not past the choice of a protocol; a further one is cut. All requests that are in
+/// bounds may arrive at once.
+pub(crate) const NEGOTIATING_STREAMS: usize = 1024;
+/// Strangers that are logged as warnings at once, and one a minute after; others are logged for debugging only.
+pub(crate) const STRANGERS_LOGGED: f64 = 8.0;
 /// Events that wait for the owner; beyond, gossip is dropped and requests are answered as busy.
 pub(crate) const EVENTS: usize = 1024;
-/// With fewer free places than this among the events, gossip is dropped.
+/// With fewer free places than this among the events, gossip is dropped, and strangers are only counted and logged.
 pub(crate) const EVENTS_LEFT_FOR_GOSSIP: usize = EVENTS / 2;
 /// With fewer free places than this, requests on the state channel are answered as busy.
 pub(crate) const EVENTS_LEFT_FOR_STATE: usize = EVENTS / 4;

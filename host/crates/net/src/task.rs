@@ -26,7 +26,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use crate::address::multiaddr;
 use crate::behaviour::{self, Behaviour, BehaviourEvent};
-use crate::conduct::Conduct;
+use crate::conduct::{Bucket, Conduct};
 use crate::dialer::Dialer;
 use crate::error::{NetError, PublishError};
 use crate::event::NetEvent;
@@ -70,6 +70,8 @@ pub(crate) struct Task {
     /// Names that could not be resolved last time, so that it is said once.
     unresolved: BTreeSet<usize>,
     topic: gossipsub::TopicHash,
+    /// How many strangers may be logged: who knocks must not fill the log.
+    stranger_log: Bucket,
 }
 
 impl fmt::Debug for Task {
@@ -96,7 +98,9 @@ pub(crate) async fn start(
     let behaviour = Behaviour::new(&settings, &timing, &key)?;
     let local = key.public().to_peer_id();
     // Who is connected stays so, whether there is something to say or not: pings find out who is gone.
-    let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(u64::MAX));
+    let config = swarm::Config::with_tokio_executor()
+        .with_idle_connection_timeout(Duration::from_secs(u64::MAX))
+        .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS);
     let mut swarm = Swarm::new(transport, behaviour, local, config);
     let addresses = listen(&mut swarm, &settings).await?;
     let shared = Arc::new(Shared {
@@ -127,6 +131,7 @@ pub(crate) async fn start(
         resolve_at: now,
         unresolved: BTreeSet::new(),
         topic: gossipsub::IdentTopic::new(behaviour::TOPIC).hash(),
+        stranger_log: Bucket::new(limits::STRANGERS_LOGGED, 1.0 / 60.0, now),
     };
     // Its owner is the handle: it ends when told to stop, or when the last handle is gone.
     tokio::spawn(task.run());

@@ -138,13 +138,16 @@ impl Task {
             }
             Met::Stranger { address, reason } => {
                 match reason {
-                    StrangerReason::OtherKey => {
+                    StrangerReason::OtherKey if self.stranger_log.take(1.0, Instant::now()) => {
                         tracing::warn!(address, "a host was refused: it has another cluster key, or none");
                     }
+                    StrangerReason::OtherKey => tracing::debug!(address, "a host with another cluster key was refused"),
                     StrangerReason::Silent => tracing::debug!(address, "a connection ended before it proved anything"),
                 }
-                // Without room for it, it is counted and logged.
-                self.outbox.offer(NetEvent::StrangerRefused { address, reason });
+                // Whoever knocks must not crowd out what peers ask.
+                if self.outbox.capacity() > limits::EVENTS_LEFT_FOR_GOSSIP {
+                    self.outbox.offer(NetEvent::StrangerRefused { address, reason });
+                }
             }
         }
     }

@@ -201,6 +201,19 @@ async fn who_sends_rubbish_is_cut_off_for_a_while_and_others_are_served() {
     assert!(net.stats().refused_cut_off >= 1);
 }
 
+#[tokio::test]
+async fn a_third_connection_of_one_peer_is_refused() {
+    let (victim, _honest, _dirs) = victim(quick()).await;
+    let mut hostile = Hostile::connect(&victim, Channel::Hello).await;
+    hostile.dial().await;
+    assert_eq!(victim.net.stats().refused_connections, 0);
+    hostile.dial().await;
+    hostile.cut_off().await;
+    assert_eq!(victim.net.stats().refused_connections, 1);
+    // The first two serve on.
+    assert_eq!(hostile.exchange(vec![9; 9]).await, [1, 0, 0, 0, 0]);
+}
+
 /// Publishes what nobody signed, for as long as it is connected.
 async fn publish_unsigned(to: &Host) {
     let dir = tempfile::tempdir().unwrap();
