@@ -112,7 +112,7 @@ fn gossip(key: &Keypair) -> Result<gossipsub::Behaviour, NetError> {
         // Nothing is passed on before its author was found to be allowed.
         .validate_messages()
         .flood_publish(false)
-        .duplicate_cache_time(Duration::from_secs(120))
+        .duplicate_cache_time(Duration::from_mins(2))
         .connection_handler_queue_len(256)
         .max_publish_messages(64)
         .build()

@@ -13,7 +13,7 @@ use crate::peer::PeerId;
 
 const BUDGET: f64 = 100.0;
 const REFILL_A_SECOND: f64 = BUDGET / 60.0;
-const LONGEST_BAN: Duration = Duration::from_secs(3600);
+const LONGEST_BAN: Duration = Duration::from_hours(1);
 /// A peer that behaved for this many times its last ban starts from the first again.
 const FORGIVEN_AFTER: u32 = 10;
 
@@ -83,11 +83,13 @@ struct Ban {
 pub(crate) struct Conduct {
     first_ban: Duration,
     records: BTreeMap<PeerId, Record>,
+    /// Whose ban was forgotten with the record; taken at the next [`pardon`](Self::pardon).
+    forgotten: Vec<PeerId>,
 }
 
 impl Conduct {
     pub(crate) fn new(first_ban: Duration) -> Self {
-        Self { first_ban, records: BTreeMap::new() }
+        Self { first_ban, records: BTreeMap::new(), forgotten: Vec::new() }
     }
 
     /// Notes a fault. Gives the length of the ban if it was one too many.
@@ -139,7 +141,7 @@ impl Conduct {
 
     /// Ends the bans that are over, and names the peers.
     pub(crate) fn pardon(&mut self, now: Instant) -> Vec<PeerId> {
-        let mut pardoned = Vec::new();
+        let mut pardoned = std::mem::take(&mut self.forgotten);
         for (peer, record) in &mut self.records {
             if record.ban.is_some_and(|ban| ban.until <= now) {
                 record.ban = None;
@@ -162,7 +164,8 @@ impl Conduct {
             .min_by_key(|(_, record)| (record.ban.map(|ban| ban.until), record.bans, record.touched))
             .map(|(peer, _)| *peer);
         if let Some(peer) = least {
-            self.records.remove(&peer);
+            let banned = self.records.remove(&peer).is_some_and(|record| record.ban.is_some());
+            self.forgotten.extend(banned.then_some(peer));
         }
     }
 }
@@ -177,18 +180,18 @@ mod tests {
 
     #[test]
     fn ten_bad_messages_a_minute_are_borne_and_one_more_is_not() {
-        let (mut conduct, peer, now) = (Conduct::new(Duration::from_secs(60)), peer(), Instant::now());
+        let (mut conduct, peer, now) = (Conduct::new(Duration::from_mins(1)), peer(), Instant::now());
         for _ in 0..10 {
             assert_eq!(conduct.fault(peer, Fault::Rubbish, now), None);
         }
-        assert_eq!(conduct.fault(peer, Fault::Rubbish, now), Some(Duration::from_secs(60)));
+        assert_eq!(conduct.fault(peer, Fault::Rubbish, now), Some(Duration::from_mins(1)));
         assert!(conduct.is_banned(peer));
         assert_eq!(conduct.fault(peer, Fault::Rubbish, now), None, "it is banned already");
     }
 
     #[test]
     fn few_faults_over_a_long_time_are_no_reason() {
-        let (mut conduct, peer, mut now) = (Conduct::new(Duration::from_secs(60)), peer(), Instant::now());
+        let (mut conduct, peer, mut now) = (Conduct::new(Duration::from_mins(1)), peer(), Instant::now());
         for _ in 0..1000 {
             assert_eq!(conduct.fault(peer, Fault::Rubbish, now), None);
             now += Duration::from_secs(7);
@@ -197,26 +200,30 @@ mod tests {
 
     #[test]
     fn each_ban_is_twice_as_long_up_to_an_hour_until_it_behaves() {
-        let (mut conduct, peer, mut now) = (Conduct::new(Duration::from_secs(60)), peer(), Instant::now());
+        let (mut conduct, peer, mut now) = (Conduct::new(Duration::from_mins(1)), peer(), Instant::now());
         for minutes in [1, 2, 4, 8, 16, 32, 60, 60] {
-            let length = Duration::from_secs(60 * minutes);
+            let length = Duration::from_mins(minutes);
             assert_eq!(conduct.ban(peer, now), Some(length));
             assert_eq!(conduct.pardon(now + length / 2), []);
             now += length;
             assert_eq!(conduct.pardon(now), [peer]);
         }
         now += Duration::from_secs(36_001);
-        assert_eq!(conduct.ban(peer, now), Some(Duration::from_secs(60)));
+        assert_eq!(conduct.ban(peer, now), Some(Duration::from_mins(1)));
     }
 
     #[test]
     fn the_memory_is_bounded_and_keeps_the_banned() {
-        let (mut conduct, bad, now) = (Conduct::new(Duration::from_secs(60)), peer(), Instant::now());
+        let (mut conduct, bad, now) = (Conduct::new(Duration::from_mins(1)), peer(), Instant::now());
         conduct.ban(bad, now);
         for _ in 0..2 * limits::CONDUCTS {
             conduct.fault(peer(), Fault::TooMuch, now);
         }
         assert!(conduct.records.len() <= limits::CONDUCTS);
         assert!(conduct.is_banned(bad));
+        for _ in 0..limits::CONDUCTS {
+            conduct.ban(peer(), now + Duration::from_secs(1));
+        }
+        assert_eq!(conduct.pardon(now), [bad], "a ban that is forgotten is lifted");
     }
 }

@@ -87,14 +87,18 @@ impl Codec {
     }
 
     async fn read_question<T: AsyncRead + Unpin + Send>(&mut self, major: u32, io: &mut T) -> io::Result<Question> {
-        let mut header = [0; 9];
-        within(Instant::now() + HEADER_WITHIN, io.read_exact(&mut header)).await?;
-        let [kind, a, b, c, d, e, f, g, h] = header;
-        let left = Duration::from_millis(u32::from_be_bytes([a, b, c, d]).into()).min(LONGEST_REQUEST);
+        let (mut kind, mut left_ms, mut announced) = ([0; 1], [0; 4], [0; 4]);
+        let header = async {
+            io.read_exact(&mut kind).await?;
+            io.read_exact(&mut left_ms).await?;
+            io.read_exact(&mut announced).await
+        };
+        within(Instant::now() + HEADER_WITHIN, header).await?;
+        let left = Duration::from_millis(u32::from_be_bytes(left_ms).into()).min(LONGEST_REQUEST);
         let deadline = Instant::now() + left;
         self.deadline = Some(deadline);
-        let announced = u32::from_be_bytes([e, f, g, h]);
-        let body = if kind != REQUEST {
+        let announced = u32::from_be_bytes(announced);
+        let body = if kind != [REQUEST] {
             Err(Unreadable::Malformed)
         } else if !self.fits(announced) {
             Err(Unreadable::TooLarge)
@@ -105,10 +109,11 @@ impl Codec {
     }
 
     async fn read_answer<T: AsyncRead + Unpin + Send>(&mut self, major: u32, io: &mut T) -> io::Result<Answer> {
-        let mut header = [0; 5];
-        io.read_exact(&mut header).await?;
-        let [status, a, b, c, d] = header;
-        let announced = u32::from_be_bytes([a, b, c, d]);
+        let (mut status, mut announced) = ([0; 1], [0; 4]);
+        io.read_exact(&mut status).await?;
+        io.read_exact(&mut announced).await?;
+        let announced = u32::from_be_bytes(announced);
+        let [status] = status;
         let verdict = match (status, announced) {
             (0, _) if self.fits(announced) => Verdict::Body(read_body(io, announced).await?),
             (0, _) => return Err(invalid("the response is larger than its channel allows")),

@@ -167,21 +167,18 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm) {
-        match event {
-            // In the same breath as the handler was made, so no turn of the gate falls between.
-            FromSwarm::ConnectionEstablished(it) => {
-                self.connections.entry(it.peer_id).or_default().push(it.connection_id);
-            }
-            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) => {
-                if let Some(connections) = self.connections.get_mut(&peer_id) {
-                    connections.retain(|known| *known != connection_id);
-                    if connections.is_empty() {
-                        self.connections.remove(&peer_id);
-                    }
+        // In the same breath as the handler was made, so no turn of the gate falls between.
+        if let FromSwarm::ConnectionEstablished(it) = &event {
+            self.connections.entry(it.peer_id).or_default().push(it.connection_id);
+        }
+        if let FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) = &event {
+            if let Some(connections) = self.connections.get_mut(peer_id) {
+                connections.retain(|known| known != connection_id);
+                if connections.is_empty() {
+                    self.connections.remove(peer_id);
                 }
-                self.turns.retain(|(_, known, _)| *known != connection_id);
             }
-            _ => {}
+            self.turns.retain(|(_, known, _)| known != connection_id);
         }
         self.inner.on_swarm_event(event);
     }

@@ -103,18 +103,14 @@ impl Greeter {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        match &self.key {
-            Some(key) => {
-                let mut stream = PnetConfig::new(key.psk()).handshake(socket).await.map_err(io::Error::other)?;
-                self.compare(&mut stream).await?;
-                Ok(Either::Left(stream))
-            }
-            None => {
-                let mut stream = socket;
-                self.compare(&mut stream).await?;
-                Ok(Either::Right(stream))
-            }
-        }
+        let Some(key) = &self.key else {
+            let mut stream = socket;
+            self.compare(&mut stream).await?;
+            return Ok(Either::Right(stream));
+        };
+        let mut stream = PnetConfig::new(key.psk()).handshake(socket).await.map_err(io::Error::other)?;
+        self.compare(&mut stream).await?;
+        Ok(Either::Left(stream))
     }
 
     async fn compare<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) -> io::Result<()> {

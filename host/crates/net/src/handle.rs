@@ -168,9 +168,10 @@ impl Net {
     pub fn dial(&self, peer: PeerId, addresses: &[String]) {
         let mut places = Vec::new();
         for address in addresses.iter().take(limits::ADDRESSES) {
-            match task::dialable(address) {
-                Some(place) => places.push(place),
-                None => tracing::warn!(%peer, address, "not an address of the form /ip4/…/tcp/…, it is left out"),
+            if let Some(place) = task::dialable(address) {
+                places.push(place);
+            } else {
+                tracing::warn!(%peer, address, "not an address of the form /ip4/…/tcp/…, it is left out");
             }
         }
         self.wish(|wishes| wishes.places.insert(peer, places));
@@ -190,7 +191,8 @@ impl Net {
         self.shared.counters.read()
     }
 
-    /// Closes every connection and port, and returns when that is done. Requests under way end as closed.
+    /// Ends the network, whatever other handles there are: no port is listened on when it returns, and connections are
+    /// closing. Requests under way end as closed.
     pub async fn stop(self) {
         let (done, stopped) = oneshot::channel();
         if self.commands.send(Command::Stop { done }).await.is_ok() {

@@ -36,7 +36,11 @@ mod settings;
 mod stats;
 mod task;
 #[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one event and leaves out all others")]
 mod testing;
+#[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one event and leaves out all others")]
+mod tests;
 
 pub use address::{InvalidPeerAddress, PeerAddress};
 pub use channel::Channel;

@@ -7,16 +7,21 @@ pub(crate) const GOSSIP_BYTES: usize = 48 * 1024;
 /// What gossip adds to a body: names, signature, key, topic. A message beyond both is not read.
 pub(crate) const GOSSIP_ENVELOPE_BYTES: usize = 1024;
 /// The longest a request may take; a longer wish is cut to it.
-pub(crate) const LONGEST_REQUEST: Duration = Duration::from_secs(60);
+pub(crate) const LONGEST_REQUEST: Duration = Duration::from_mins(1);
 /// Connections to one peer: one each way, as both may dial at once. A further one is refused.
 pub(crate) const CONNECTIONS_PER_PEER: u32 = 2;
 /// Connections in all; a further one is refused.
 pub(crate) const CONNECTIONS: u32 = 256;
 /// Connections that have not proven anything yet, each way; a further one is refused.
 pub(crate) const PENDING_CONNECTIONS: u32 = 64;
+/// Streams of one connection that are not past the choice of a protocol; a further one is cut. All requests that are in
+/// bounds may arrive at once.
+pub(crate) const NEGOTIATING_STREAMS: usize = 1024;
+/// Strangers that are logged as warnings at once, and one a minute after; others are logged for debugging only.
+pub(crate) const STRANGERS_LOGGED: f64 = 8.0;
 /// Events that wait for the owner; beyond, gossip is dropped and requests are answered as busy.
 pub(crate) const EVENTS: usize = 1024;
-/// With fewer free places than this among the events, gossip is dropped.
+/// With fewer free places than this among the events, gossip is dropped, and strangers are only counted and logged.
 pub(crate) const EVENTS_LEFT_FOR_GOSSIP: usize = EVENTS / 2;
 /// With fewer free places than this, requests on the state channel are answered as busy.
 pub(crate) const EVENTS_LEFT_FOR_STATE: usize = EVENTS / 4;
@@ -72,8 +77,8 @@ impl Default for Timing {
             redial_most: Duration::from_secs(30),
             resolve_every: Duration::from_secs(30),
             resolve_within: Duration::from_secs(10),
-            first_ban: Duration::from_secs(60),
-            own_address: Duration::from_secs(600),
+            first_ban: Duration::from_mins(1),
+            own_address: Duration::from_mins(10),
         }
     }
 }

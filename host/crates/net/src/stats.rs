@@ -68,6 +68,8 @@ counters! {
     identity_clashes,
     /// Dials that failed.
     dials_failed,
+    /// Dials that ended at ourselves.
+    own_dials,
     /// Names that could not be resolved.
     names_unresolved,
 }

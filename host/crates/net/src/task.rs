@@ -26,7 +26,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use crate::address::multiaddr;
 use crate::behaviour::{self, Behaviour, BehaviourEvent};
-use crate::conduct::Conduct;
+use crate::conduct::{Bucket, Conduct};
 use crate::dialer::Dialer;
 use crate::error::{NetError, PublishError};
 use crate::event::NetEvent;
@@ -70,6 +70,8 @@ pub(crate) struct Task {
     /// Names that could not be resolved last time, so that it is said once.
     unresolved: BTreeSet<usize>,
     topic: gossipsub::TopicHash,
+    /// How many strangers may be logged: who knocks must not fill the log.
+    stranger_log: Bucket,
 }
 
 impl fmt::Debug for Task {
@@ -96,7 +98,9 @@ pub(crate) async fn start(
     let behaviour = Behaviour::new(&settings, &timing, &key)?;
     let local = key.public().to_peer_id();
     // Who is connected stays so, whether there is something to say or not: pings find out who is gone.
-    let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(u64::MAX));
+    let config = swarm::Config::with_tokio_executor()
+        .with_idle_connection_timeout(Duration::from_secs(u64::MAX))
+        .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS);
     let mut swarm = Swarm::new(transport, behaviour, local, config);
     let addresses = listen(&mut swarm, &settings).await?;
     let shared = Arc::new(Shared {
@@ -127,6 +131,7 @@ pub(crate) async fn start(
         resolve_at: now,
         unresolved: BTreeSet::new(),
         topic: gossipsub::IdentTopic::new(behaviour::TOPIC).hash(),
+        stranger_log: Bucket::new(limits::STRANGERS_LOGGED, 1.0 / 60.0, now),
     };
     // Its owner is the handle: it ends when told to stop, or when the last handle is gone.
     tokio::spawn(task.run());
@@ -134,6 +139,10 @@ pub(crate) async fn start(
 }
 
 /// Returns once every listener has said where it listens.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's enum grows, and what is not named needs nothing done"
+)]
 async fn listen(swarm: &mut Swarm<Behaviour>, settings: &NetSettings) -> Result<Vec<Multiaddr>, NetError> {
     let mut waiting = HashMap::<ListenerId, std::net::SocketAddr>::new();
     for address in &settings.listen {
@@ -298,9 +307,10 @@ impl Task {
     }
 
     fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
-        match event {
-            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
-            event => self.on_connection(event),
+        if let SwarmEvent::Behaviour(event) = event {
+            self.on_behaviour(event);
+        } else {
+            self.on_connection(event);
         }
         self.outbox.flush(&self.peers);
     }

@@ -26,15 +26,17 @@ impl Task {
             BehaviourEvent::State(event) => self.on_gated(Channel::State, event),
             BehaviourEvent::Route(event) => self.on_gated(Channel::Route, event),
             BehaviourEvent::Gossip(GateEvent::Inner(event)) => self.on_gossip(event),
-            BehaviourEvent::Gossip(GateEvent::Refused { .. }) => {}
             BehaviourEvent::Identify(event) => self.on_identify(event),
             BehaviourEvent::Ping(ping::Event { peer, connection, result: Err(failure) }) => {
                 tracing::debug!(peer = %peer, %failure, "a peer answers no ping, the connection is dropped");
                 self.counters.dropped_silent.count();
                 self.swarm.close_connection(connection);
             }
-            BehaviourEvent::Ping(ping::Event { result: Ok(_), .. }) => {}
-            BehaviourEvent::Limits(_) | BehaviourEvent::CutOff(_) => {}
+            // Gossip waits at its gate, it is not refused there.
+            BehaviourEvent::Ping(ping::Event { result: Ok(_), .. })
+            | BehaviourEvent::Gossip(GateEvent::Refused { .. })
+            | BehaviourEvent::Limits(_)
+            | BehaviourEvent::CutOff(_) => {}
         }
     }
 
@@ -48,6 +50,10 @@ impl Task {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library's enum grows, and what is not named needs nothing done"
+    )]
     pub(super) fn on_connection(&mut self, event: SwarmEvent<BehaviourEvent>) {
         let now = Instant::now();
         match event {
@@ -126,16 +132,22 @@ impl Task {
 
     pub(super) fn on_met(&mut self, met: Met) {
         match met {
-            Met::Ourselves { address } => self.dialer.is_ours(address, Instant::now()),
+            Met::Ourselves { address } => {
+                self.counters.own_dials.count();
+                self.dialer.is_ours(address, Instant::now());
+            }
             Met::Stranger { address, reason } => {
                 match reason {
-                    StrangerReason::OtherKey => {
+                    StrangerReason::OtherKey if self.stranger_log.take(1.0, Instant::now()) => {
                         tracing::warn!(address, "a host was refused: it has another cluster key, or none");
                     }
+                    StrangerReason::OtherKey => tracing::debug!(address, "a host with another cluster key was refused"),
                     StrangerReason::Silent => tracing::debug!(address, "a connection ended before it proved anything"),
                 }
-                // Without room for it, it is counted and logged.
-                self.outbox.offer(NetEvent::StrangerRefused { address, reason });
+                // Whoever knocks must not crowd out what peers ask.
+                if self.outbox.capacity() > limits::EVENTS_LEFT_FOR_GOSSIP {
+                    self.outbox.offer(NetEvent::StrangerRefused { address, reason });
+                }
             }
         }
     }
@@ -147,14 +159,21 @@ impl Task {
                 (Some(peer), _) => DialOpts::peer_id(peer.0)
                     .addresses(dial.addresses.clone())
                     .condition(PeerCondition::DisconnectedAndNotDialing)
+                    .allocate_new_port()
                     .build(),
-                (None, Some(address)) => DialOpts::unknown_peer_id().address(address.clone()).build(),
+                (None, Some(address)) => {
+                    DialOpts::unknown_peer_id().address(address.clone()).allocate_new_port().build()
+                }
                 (None, None) => continue,
             };
             let connection = options.connection_id();
             self.dialer.dialing(dial.source, connection);
-            if self.swarm.dial(options).is_err() {
-                self.dialer.ended(connection, None, now);
+            let Err(error) = self.swarm.dial(options) else { continue };
+            self.dialer.ended(connection, None, now);
+            match (error, dial.addresses.into_iter().next()) {
+                // The library leaves out addresses that we listen on.
+                (DialError::NoAddresses, Some(address)) => self.on_met(Met::Ourselves { address }),
+                (error, _) => self.on_dial_error(error),
             }
         }
     }

@@ -116,7 +116,6 @@ impl Task {
 
     fn judge_failure(&mut self, peer: PeerId, error: &OutboundFailure) -> RequestError {
         match error {
-            OutboundFailure::DialFailure | OutboundFailure::ConnectionClosed => RequestError::Unreachable,
             OutboundFailure::Timeout => RequestError::TimedOut,
             OutboundFailure::UnsupportedProtocols => RequestError::Refused,
             OutboundFailure::Io(error) if error.kind() == io::ErrorKind::TimedOut => RequestError::TimedOut,
@@ -125,7 +124,9 @@ impl Task {
                 self.fault(peer, Fault::Rubbish);
                 RequestError::Refused
             }
-            OutboundFailure::Io(_) => RequestError::Unreachable,
+            OutboundFailure::DialFailure | OutboundFailure::ConnectionClosed | OutboundFailure::Io(_) => {
+                RequestError::Unreachable
+            }
         }
     }
 

@@ -1,0 +1,87 @@
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::testing::{Host, settings, until};
+use crate::{Channel, NetEvent, StrangerReason};
+
+/// The reason why a stranger was refused; nothing else may be told before.
+async fn refusal(host: &mut Host) -> StrangerReason {
+    match host.next().await {
+        NetEvent::StrangerRefused { reason, address } => {
+            assert!(address.starts_with("/ip4/127.0.0.1/tcp/"), "{address}");
+            reason
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_host_with_another_key_is_refused_and_both_operators_are_told() {
+    let (one_dir, two_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut one = Host::start(settings(one_dir.path(), &[])).await;
+    let mut other = settings(two_dir.path(), &[one.address()]);
+    other.cluster_key = Some("another secret text".parse().unwrap());
+    let mut stranger = Host::start(other).await;
+    for host in [&mut one, &mut stranger] {
+        assert_eq!(refusal(host).await, StrangerReason::OtherKey);
+        assert_eq!(refusal(host).await, StrangerReason::OtherKey, "it tries again, and nothing of it arrives");
+        assert!(host.net.connected().is_empty());
+        assert!(host.net.stats().strangers_other_key >= 2);
+    }
+}
+
+#[tokio::test]
+async fn a_host_without_any_key_is_refused() {
+    let (one_dir, two_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let one = Host::start(settings(one_dir.path(), &[])).await;
+    let mut keyless = settings(two_dir.path(), &[one.address()]);
+    keyless.cluster_key = None;
+    let mut keyless = Host::start(keyless).await;
+    assert_eq!(refusal(&mut keyless).await, StrangerReason::OtherKey);
+    until(async || {
+        let stats = one.net.stats();
+        (stats.strangers_other_key + stats.strangers_silent >= 2).then_some(())
+    })
+    .await;
+    assert!(one.net.connected().is_empty());
+}
+
+#[tokio::test]
+async fn hosts_on_loopback_may_do_without_a_key() {
+    let (one_dir, two_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let keyless = |dir: &std::path::Path, peers: &[String]| {
+        let mut settings = settings(dir, peers);
+        settings.cluster_key = None;
+        settings
+    };
+    let one = Host::start(keyless(one_dir.path(), &[])).await;
+    let mut two = Host::start(keyless(two_dir.path(), &[one.address()])).await;
+    two.wait_for(one.peer()).await;
+    let (to, _net) = (one.peer(), one.echo());
+    assert!(two.ask(to, Channel::Hello, b"").await.is_ok());
+}
+
+#[tokio::test]
+async fn rubbish_on_a_plain_connection_is_refused_and_hung_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut host = Host::start(settings(dir.path(), &[])).await;
+    let mut plain = TcpStream::connect(("127.0.0.1", host.port())).await.unwrap();
+    plain.write_all(&[0x5a; 256]).await.unwrap();
+    assert_eq!(refusal(&mut host).await, StrangerReason::OtherKey);
+    let mut rest = Vec::new();
+    // Ends with the end of the stream, or with a reset; a connection that stays open would never end.
+    let end = tokio::time::timeout(crate::testing::DEADLINE, plain.read_to_end(&mut rest)).await;
+    end.expect("it was hung up").ok();
+    assert_eq!(host.net.stats().strangers_other_key, 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_hung_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let timing =
+        crate::limits::Timing { greet_within: std::time::Duration::from_millis(100), ..crate::testing::quick() };
+    let mut host = Host::start_with(settings(dir.path(), &[]), timing).await;
+    let _silent = TcpStream::connect(("127.0.0.1", host.port())).await.unwrap();
+    assert_eq!(refusal(&mut host).await, StrangerReason::Silent);
+    assert_eq!(host.net.stats().strangers_silent, 1);
+}
