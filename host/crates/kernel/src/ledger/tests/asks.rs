@@ -141,7 +141,7 @@ impl Ask {
     fn handover(&self, ledger: &Ledger, pool: PoolUid) -> LedgerCommand {
         let (shards, from, epoch) = self.shards(ledger, pool);
         let (to, cut) = (MemberId(self.to), Seq(self.number));
-        let kind = if self.number % 2 == 0 { GrantKind::Escrow } else { GrantKind::Leased };
+        let kind = if self.number.is_multiple_of(2) { GrantKind::Escrow } else { GrantKind::Leased };
         match self.what {
             28 | 29 => LedgerCommand::Move { pool, shards, from, epoch, to, cut },
             30 => LedgerCommand::TakeOver { pool, shards, from, epoch, to, cut },

@@ -54,17 +54,15 @@ impl Bed {
     }
 
     pub(super) fn joins(&mut self, command: LedgerCommand) -> MemberId {
-        match self.ok(command) {
-            LedgerReply::Joined { member, .. } => member,
-            other => panic!("not joined: {other:?}"),
-        }
+        let reply = self.ok(command);
+        let LedgerReply::Joined { member, .. } = reply else { panic!("not joined: {reply:?}") };
+        member
     }
 
     pub(super) fn creates(&mut self, draft: PoolDraft) -> PoolUid {
-        match self.ok(LedgerCommand::CreatePool { draft: Box::new(draft), at_ms: LATER_MS }) {
-            LedgerReply::PoolCreated { pool, .. } => pool,
-            other => panic!("not created: {other:?}"),
-        }
+        let reply = self.ok(LedgerCommand::CreatePool { draft: Box::new(draft), at_ms: LATER_MS });
+        let LedgerReply::PoolCreated { pool, .. } = reply else { panic!("not created: {reply:?}") };
+        pool
     }
 
     pub(super) fn deposes(&mut self, member: u32) {
