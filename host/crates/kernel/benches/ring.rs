@@ -79,8 +79,8 @@ fn place(hosts: u32, count: u32) {
         black_box(owners(&ring, pool, &shards));
     }
     let ms = since.seconds() * 1e3 / f64::from(rounds);
-    let shares = ring.shares(PoolUid(0), &shards);
-    let ratios = || shares.iter().map(|share| share.shards as f64 / share.fair);
+    let given = ring.shares(PoolUid(0), &shards);
+    let ratios = || given.iter().map(|share| share.shards as f64 / share.fair);
     let (most, least) = (ratios().fold(0.0, f64::max), ratios().fold(f64::INFINITY, f64::min));
     println!("{hosts:>6} {count:>8} {ms:>10.2} {most:>12.3} {least:>12.3}");
 }

@@ -52,6 +52,7 @@ mod tests {
     use crate::hash;
 
     #[test]
+    #[allow(clippy::cast_precision_loss, reason = "compared within 0.2 %")]
     fn the_whole_number_logarithm_follows_the_real_one() {
         let mut draws = hash::Draws::new(1);
         for _ in 0..100_000 {
