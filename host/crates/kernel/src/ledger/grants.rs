@@ -171,7 +171,9 @@ mod tests {
 
     fn grants(holders: &[u32]) -> Grants {
         let mut grants = Grants::default();
-        holders.iter().for_each(|holder| grants.push(grant(*holder)));
+        for holder in holders {
+            grants.push(grant(*holder));
+        }
         grants
     }
 

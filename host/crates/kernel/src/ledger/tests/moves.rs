@@ -1,0 +1,182 @@
+//! Moving, taking over, seizing, and the end of doubt.
+
+use super::bed::{Bed, draft, join, moved, seized, taken};
+use crate::id::{Dot, Epoch, MemberId, Origin, PoolUid, Seq, ShardId};
+use crate::ledger::{GrantKind, GrantState, HostRole, LedgerCommand, LedgerError, LedgerReply};
+
+const fn origin(host: u64) -> Origin {
+    Origin { host, incarnation: 1 }
+}
+
+fn released(pool: PoolUid, shards: &[ShardId], member: u32, epoch: u32) -> LedgerCommand {
+    LedgerCommand::Released { pool, shards: shards.to_vec(), member: MemberId(member), epoch: Epoch(epoch) }
+}
+
+fn bed() -> (Bed, PoolUid) {
+    let mut bed = Bed::of(3);
+    let pool = bed.creates(draft("p", 0, 768));
+    (bed, pool)
+}
+
+#[test]
+fn each_host_holds_half_of_its_shards_as_escrow_and_an_edge_all() {
+    let (mut bed, pool) = bed();
+    for host in 1..=3 {
+        let (escrow, leased) = (bed.shards(pool, host, GrantKind::Escrow), bed.shards(pool, host, GrantKind::Leased));
+        assert_eq!(escrow.len(), (escrow.len() + leased.len()).div_ceil(2));
+        assert!(!leased.is_empty());
+    }
+    let edge = bed.joins(join(50, HostRole::Edge));
+    let given = bed.shards(pool, 1, GrantKind::Leased);
+    bed.ok(moved(pool, &given, 1, edge.0, 1));
+    assert_eq!(bed.shards(pool, edge.0, GrantKind::Escrow), given);
+    assert!(bed.ledger.wishes().iter().all(|wish| wish.from != edge), "what is delegated is the edge's");
+}
+
+#[test]
+fn a_move_ends_the_epoch_and_a_late_one_is_refused() {
+    let (mut bed, pool) = bed();
+    let shard = bed.shards(pool, 1, GrantKind::Escrow)[0];
+    bed.ok(moved(pool, &[shard], 1, 2, 1));
+    let grant = bed.grant(pool, shard);
+    assert_eq!((grant.holder, grant.epoch, grant.state), (MemberId(2), Epoch(2), GrantState::Held));
+    assert_eq!(grant.cut, Some(Dot { origin: origin(1), seq: Seq(77) }));
+
+    let error = bed.refused(moved(pool, &[shard], 1, 3, 1));
+    assert_eq!(error, LedgerError::HolderDiffers { pool, shard, found: MemberId(2), asked: MemberId(1) });
+    let error = bed.refused(moved(pool, &[shard], 2, 3, 1));
+    assert_eq!(error, LedgerError::EpochDiffers { pool, shard, found: Epoch(2), asked: Epoch(1) });
+    bed.ok(moved(pool, &[shard], 2, 1, 2));
+    let error = bed.refused(moved(pool, &[shard], 1, 3, 1));
+    assert_eq!(error, LedgerError::EpochDiffers { pool, shard, found: Epoch(3), asked: Epoch(1) });
+    // Who is given the shard next must have what each of those before had.
+    let cuts = &bed.ledger.pool(pool).unwrap().cuts;
+    assert_eq!(cuts.get(&origin(1)), Some(&Seq(77)));
+    assert_eq!(cuts.get(&origin(2)), Some(&Seq(77)));
+}
+
+#[test]
+fn one_wrong_shard_among_right_ones_moves_none() {
+    let (mut bed, pool) = bed();
+    let mine = bed.shards(pool, 1, GrantKind::Escrow);
+    let others = bed.shards(pool, 2, GrantKind::Escrow);
+    let with = |shard| [mine.as_slice(), &[shard]].concat();
+    assert!(matches!(bed.refused(moved(pool, &with(others[0]), 1, 3, 1)), LedgerError::HolderDiffers { .. }));
+    assert_eq!(
+        bed.refused(moved(pool, &with(ShardId(48)), 1, 3, 1)),
+        LedgerError::ShardUnknown { pool, shard: ShardId(48), shards: 48 }
+    );
+    assert_eq!(bed.refused(moved(pool, &with(mine[0]), 1, 3, 1)), LedgerError::ShardTwice { shard: mine[0] });
+    assert_eq!(bed.refused(moved(pool, &[], 1, 3, 1)), LedgerError::ShardCount { found: 0, most: 16_384 });
+}
+
+#[test]
+fn nothing_is_given_to_who_may_not_own() {
+    let (mut bed, pool) = bed();
+    let mine = bed.shards(pool, 1, GrantKind::Escrow);
+    let reader = bed.joins(join(4, HostRole::Read)).0;
+    bed.ok(LedgerCommand::SetMember { member: MemberId(2), role: None, weight: Some(0), addresses: None });
+    bed.deposes(3);
+    for to in [reader, 2, 3] {
+        let error = bed.refused(moved(pool, &mine, 1, to, 1));
+        assert!(matches!(error, LedgerError::CannotOwn { .. }), "{error}");
+    }
+    assert_eq!(bed.refused(moved(pool, &mine, 1, 1, 1)), LedgerError::SameMember { member: MemberId(1) });
+    assert!(matches!(bed.refused(moved(pool, &mine, 1, 77, 1)), LedgerError::MemberUnknown { .. }));
+}
+
+#[test]
+fn only_leased_shards_of_a_deposed_host_are_taken_over_and_they_arrive_quarantined() {
+    let (mut bed, pool) = bed();
+    let (leased, escrow) = (bed.shards(pool, 1, GrantKind::Leased), bed.shards(pool, 1, GrantKind::Escrow));
+    let error = bed.refused(taken(pool, &leased, 1, 2, 1));
+    assert!(matches!(error, LedgerError::NotDeposed { member: MemberId(1), .. }), "{error}");
+    bed.deposes(1);
+    let error = bed.refused(taken(pool, &escrow, 1, 2, 1));
+    let (found, right) = (GrantKind::Escrow, GrantKind::Leased);
+    assert_eq!(error, LedgerError::KindDiffers { pool, shard: escrow[0], found, right });
+    let to_take: Vec<ShardId> =
+        bed.ledger.wishes().iter().filter(|wish| wish.from == MemberId(1)).map(|wish| wish.shard).collect();
+    assert_eq!(to_take, leased);
+
+    bed.ok(taken(pool, &leased, 1, 2, 1));
+    let grant = bed.grant(pool, leased[0]);
+    assert_eq!((grant.holder, grant.epoch, grant.kind), (MemberId(2), Epoch(2), GrantKind::Leased));
+    assert_eq!(grant.cut, Some(Dot { origin: origin(1), seq: Seq(88) }));
+    assert_eq!(grant.state, GrantState::Quarantined);
+
+    // Moved on, it is as doubtful as before; and a word about the former quarantine does not end this one.
+    bed.ok(moved(pool, &leased, 2, 3, 2));
+    assert_eq!(bed.grant(pool, leased[0]).state, GrantState::Quarantined);
+    assert!(matches!(bed.refused(released(pool, &leased, 2, 2)), LedgerError::HolderDiffers { .. }));
+    assert!(matches!(bed.refused(released(pool, &leased, 3, 2)), LedgerError::EpochDiffers { .. }));
+    bed.ok(released(pool, &leased, 3, 3));
+    assert_eq!(bed.grant(pool, leased[0]).state, GrantState::Held);
+    let error = bed.refused(released(pool, &leased, 3, 3));
+    assert!(matches!(error, LedgerError::StateDiffers { found: GrantState::Held, .. }), "{error}");
+}
+
+#[test]
+fn escrow_is_seized_only_from_a_lost_holder_with_a_reason_that_is_kept() {
+    let (mut bed, pool) = bed();
+    let (leased, escrow) = (bed.shards(pool, 1, GrantKind::Leased), bed.shards(pool, 1, GrantKind::Escrow));
+    assert!(matches!(bed.refused(seized(pool, &escrow, 1, 2, 1)), LedgerError::NotDeposed { .. }));
+    bed.deposes(1);
+    assert!(matches!(bed.refused(seized(pool, &leased, 1, 2, 1)), LedgerError::KindDiffers { .. }));
+    let LedgerCommand::Seize { shards, from, epoch, to, by, at_ms, .. } = seized(pool, &escrow, 1, 2, 1) else {
+        unreachable!()
+    };
+    let reason = String::new();
+    let unfounded = LedgerCommand::Seize { pool, shards, from, epoch, to, reason, by, at_ms };
+    assert!(matches!(bed.refused(unfounded), LedgerError::FieldInvalid { .. }));
+
+    bed.ok(seized(pool, &escrow, 1, 2, 1));
+    let grant = bed.grant(pool, escrow[0]);
+    assert_eq!((grant.holder, grant.epoch), (MemberId(2), Epoch(2)));
+    assert_eq!((grant.state, grant.cut), (GrantState::Forced, None));
+    let kept = bed.ledger.seizures().next().unwrap();
+    assert_eq!((kept.shards.as_slice(), kept.by.as_str(), kept.index), (escrow.as_slice(), "ann", bed.index));
+
+    // Now that its leased shards are the last, the lost host may be removed once they are taken.
+    let left = LedgerError::HoldsShards { member: MemberId(1), escrow: 0, leased: leased.len() as u64 };
+    assert_eq!(bed.refused(LedgerCommand::Remove { member: MemberId(1), reason: "lost".into() }), left);
+    bed.ok(taken(pool, &leased, 1, 3, 1));
+    bed.ok(LedgerCommand::Remove { member: MemberId(1), reason: "lost".into() });
+}
+
+#[test]
+fn another_kind_is_another_term_so_a_late_word_about_it_is_refused() {
+    let (mut bed, pool) = bed();
+    let shards = bed.shards(pool, 1, GrantKind::Escrow);
+    let to = |kind, epoch| LedgerCommand::SetKind {
+        pool,
+        shards: shards.clone(),
+        member: MemberId(1),
+        epoch: Epoch(epoch),
+        kind,
+    };
+    let count = shards.len() as u64;
+    let granted = |epoch| LedgerReply::Granted { pool, shards: count, epoch: Epoch(epoch) };
+    assert_eq!(bed.ok(to(GrantKind::Leased, 1)), granted(2));
+    assert_eq!(bed.ok(to(GrantKind::Escrow, 2)), granted(3));
+    assert!(matches!(bed.refused(to(GrantKind::Leased, 1)), LedgerError::EpochDiffers { .. }));
+    bed.ok(to(GrantKind::Leased, 3));
+    bed.deposes(1);
+    assert!(matches!(bed.refused(to(GrantKind::Escrow, 4)), LedgerError::Deposed { .. }));
+}
+
+#[test]
+fn a_drained_host_is_wished_empty_and_fulfilled_wishes_leave_none() {
+    let (mut bed, pool) = bed();
+    assert!(bed.ledger.wishes().is_empty(), "a new pool lies where the ring has it");
+    bed.ok(LedgerCommand::SetMember { member: MemberId(3), role: None, weight: Some(0), addresses: None });
+    let held = bed.ledger.pool(pool).unwrap().grants.iter().filter(|(_, grant)| grant.holder == MemberId(3)).count();
+    let wishes = bed.ledger.wishes();
+    assert_eq!(wishes.iter().filter(|wish| wish.from == MemberId(3)).count(), held);
+    for wish in wishes {
+        let epoch = bed.grant(pool, wish.shard).epoch.0;
+        bed.ok(moved(pool, &[wish.shard], wish.from.0, wish.to.0, epoch));
+    }
+    assert!(bed.ledger.wishes().is_empty());
+    bed.ok(LedgerCommand::Leave { member: MemberId(3) });
+}
