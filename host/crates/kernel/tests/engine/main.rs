@@ -3,6 +3,7 @@
 mod allocate;
 mod bed;
 mod clocks;
+mod heard;
 mod leases;
 mod pools;
 mod realms;
