@@ -11,6 +11,7 @@ use kernel::{Fact, Op, Origin, PoolUid, Seq};
 
 use crate::error::{Damage, StoreError};
 use crate::log::each_frame;
+use crate::manifest::Manifest;
 use crate::record::{Block, Interner};
 use crate::shared::Shared;
 use crate::table::Table;
@@ -96,32 +97,43 @@ pub(crate) fn recover(shared: &Shared, next_seq: Seq, each: &mut impl FnMut(Op))
         damage.extend(decoder.join().expect("the decoder does not panic"));
         Ok::<Vec<Damage>, StoreError>(damage)
     })?;
-    // The manifest knows how far others were heard even if the row that says so is damaged.
-    for (of, reach) in &marks.origins {
+    give_heard(&marks, &mut found.heard, each);
+    keep_damage(shared, &marks, fresh_damage, &mut found)?;
+    Ok(found)
+}
+
+/// The manifest knows how far others were heard even if the row that says so is damaged.
+fn give_heard(manifest: &Manifest, heard: &mut BTreeMap<Origin, Seq>, each: &mut impl FnMut(Op)) {
+    for (of, reach) in &manifest.origins {
         if let Some(origin) = *of
             && reach.heard > Seq(0)
-            && note_heard(&mut found.heard, origin, reach.heard)
+            && note_heard(heard, origin, reach.heard)
         {
             let fact = Fact::Heard { origin, through: reach.heard };
-            each(Op { seq: covered, stamp_ms: marks.high_water_ms, from: None, fact });
+            each(Op { seq: manifest.covered, stamp_ms: manifest.high_water_ms, from: None, fact });
         }
     }
-    if fresh_damage.is_empty() && found.damage.is_empty() {
-        let untidy = std::mem::replace(&mut shared.state.lock().untidy, false);
-        if untidy {
-            Shared::remove_unnamed(&*shared.medium, &marks)?;
-        }
-    } else {
-        // A checkpoint made from what is left would make the damage permanent and invisible.
+}
+
+/// Adds what was found to the damage that is known. If there is none at all, what an earlier life replaced may go.
+fn keep_damage(
+    shared: &Shared,
+    manifest: &Manifest,
+    fresh: Vec<Damage>,
+    found: &mut Recovered,
+) -> Result<(), StoreError> {
+    let untidy = {
         let mut state = shared.state.lock();
-        for damage in &fresh_damage {
-            if !state.damage.contains(damage) {
+        // A checkpoint made from what is left would make the damage permanent and invisible.
+        for damage in fresh {
+            if !state.damage.contains(&damage) {
                 state.damage.push(damage.clone());
-                found.damage.push(damage.clone());
+                found.damage.push(damage);
             }
         }
-    }
-    Ok(found)
+        found.damage.is_empty() && std::mem::replace(&mut state.untidy, false)
+    };
+    if untidy { Shared::remove_unnamed(&*shared.medium, manifest) } else { Ok(()) }
 }
 
 /// True if it is news.

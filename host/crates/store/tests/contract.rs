@@ -1,12 +1,13 @@
 //! What every store keeps to, on a disk in order and on one that fails: one suite for both.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use kernel::Op;
 use store::faulty::{FaultyDisk, Mood};
 use store::sample::{self, Known};
-use store::{Store, StoreError, StoreSettings, check};
+use store::{OriginReport, Store, StoreError, StoreSettings, check};
 use tempfile::TempDir;
 
 fn settings() -> StoreSettings {
@@ -248,6 +249,37 @@ fn a_start_removes_nothing_while_the_checkpoint_cannot_be_opened() {
     assert!(!log.exists() && !former.exists());
 }
 
+/// The index of a checkpoint says nothing about its volumes: what it replaced may be all that is left of the facts.
+#[test]
+fn a_start_removes_nothing_before_the_checkpoint_was_read_back() {
+    let dir = TempDir::new().unwrap();
+    let (disk, mut store, written) = on_faulty_disk(dir.path());
+    store.seal().unwrap();
+    let log = dir.path().join("log-000000000000");
+    let covered = std::fs::read(&log).unwrap();
+    store.compactor().cycle().unwrap().unwrap();
+    drop(store);
+    std::fs::write(&log, covered).unwrap();
+    let former = dir.path().join("table-000000000009");
+    std::fs::create_dir(&former).unwrap();
+    let volume = dir.path().join("table-000000000000/0000");
+    let aside = dir.path().join("aside");
+    std::fs::rename(&volume, &aside).unwrap();
+    let mut store = disk.open(settings(), 0).unwrap().0;
+    assert_eq!(store.recover(&mut |_| {}).unwrap().damage.len(), 1);
+    store.append(&held(101, 5)).unwrap();
+    store.seal().unwrap();
+    store.compactor().cycle().unwrap_err();
+    assert!(log.exists() && former.exists());
+    drop(store);
+    std::fs::remove_dir_all(&volume).unwrap_or_default();
+    std::fs::rename(&aside, &volume).unwrap();
+    let store = disk.open(settings(), 0).unwrap().0;
+    assert!(log.exists() && former.exists());
+    assert_eq!(recovered(&store), (Known::of(written.iter().chain(&held(101, 5))), 106));
+    assert!(!log.exists() && !former.exists());
+}
+
 #[test]
 fn a_second_daemon_is_refused_with_the_first_ones_process() {
     let dir = TempDir::new().unwrap();
@@ -311,6 +343,17 @@ fn a_check_counts_what_there_is_and_names_what_is_damaged() {
     assert_eq!(facts, [("clock", 1), ("held", 10), ("pool", 1), ("realm", 1), ("reserved", 1), ("resting", 1)]);
     assert_eq!((report.history, report.log_frames, report.covered, report.next_seq), (1, 1, 4, 15));
     assert_eq!((report.tables, report.damage), (2, Vec::new()));
+    let own = OriginReport { operations: 15, heard: kernel::Seq(0) };
+    assert_eq!(report.origins, BTreeMap::from([(identity.origin.into(), own)]));
+    let (mut store, _) = Store::open(dir.path(), settings(), 0).unwrap();
+    let relayed = |seq| sample::relayed(sample::resting(seq, 1, 50, 5), 2, seq * 3);
+    store.append(&[relayed(15), relayed(16), sample::heard(17, 2, 60), sample::heard(18, 3, 9)]).unwrap();
+    drop(store);
+    let report = check(dir.path()).unwrap();
+    let of = |host| report.origins[&sample::origin(host)];
+    assert_eq!(of(2), OriginReport { operations: 2, heard: kernel::Seq(60) });
+    assert_eq!(of(3), OriginReport { operations: 0, heard: kernel::Seq(9) });
+    assert_eq!(report.origins[&identity.origin.into()].operations, 17);
     std::fs::remove_dir_all(dir.path().join("table-000000000000")).unwrap();
     let damage = check(dir.path()).unwrap().damage;
     assert_eq!((damage.len(), damage[0].pool), (1, None));

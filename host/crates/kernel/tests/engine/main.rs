@@ -4,6 +4,7 @@ mod allocate;
 mod bed;
 mod clocks;
 mod cluster;
+mod heard;
 mod leases;
 mod pools;
 mod realms;

@@ -23,7 +23,7 @@ fn open(dir: &TempDir, settings: StoreSettings) -> Store {
 /// An operation of few spans, so that they follow each other on the same ones.
 fn random_op(seq: u64, choice: u8, number: u32) -> Op {
     let pool = 1 + number % 2;
-    match choice {
+    let op = match choice {
         0..=39 => sample::held(seq, pool, number),
         40..=79 => sample::resting(seq, pool, number, 500),
         80..=87 => sample::op(seq, Fact::Free(sample::key(pool, number))),
@@ -33,6 +33,11 @@ fn random_op(seq: u64, choice: u8, number: u32) -> Op {
         97 => sample::realm(seq, number % 3),
         98 => sample::pool(seq, pool, 4),
         _ => sample::op(seq, Fact::PoolDeleted(PoolUid(7 + number))),
+    };
+    match number {
+        0..4 => sample::relayed(op, u64::from(number), seq * 2),
+        4 if choice.is_multiple_of(2) => sample::heard(seq, u64::from(choice % 4), seq + 100),
+        _ => op,
     }
 }
 

@@ -208,3 +208,63 @@ fn a_gap_in_the_sequence_is_never_written() {
     let mut writer = LogWriter::new(Seq(1));
     drop(writer.write(&held(2..=3), FILE_BYTES));
 }
+
+/// Changes one byte of the block of a file's frame, given from its end, so that the frame is whole and says something else.
+fn forge(path: &Path, nth: usize, from_end: usize, to: u8) {
+    let mut bytes = fs::read(path).unwrap();
+    let salt: [u8; 8] = bytes[20..28].try_into().unwrap();
+    let mut at = 64;
+    for _ in 0..nth {
+        at = frame::frame_at(&bytes, at, u64::from_le_bytes(salt)).unwrap().end();
+    }
+    let end = frame::frame_at(&bytes, at, u64::from_le_bytes(salt)).unwrap().end();
+    bytes[end - from_end] = to;
+    let signed = [&salt[..], &bytes[at + 4..at + 20], &bytes[at + 24..end]].concat();
+    bytes[at + 20..at + 24].copy_from_slice(&crc32fast::hash(&signed).to_le_bytes());
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn what_is_as_it_was_written_and_not_understood_is_damage_and_can_be_given_up() {
+    let (held, relayed) = (sample::held(3, 1, 3), sample::relayed(sample::held(6, 1, 4), 1, 40));
+    let groups = [
+        vec![sample::held(1, 1, 1)],
+        vec![sample::op(2, kernel::Fact::Clock), held],
+        vec![sample::held(4, 1, 2), sample::op(5, kernel::Fact::Clock)],
+        vec![relayed, sample::heard(7, 1, 44)],
+    ];
+    // The kind of the clock's record; or the whole block, which begins behind the frame's header.
+    for whole in [false, true] {
+        let dir = TempDir::new().unwrap();
+        let open = || crate::Store::open(dir.path(), crate::StoreSettings::default(), sample::START_MS).unwrap().0;
+        let mut store = open();
+        for group in &groups {
+            store.append(group).unwrap();
+        }
+        store.seal().unwrap();
+        drop(store);
+        let path = log_files(dir.path()).into_iter().find(|path| path.to_string_lossy().contains("log-")).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        let salt = u64::from_le_bytes(bytes[20..28].try_into().unwrap());
+        let second = frame::frame_at(&bytes, 64, salt).unwrap().end();
+        let third = frame::frame_at(&bytes, frame::frame_at(&bytes, second, salt).unwrap().end(), salt).unwrap();
+        // A clock's record ends with its kind and two differences, of one and of two bytes.
+        let from_end = if whole { third.block.len() } else { 4 };
+        forge(&path, 2, from_end, 77);
+        let store = open();
+        let mut known = sample::Known::default();
+        let found = store.recover(&mut |op| known.apply(&op)).unwrap();
+        assert_eq!((found.damage.len(), found.next_seq), (1, Seq(8)), "whole {whole}");
+        let run = store.reader().operations(None, Seq(0), 999);
+        assert!(matches!(run, Err(crate::RunError::Store(StoreError::Corrupt { .. }))), "{run:?}");
+        drop(store);
+        let accepted = crate::accept_damage(dir.path(), crate::StoreSettings::default()).unwrap();
+        assert_eq!(accepted.damage, found.damage);
+        let store = open();
+        let mut after = sample::Known::default();
+        let found = store.recover(&mut |op| after.apply(&op)).unwrap();
+        assert_eq!((found.damage, found.next_seq), (Vec::new(), Seq(8)));
+        assert_eq!(after, known, "whole {whole}");
+        assert_eq!((after.spans(), after.heard[&sample::origin(1)]), (if whole { 3 } else { 4 }, Seq(44)));
+    }
+}

@@ -330,7 +330,7 @@ fn the_thread_removes_files_when_the_floor_rises() {
     });
     let all = BTreeMap::from([(None, Seq(27)), (Some(sample::origin(1)), Seq(999))]);
     store.reader().retain(all, u64::MAX);
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
     while store.reader().usage().unwrap().kept_bytes > 0 {
         assert!(std::time::Instant::now() < deadline, "the files stay");
         std::thread::yield_now();
@@ -385,6 +385,45 @@ fn a_log_with_a_hole_is_given_to_nobody_until_it_is_accepted() {
     assert_eq!((found.damage, found.heard[&sample::origin(1)]), (Vec::new(), Seq(355)));
     assert_eq!(gone(store.reader().operations(None, Seq(35), 999)), 37);
     assert_eq!(gone(store.reader().operations(Some(sample::origin(1)), Seq(354), 999)), 356);
+}
+
+#[test]
+fn what_is_to_be_kept_is_known_to_the_next_start_before_any_checkpoint() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(&dir);
+    store.append(&mixed(1..=9)).unwrap();
+    store.reader().retain(BTreeMap::new(), u64::MAX);
+    assert_eq!(store.compactor().cycle().unwrap(), None);
+    drop(store);
+    store = open(&dir);
+    store.compactor().cycle().unwrap().unwrap();
+    assert_eq!(check_kept(&store), 9);
+}
+
+/// The row with the marks of a checkpoint is damaged: the manifest knows them too, but for the numbers of pools.
+#[test]
+fn how_far_others_were_heard_survives_a_damaged_row() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(&dir);
+    store.append(&mixed(1..=9)).unwrap();
+    store.seal().unwrap();
+    store.compactor().cycle().unwrap().unwrap();
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("table-000000000000/0000")).unwrap();
+    for _ in 0..2 {
+        let store = open(&dir);
+        let mut facts = BTreeMap::new();
+        let found = store.recover(&mut |op| {
+            if let Fact::Heard { origin, through } = op.fact {
+                facts.insert(origin, through);
+            }
+        });
+        let found = found.unwrap();
+        assert_eq!(facts, BTreeMap::from([(sample::origin(1), Seq(85))]));
+        assert_eq!((&found.heard, found.next_seq), (&facts, Seq(10)));
+        drop(store);
+        crate::accept_damage(dir.path(), small()).unwrap();
+    }
 }
 
 /// A reader that never waits, beside a writer and checkpoints that take the files away.

@@ -351,8 +351,8 @@ fn the_older_form_knows_no_other_origins() {
     for (op, kind) in [(heard, 10), (relayed, 137)] {
         let mut raw = encode(&[op]);
         raw[0] = OWN_FORM;
-        let head = raw.windows(8).position(|eight| eight == 7_u64.to_le_bytes()).unwrap();
-        raw.drain(head - 1..head + 10);
+        let listed = raw.windows(8).position(|eight| eight == 7_u64.to_le_bytes()).unwrap();
+        raw.drain(listed - 1..listed + 10);
         let fault = decode(&raw).unwrap_err().to_string();
         assert!(fault.ends_with(&format!("record kind {kind} is unknown")), "{fault}");
     }
