@@ -228,6 +228,9 @@ pub enum CommandError {
     NoLease { pool: PoolId },
     #[error("no reservation of this span in pool {pool}")]
     NotReserved { pool: PoolId, span: Span },
+    /// Ending the leases that are over takes its time, and no more requests are kept until it is done.
+    #[error("{limit} requests wait already for leases that are over to be ended")]
+    Crowded { limit: usize },
 }
 
 /// An allocation named in an error.

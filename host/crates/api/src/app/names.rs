@@ -85,6 +85,7 @@ impl App {
             | CommandError::TooManyRealms { .. }
             | CommandError::RealmValueInvalid { .. }
             | CommandError::NotHeld { .. }
+            | CommandError::Crowded { .. }
             | CommandError::NoLease { .. } => None,
         };
         AppError::Refused { error: Box::new(error), resource }

@@ -45,6 +45,7 @@ pub(crate) fn sentence(error: &CommandError, resource: Option<&str>) -> String {
         | CommandError::TooManyRealms { .. }
         | CommandError::RealmValueInvalid { .. }
         | CommandError::NotHeld { .. }
+        | CommandError::Crowded { .. }
         | CommandError::NoLease { .. } => error.to_string(),
     }
 }
@@ -156,7 +157,7 @@ fn of_command(error: &CommandError, resource: Option<&str>) -> Vec<Fault> {
             one("spec", &"", format!("must keep what is held: {count} resources; release their holders first"))
         }
         CommandError::PoolGeometry { why, .. } => one("spec", &"", format!("must be such that it can be cut: {why}")),
-        CommandError::Exhausted { .. } => Vec::new(),
+        CommandError::Exhausted { .. } | CommandError::Crowded { .. } => Vec::new(),
         CommandError::MustBeAsked { pool } => {
             one("resource", &"", format!("must be named: pool {pool} hands out only what is asked for"))
         }

@@ -122,6 +122,6 @@ fn add_facts(body: &mut ProblemBody, error: &CommandError) {
         | CommandError::NotHeld { pool }
         | CommandError::NoLease { pool }
         | CommandError::NotReserved { pool, .. } => body.pool_id = Some(pool.to_string()),
-        CommandError::PoolUnknown { .. } => {}
+        CommandError::PoolUnknown { .. } | CommandError::Crowded { .. } => {}
     }
 }
