@@ -250,6 +250,7 @@ fn shown(status: PluginStatus) -> api::ports::PluginStatus {
         title: text(|of| of.title.clone()),
         digest: status.digest.map(|digest| digest.to_string()).unwrap_or_default(),
         source: status.source.to_string(),
+        missing: status.file_gone,
         state,
         why,
         spec_schema: text(|of| of.spec_schema.clone()),

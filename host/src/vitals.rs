@@ -142,6 +142,12 @@ impl Vitals {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner).named(view)
     }
 
+    /// Why nobody knows which space is taken.
+    fn lost_pool(&self) -> Option<String> {
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        damaged.why_no_space().map(str::to_owned)
+    }
+
     /// Everything is recovered and bound (`true`), or the daemon drains (`false`).
     pub(crate) fn serving(&self, serving: bool) {
         self.serving.store(serving, Ordering::Release);
@@ -190,6 +196,10 @@ impl Readiness for Ready {
         let damaged = self.vitals.damaged_pools(&self.view).into_iter();
         warnings
             .extend(damaged.map(|(pool, why)| format!("pool {pool} is damaged on disk, nothing is handed out: {why}")));
+        // A pool whose record is gone has no name to be listed under, and may be the only one.
+        if let Some(why) = self.vitals.lost_pool() {
+            warnings.push(format!("damage on disk may hide a pool, none is made or enlarged: {why}"));
+        }
         for plugin in self.types.list() {
             match plugin.state {
                 PluginState::Active | PluginState::Retired => {}

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -51,6 +51,20 @@ fn contradict(directory: &Path) {
     store.append(&[Op { seq, stamp_ms, from: None, fact: Fact::Held(Arc::new(impostor)) }]).expect("written");
 }
 
+/// Damages the record in the log that has this word. The file and what is in it now.
+fn spoil(directory: &Path, word: &str) -> (PathBuf, Vec<u8>) {
+    let log = std::fs::read_dir(directory).expect("it is there").map(|entry| entry.expect("a file").path());
+    let holds = |bytes: &[u8]| bytes.windows(word.len()).position(|window| window == word.as_bytes());
+    let (log, at) = log
+        .filter(|path| path.is_file())
+        .find_map(|path| holds(&std::fs::read(&path).expect("readable")).map(|at| (path, at)))
+        .expect("the log has the word");
+    let mut bytes = std::fs::read(&log).expect("readable");
+    bytes[at] ^= 1;
+    std::fs::write(&log, &bytes).expect("writable");
+    (log, bytes)
+}
+
 fn allocate(daemon: &Daemon, pool: &str, subscriber: &str) -> u16 {
     daemon.post("/api/v1/allocate", &json!({"pool_id": pool, "subscriber_id": subscriber})).0
 }
@@ -84,6 +98,21 @@ fn a_pool_whose_records_contradict_each_other_hands_out_nothing() {
 }
 
 #[test]
+fn a_lost_pool_is_told_though_no_pool_is_left() {
+    let directory = directory();
+    let daemon = Start::on(directory.path()).run();
+    assert!(daemon.get("/ready").1.get("warnings").is_none_or(|warnings| !warnings.to_string().contains("damage")));
+    assert_eq!(daemon.post("/api/v1/pools", &json!({"id": "lost-pool", "cidr": "10.0.0.0/24"})).0, 201);
+    assert!(daemon.stop().success());
+    spoil(directory.path(), "lost-pool");
+    let daemon = Start::on(directory.path()).run();
+    assert_eq!(daemon.get("/api/v1/pools").1["total"], 0);
+    let (status, ready) = daemon.get("/ready");
+    assert!(status == 200 && ready["warnings"].to_string().contains("damage on disk may hide a pool"), "{ready}");
+    assert_eq!(daemon.post("/api/v1/pools", &json!({"id": "new", "cidr": "10.9.0.0/24"})).0, 503);
+}
+
+#[test]
 fn damage_that_may_be_any_pools_stops_all_until_it_is_accepted() {
     let directory = directory();
     let daemon = Start::on(directory.path()).run();
@@ -92,16 +121,7 @@ fn damage_that_may_be_any_pools_stops_all_until_it_is_accepted() {
         assert_eq!(allocate(&daemon, "v4", subscriber), 201);
     }
     assert!(daemon.stop().success());
-    let log = std::fs::read_dir(directory.path()).expect("it is there").map(|entry| entry.expect("a file").path());
-    let holds = |bytes: &[u8]| bytes.windows(11).position(|window| window == b"damaged-one");
-    let (log, at) = log
-        .filter(|path| path.is_file())
-        .find_map(|path| holds(&std::fs::read(&path).expect("readable")).map(|at| (path, at)))
-        .expect("the log has the subscriber");
-    let mut bytes = std::fs::read(&log).expect("readable");
-    bytes[at] ^= 1;
-    std::fs::write(&log, &bytes).expect("writable");
-
+    let (log, bytes) = spoil(directory.path(), "damaged-one");
     let daemon = Start::on(directory.path()).run();
     assert_eq!(allocate(&daemon, "v4", "new"), 503);
     let other = json!({"id": "other", "cidr": "10.9.0.0/24"});

@@ -51,6 +51,9 @@ fn a_dropped_in_type_serves_and_survives_a_restart() {
     let (daemon, _) = run(&directory);
     let (status, again) = daemon.post("/api/v1/allocate", &ask);
     assert_eq!((status, &again["resource"]), (200, &first["resource"]), "the recorded file serves on");
+    let shown = plugins(&daemon).into_iter().find(|plugin| plugin["type"] == kind).expect("it serves");
+    assert_eq!((&new["missing"], &shown["missing"]), (&json!(false), &json!(true)), "{shown}");
+    assert_eq!(shown["source"], new["source"]);
 }
 
 #[test]

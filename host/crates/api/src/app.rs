@@ -24,6 +24,7 @@ mod pools;
 mod realms;
 mod refusal;
 mod reservations;
+mod sample;
 mod spelling;
 mod watch;
 

@@ -70,6 +70,8 @@ pub struct PluginStatus {
     pub digest: String,
     /// `embedded` or the file's path.
     pub source: String,
+    /// The file is gone; the plugin serves on from the daemon's copy.
+    pub missing: bool,
     /// `active`, `suspended`, `retired` or `refused`.
     pub state: PluginState,
     /// Why it is suspended or refused; empty otherwise.

@@ -121,6 +121,7 @@ fn of_command(error: &CommandError) -> Status {
             title: "The pool is exhausted",
             retryable: true,
         },
+        CommandError::Crowded { .. } => later("OVERLOADED", "Too many requests wait for leases to end"),
         CommandError::MustBeAsked { .. } => bad("RESOURCE_NEEDED", "The pool hands out only what is asked for"),
         CommandError::Held { .. } => taken("RESOURCE_HELD", "Another subscriber holds the resource"),
         CommandError::ReservedForAnother { .. } => {

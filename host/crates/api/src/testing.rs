@@ -302,25 +302,32 @@ impl ResourceTypes for Types {
                 r#"{{"type":"object","properties":{{"{field}":{{"type":"string"}}}},"additionalProperties":false}}"#
             )
         };
-        let plugin = |type_id: &str, field: &str| PluginStatus {
+        let plugin = |type_id: &str, field: &str, example: &str| PluginStatus {
             type_id: type_id.to_owned(),
             version: "1.0.0".to_owned(),
             mapping_id: format!("{type_id}/1"),
             title: type_id.to_uppercase(),
             digest: "00".repeat(32),
             source: "embedded".to_owned(),
+            missing: false,
             state: PluginState::Active,
             why: String::new(),
             spec_schema: schema(field),
             hint_schema: r#"{"type":"object"}"#.to_owned(),
-            examples: Vec::new(),
+            examples: vec![example.to_owned()],
             loaded_ms: BEGIN_MS,
             calls: 0,
             failures: 0,
         };
         let retired = self.retired.load(Ordering::SeqCst);
         let state = if retired { PluginState::Retired } else { PluginState::Active };
-        vec![plugin("ipv4", "cidr"), PluginStatus { state, ..plugin("vlan", "range") }]
+        let vlan = PluginStatus {
+            source: "/plugins/vlan.wasm".to_owned(),
+            missing: true,
+            state,
+            ..plugin("vlan", "range", r#"{"range":"100-200"}"#)
+        };
+        vec![plugin("ipv4", "cidr", r#"{"cidr":"10.0.0.0/24"}"#), vlan]
     }
 
     fn retire(&self, type_id: &TypeId) -> Result<(), RetireError> {

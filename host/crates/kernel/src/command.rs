@@ -265,6 +265,9 @@ pub enum CommandError {
     /// What is left of the pool on this host may not be handed out now.
     #[error("the space of pool {pool} on this host may not be handed out now")]
     Withheld { pool: PoolId },
+    /// Ending the leases that are over takes its time, and no more requests are kept until it is done.
+    #[error("{limit} requests wait already for leases that are over to be ended")]
+    Crowded { limit: usize },
 }
 
 /// An allocation named in an error.

@@ -65,23 +65,36 @@ pub(crate) struct Dialer {
     timing: Timing,
     targets: BTreeMap<Source, Target>,
     names: Vec<(usize, Name, Option<PeerId>)>,
+    /// Whom the owner looks for, by configuration or later; a peer's place in here is its index.
+    looked_for: Vec<PeerAddress>,
     /// Addresses that turned out to be ours, and until when they are left alone.
     own: BTreeMap<Multiaddr, Instant>,
 }
 
 impl Dialer {
     pub(crate) fn new(peers: &[PeerAddress], timing: Timing, now: Instant) -> Self {
-        let mut dialer = Self { timing, targets: BTreeMap::new(), names: Vec::new(), own: BTreeMap::new() };
-        for (index, peer) in peers.iter().enumerate() {
-            match &peer.place {
-                Place::Socket(address) => {
-                    let target = Target::new(vec![multiaddr(*address)], peer.peer, now);
-                    dialer.add(Source::Configured(index), target);
-                }
-                Place::Name(name) => dialer.names.push((index, name.clone(), peer.peer)),
-            }
+        let mut dialer =
+            Self { timing, targets: BTreeMap::new(), names: Vec::new(), looked_for: Vec::new(), own: BTreeMap::new() };
+        for peer in peers {
+            dialer.look_for(peer, now);
         }
         dialer
+    }
+
+    /// Looks for one more peer from now on, unless it is looked for already.
+    pub(crate) fn look_for(&mut self, peer: &PeerAddress, now: Instant) {
+        if self.looked_for.contains(peer) || self.looked_for.len() >= limits::TARGETS {
+            return;
+        }
+        let index = self.looked_for.len();
+        self.looked_for.push(peer.clone());
+        match &peer.place {
+            Place::Socket(address) => {
+                let target = Target::new(vec![multiaddr(*address)], peer.peer, now);
+                self.add(Source::Configured(index), target);
+            }
+            Place::Name(name) => self.names.push((index, name.clone(), peer.peer)),
+        }
     }
 
     fn add(&mut self, source: Source, target: Target) {

@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+use crate::address::PeerAddress;
 use crate::channel::Channel;
 use crate::error::{NetError, PublishError, RequestError};
 use crate::event::NetEvents;
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
 pub(crate) struct Wishes {
     pub(crate) allowed: BTreeMap<PeerId, bool>,
     pub(crate) places: BTreeMap<PeerId, Vec<Multiaddr>>,
+    pub(crate) sought: Vec<PeerAddress>,
 }
 
 impl Net {
@@ -175,6 +177,15 @@ impl Net {
             }
         }
         self.wish(|wishes| wishes.places.insert(peer, places));
+    }
+
+    /// Looks for one more peer, as if it had been configured.
+    pub fn look_for(&self, peer: PeerAddress) {
+        self.wish(|wishes| {
+            if wishes.sought.len() < limits::TARGETS {
+                wishes.sought.push(peer);
+            }
+        });
     }
 
     fn wish<T>(&self, add: impl FnOnce(&mut Wishes) -> T) {

@@ -249,7 +249,7 @@ impl Task {
     }
 
     fn take_wishes(&mut self) {
-        let Wishes { allowed, places } = std::mem::take(&mut *self.shared.wishes.lock());
+        let Wishes { allowed, places, sought } = std::mem::take(&mut *self.shared.wishes.lock());
         for (peer, allow) in allowed {
             if !allow {
                 self.allowed.remove(&peer);
@@ -262,6 +262,10 @@ impl Task {
             }
         }
         let now = Instant::now();
+        for peer in sought {
+            self.dialer.look_for(&peer, now);
+            self.resolve_at = now;
+        }
         for (peer, addresses) in places {
             if peer != self.shared.local {
                 self.dialer.know(peer, addresses, now);

@@ -1,6 +1,7 @@
 //! Who serves which type now, and which files were refused. Reading it takes no lock that a load holds.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -90,6 +91,17 @@ impl Catalog {
             types.iter().find(|(_, serving)| serving.plugin.origin.source == *source && serving.file_gone != gone)?;
         self.change(type_id, |serving| serving.map(|serving| Serving { file_gone: gone, ..serving.clone() }));
         Some(type_id.clone())
+    }
+
+    /// The files that what serves came from, and that were there when last seen.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let types = self.types.load();
+        let there = types.values().filter(|serving| !serving.file_gone);
+        let file = |serving: &Serving| match &serving.plugin.origin.source {
+            Source::File(path) => Some(path.clone()),
+            Source::Embedded(_) => None,
+        };
+        there.filter_map(file).collect()
     }
 
     pub(crate) fn refuse(&self, source: Source, refused: RefusedFile) {

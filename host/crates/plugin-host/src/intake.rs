@@ -5,7 +5,7 @@
 //! One file at a time: loads, retirement and resumption hold one lock that no call of a plugin takes.
 
 use std::cmp::Ordering;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -128,6 +128,11 @@ impl Intake {
     pub(crate) fn refuse_unread(&self, path: &Path, why: Refusal) {
         let _changes = self.changes.lock();
         self.refuse(Source::File(path.to_owned()), None, why.into());
+    }
+
+    /// The files that what serves came from.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        self.catalog.files()
     }
 
     /// Notes that a file is gone. What it brought serves on.

@@ -104,6 +104,10 @@ impl Folder {
             self.files.remove(&path);
             intake.file_gone(&path);
         }
+        // What serves from an earlier run was never seen here if its file went while nobody looked.
+        for path in intake.files().into_iter().filter(|path| !found.contains_key(path) && !path.exists()) {
+            intake.file_gone(&path);
+        }
         for (path, stamp) in found {
             if self.files.get(&path).is_none_or(|seen| seen.stamp != stamp) {
                 // A file that was left alone since long before it was seen need not wait again.

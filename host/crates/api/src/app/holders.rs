@@ -14,7 +14,8 @@ use super::clock::rfc3339;
 use super::error::AppError;
 use super::input::{HolderQuery, MOST_ROWS};
 use super::output::{Holders, Holding, PastHolder};
-use crate::ports::HistoryAnswer;
+use super::sample::sample;
+use crate::ports::{HistoryAnswer, PluginState};
 
 /// Most past holders of one answer.
 const MOST_PAST: usize = 1_000;
@@ -69,6 +70,9 @@ impl App {
                 self.known_type(type_id)?;
             }
         }
+        if pools.is_empty() {
+            return self.some_type_reads(type_id, resource).map(|()| Vec::new());
+        }
         let mut places = Vec::new();
         let mut known = false;
         let mut why_not = Vec::new();
@@ -88,9 +92,36 @@ impl App {
         match why_not.pop() {
             Some((type_id, error)) if !known => {
                 let asked: BTreeSet<_> = why_not.iter().map(|(other, _)| other).chain([&type_id]).collect();
-                Err(no_resource(resource, error, &asked))
+                // One type's own reason says more than its name.
+                Err(if asked.len() == 1 { error } else { no_resource(resource, asked) })
             }
             Some(_) | None => Ok(places),
+        }
+    }
+
+    /// Where there is no pool to ask: an error if the text means nothing to any type that serves, in a pool such as the
+    /// type's own example.
+    fn some_type_reads(&self, type_id: Option<&TypeId>, resource: &str) -> Result<(), AppError> {
+        let mut asked = BTreeSet::new();
+        let mut unavailable = None;
+        for plugin in self.types.list().iter().filter(|plugin| plugin.state == PluginState::Active) {
+            let Some(sample) = sample(plugin) else { continue };
+            if type_id.is_some_and(|wanted| *wanted != sample.draft.type_id) {
+                continue;
+            }
+            if single_place(&sample, resource).is_some() {
+                return Ok(());
+            }
+            match self.parse_one(&sample, resource) {
+                Ok(_) | Err(AppError::ResourceOutside { .. }) => return Ok(()),
+                Err(error @ AppError::PluginUnavailable { .. }) => unavailable = Some(error),
+                Err(_) => _ = asked.insert(sample.draft.type_id),
+            }
+        }
+        match unavailable {
+            Some(error) => Err(error),
+            None if asked.is_empty() => Ok(()),
+            None => Err(no_resource(resource, &asked)),
         }
     }
 
@@ -197,12 +228,9 @@ impl App {
     }
 }
 
-/// A text that no pool knows: one type's own reason, or the types that were asked.
-fn no_resource(resource: &str, error: AppError, asked: &BTreeSet<&TypeId>) -> AppError {
-    if asked.len() == 1 {
-        return error;
-    }
-    let asked: Vec<_> = asked.iter().map(|type_id| type_id.as_str()).collect();
+/// A text that none of the types that were asked knows.
+fn no_resource<'a>(resource: &str, asked: impl IntoIterator<Item = &'a TypeId>) -> AppError {
+    let asked: Vec<_> = asked.into_iter().map(TypeId::as_str).collect();
     AppError::invalid("resource", resource, format!("must be the text of a resource of type {}", asked.join(" or ")))
 }
 

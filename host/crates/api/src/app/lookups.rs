@@ -65,12 +65,13 @@ impl App {
         caller.needs(Role::Read)?;
         let limit = page_limit(query.limit)?;
         let after = read_cursor(query.cursor.as_deref())?;
-        let Some(filter) = self.filter(caller, query)? else {
-            return Ok(Page { rows: Vec::new(), total: 0, next: None });
-        };
+        // Before anything else can leave nothing to look for: a text that means nothing is an error whoever has pools.
         if let Some(resource) = &query.resource {
             return self.list_of_resource(caller, query, resource);
         }
+        let Some(filter) = self.filter(caller, query)? else {
+            return Ok(Page { rows: Vec::new(), total: 0, next: None });
+        };
         let page = self.view.list(&filter, after, limit);
         let complete = after.is_none() && page.next.is_none();
         let total = if complete { page.rows.len() as u64 } else { self.total(&filter) };

@@ -86,6 +86,7 @@ impl App {
             | CommandError::RealmValueInvalid { .. }
             | CommandError::NotHeld { .. }
             | CommandError::NoLease { .. }
+            | CommandError::Crowded { .. }
             | CommandError::Elsewhere { .. }
             | CommandError::Withheld { .. } => None,
         };

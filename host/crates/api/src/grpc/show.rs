@@ -257,5 +257,6 @@ pub(super) fn plugin(plugin: PluginStatus) -> v1::Plugin {
         loaded_at: Some(timestamp(plugin.loaded_ms)),
         calls: plugin.calls,
         failures: plugin.failures,
+        missing: plugin.missing,
     }
 }

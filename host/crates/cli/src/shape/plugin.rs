@@ -25,6 +25,7 @@ fn state(plugin: &Plugin) -> (&'static str, Tone) {
 
 pub(crate) fn plugin_row(plugin: &Plugin) -> Row {
     let (word, tone) = state(plugin);
+    let source = if plugin.missing { format!("{} (gone)", plugin.source) } else { plugin.source.clone() };
     let cells = vec![
         plugin.r#type.as_str().into(),
         plugin.version.as_str().into(),
@@ -32,7 +33,7 @@ pub(crate) fn plugin_row(plugin: &Plugin) -> Row {
         plugin.calls.to_string().into(),
         plugin.failures.to_string().into(),
         plugin.digest.chars().take(DIGEST_SHOWN).collect::<String>().into(),
-        plugin.source.as_str().into(),
+        source.into(),
         plugin.why.as_str().into(),
     ];
     let examples: Vec<_> = plugin.examples.iter().map(|example| Document::from_json_text(example)).collect();
@@ -45,6 +46,7 @@ pub(crate) fn plugin_row(plugin: &Plugin) -> Row {
         .some_text("why", &plugin.why)
         .some_text("digest", &plugin.digest)
         .text("source", &plugin.source)
+        .some("missing", plugin.missing.then_some(Document::Truth(true)))
         .some("loaded_at", time_document(plugin.loaded_at.as_ref()))
         .number("calls", plugin.calls)
         .number("failures", plugin.failures)
@@ -53,4 +55,24 @@ pub(crate) fn plugin_row(plugin: &Plugin) -> Row {
         .some("examples", (!examples.is_empty()).then_some(Document::List(examples)))
         .done();
     Row { cells, document }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_gone_is_told() {
+        let mut plugin = Plugin { source: "/plugins/vlan.wasm".to_owned(), ..Plugin::default() };
+        let shown = |plugin: &Plugin| {
+            let row = plugin_row(plugin);
+            (format!("{:?}", row.cells), row.document.to_json())
+        };
+        let (cells, document) = shown(&plugin);
+        assert!(!cells.contains("gone") && !document.contains("missing"), "{cells} {document}");
+        plugin.missing = true;
+        let (cells, document) = shown(&plugin);
+        assert!(cells.contains("/plugins/vlan.wasm (gone)"), "{cells}");
+        assert!(document.contains(r#""source":"/plugins/vlan.wasm","missing":true"#), "{document}");
+    }
 }

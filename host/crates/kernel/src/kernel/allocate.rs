@@ -22,6 +22,9 @@ pub(super) const REALMS: usize = 65_536;
 /// Most ended leases and rests one request ends before it looks again for free space and, if there is none, waits.
 pub(super) const SETTLED: usize = 1_000;
 
+/// Requests that wait for leases to be ended. Each alarm tries one of them again.
+const MOST_PARKED: usize = 4_096;
+
 /// Where a request's resource would be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Site {
@@ -41,8 +44,18 @@ impl Kernel {
     pub(super) fn allocate(&mut self, id: RequestId, leg: Leg, request: Box<AllocateRequest>, effects: &mut Effects) {
         match self.try_allocate(leg, &request, effects) {
             Ok(Outcome::Answered(reply)) => effects.replies.push((id, Ok(reply))),
-            Ok(Outcome::Wait) => self.parked.push_back((id, leg, request)),
+            Ok(Outcome::Wait) => self.park(id, leg, request, effects),
             Err(error) => effects.replies.push((id, Err(error))),
+        }
+    }
+
+    /// Keeps a request until more leases are ended, or says that too many wait: a queue without end would only be where
+    /// they are forgotten.
+    fn park(&mut self, id: RequestId, leg: Leg, request: Box<AllocateRequest>, effects: &mut Effects) {
+        if self.parked.len() >= MOST_PARKED {
+            effects.replies.push((id, Err(CommandError::Crowded { limit: MOST_PARKED })));
+        } else {
+            self.parked.push_back((id, leg, request));
         }
     }
 
@@ -309,5 +322,44 @@ impl PoolState {
         }
         let name = format!("{}/{value}", self.pool.draft.realm.name);
         name.parse().map_err(|error: crate::id::InvalidId| invalid(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Ttl;
+    use crate::id::{PoolUid, Tick};
+    use crate::kernel::{KernelSettings, Recovery};
+    use crate::plan::Plan;
+
+    #[test]
+    fn more_requests_than_the_bound_are_told_to_come_again() {
+        let settings = KernelSettings { seed: 1, restart_grace_ms: 0, clock_tolerance_ms: 1_000 };
+        let mut kernel = Recovery::new(settings).finish(Tick { boot_ms: 1, wall_ms: 1 });
+        let request = AllocateRequest {
+            pool: PoolUid(1),
+            subscriber: "a".parse().expect("a plain word"),
+            key: None,
+            realm_value: None,
+            plan: Plan::anywhere(1),
+            explicit: false,
+            ttl: Ttl::Default,
+            node: None,
+            metadata: compact_str::CompactString::default(),
+        };
+        let mut effects = Effects::default();
+        let most = u64::try_from(MOST_PARKED).expect("it fits");
+        for id in 0..=most {
+            kernel.park(RequestId(id), Box::new(request.clone()), &mut effects);
+        }
+        assert_eq!(kernel.parked.len(), MOST_PARKED);
+        let refused = vec![(RequestId(most), CommandError::Crowded { limit: MOST_PARKED })];
+        let told = effects.replies.iter().map(|(id, answer)| (*id, answer.clone().expect_err("refused")));
+        assert_eq!(told.collect::<Vec<_>>(), refused);
+        // One leaves, one finds room.
+        kernel.parked.pop_front();
+        kernel.park(RequestId(most), Box::new(request), &mut effects);
+        assert_eq!((kernel.parked.len(), effects.replies.len()), (MOST_PARKED, 1));
     }
 }

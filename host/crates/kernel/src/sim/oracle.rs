@@ -226,6 +226,7 @@ fn refused(
         CommandError::MustBeAsked { .. } => request.plan.strategy == Some(Strategy::Exact),
         CommandError::PoolUnknown { .. }
         | CommandError::PoolClosing { .. }
+        | CommandError::Crowded { .. }
         | CommandError::PoolDiffers { .. }
         | CommandError::PoolOverlaps { .. }
         | CommandError::PoolInUse { .. }

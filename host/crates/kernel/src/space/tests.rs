@@ -4,6 +4,7 @@
 mod edges;
 mod large;
 mod model;
+mod order;
 
 use std::sync::Arc;
 
@@ -254,6 +255,10 @@ impl Pair {
         let free = grains.len() - excluded - self.model.taken.len();
         let expected = Totals { total: grains.len() as u128, free: free as u128, excluded: excluded as u128 };
         assert_eq!(self.space.totals(), expected);
+        // What is remembered of the past is bounded by what is free now, whatever came and went.
+        if let Remembered::Yes(order) = &self.space.order {
+            assert!(order.spans().0 <= free, "{:?} of {free} free grains", order.spans());
+        }
     }
 }
 

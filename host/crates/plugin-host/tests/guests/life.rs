@@ -214,6 +214,24 @@ fn a_deleted_file_serves_on_and_is_remembered_across_a_restart() {
     drop(host);
     let host = bench.start(&[Guest::new("num").version("2.0.0").build()]);
     assert_eq!(version(&host), "3.0.0");
+    assert!(host.list()[0].file_gone, "nobody saw it go in this run");
+}
+
+#[test]
+fn a_file_that_goes_while_nobody_looks_is_gone_at_the_next_start_until_it_is_back() {
+    let bench = Bench::new();
+    let host = bench.start(&[]);
+    let bytes = Guest::new("num").build();
+    let path = bench.drop_file("num.wasm", &bytes);
+    bench.event(activated("1.0.0"));
+    drop(host);
+    std::fs::remove_file(&path).unwrap();
+    let host = bench.start(&[]);
+    assert_eq!((version(&host).as_str(), host.list()[0].file_gone), ("1.0.0", true));
+    drop(host);
+    bench.drop_file("num.wasm", &bytes);
+    let host = bench.start(&[]);
+    assert_eq!((version(&host).as_str(), host.list()[0].file_gone), ("1.0.0", false));
 }
 
 #[test]

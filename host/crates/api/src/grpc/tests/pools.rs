@@ -219,6 +219,7 @@ async fn plugins_are_listed_retired_and_resumed() {
     let client = served.client().await;
     let listed = answered(client.plugins().list_plugins(v1::ListPluginsRequest {}).await).unwrap();
     assert!(listed.plugins.iter().all(|plugin| plugin.state() == v1::PluginState::Active));
+    assert_eq!(listed.plugins.iter().map(|plugin| plugin.missing).collect::<Vec<_>>(), [false, true]);
     let retire = |name: &str| v1::RetirePluginRequest { r#type: name.to_owned() };
     answered(client.plugins().retire_plugin(retire("vlan")).await).unwrap();
     let states = answered(client.plugins().list_plugins(v1::ListPluginsRequest {}).await).unwrap();

@@ -10,7 +10,7 @@ use crate::ports::{PluginState, PluginStatus};
 
 /// A plugin, serving or refused.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Plugin, example = json!({"type": "vlan", "version": "1.0.0", "mapping_id": "vlan/1", "title": "C-VLAN ids", "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "source": "embedded", "state": "active", "spec_schema": {"type": "object"}, "hint_schema": {"type": "object"}, "examples": [{"range": "100-4000"}], "loaded_at": "2026-01-31T08:00:00.000Z", "calls": 12, "failures": 0}))]
+#[schema(as = Plugin, example = json!({"type": "vlan", "version": "1.0.0", "mapping_id": "vlan/1", "title": "C-VLAN ids", "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "source": "embedded", "missing": false, "state": "active", "spec_schema": {"type": "object"}, "hint_schema": {"type": "object"}, "examples": [{"range": "100-4000"}], "loaded_at": "2026-01-31T08:00:00.000Z", "calls": 12, "failures": 0}))]
 pub(crate) struct PluginBody<'a> {
     #[serde(rename = "type")]
     type_id: &'a str,
@@ -22,6 +22,8 @@ pub(crate) struct PluginBody<'a> {
     digest: &'a str,
     /// `embedded`, or the file's path.
     source: &'a str,
+    /// The file is gone. The plugin serves on, from the daemon's copy, also after a restart.
+    missing: bool,
     /// `active`, `suspended`, `retired` or `refused`.
     state: &'static str,
     /// Why it is suspended or refused.
@@ -50,6 +52,7 @@ impl<'a> PluginBody<'a> {
             title: &plugin.title,
             digest: &plugin.digest,
             source: &plugin.source,
+            missing: plugin.missing,
             state: match plugin.state {
                 PluginState::Active => "active",
                 PluginState::Suspended => "suspended",
@@ -69,7 +72,7 @@ impl<'a> PluginBody<'a> {
 
 /// All plugins.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PluginList, example = json!({"plugins": [{"type": "vlan", "version": "1.0.0", "mapping_id": "vlan/1", "title": "C-VLAN ids", "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "source": "embedded", "state": "active", "spec_schema": {"type": "object"}, "hint_schema": {"type": "object"}, "examples": [{"range": "100-4000"}], "loaded_at": "2026-01-31T08:00:00.000Z", "calls": 12, "failures": 0}], "count": 1}))]
+#[schema(as = PluginList, example = json!({"plugins": [{"type": "vlan", "version": "1.0.0", "mapping_id": "vlan/1", "title": "C-VLAN ids", "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "source": "embedded", "missing": false, "state": "active", "spec_schema": {"type": "object"}, "hint_schema": {"type": "object"}, "examples": [{"range": "100-4000"}], "loaded_at": "2026-01-31T08:00:00.000Z", "calls": 12, "failures": 0}], "count": 1}))]
 pub(crate) struct PluginsBody<'a> {
     pub(crate) plugins: Vec<PluginBody<'a>>,
     pub(crate) count: usize,

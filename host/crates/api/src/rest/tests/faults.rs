@@ -77,6 +77,25 @@ async fn a_text_that_is_no_resource_is_refused_and_one_that_is_free_is_not() {
 }
 
 #[tokio::test]
+async fn a_text_that_is_no_resource_is_refused_where_there_are_no_pools_too() {
+    let face = Face::start();
+    let list = |query: &str| format!("/api/v1/allocations?{query}");
+    for garbage in ["resource=garbage", "resource=garbage&realm=nowhere"] {
+        let problem = face.get(&list(garbage)).await.problem(400, "INVALID_FIELD");
+        assert_eq!(problem["errors"][0]["remedy"], "must be the text of a resource of type ipv4 or vlan", "{garbage}");
+    }
+    for known in ["resource=10.0.0.9", "resource=100", "resource=10.0.0.9&realm=nowhere"] {
+        assert_eq!(face.get(&list(known)).await.with(200)["count"], 0, "{known}");
+    }
+    face.get("/api/v1/resources/ipv4/garbage").await.problem(400, "INVALID_FIELD");
+    face.get("/api/v1/resources/ipv4/10.0.0.9").await.problem(404, "NO_HOLDER");
+    // Only types that serve are asked.
+    assert_eq!(face.ask(Method::POST, "/api/v1/plugins/vlan/retire", Body::empty()).await.status, 204);
+    let problem = face.get(&list("resource=100")).await.problem(400, "INVALID_FIELD");
+    assert_eq!(problem["errors"][0]["remedy"], "must be the text of a resource of type ipv4");
+}
+
+#[tokio::test]
 async fn pools_of_a_type_that_nobody_knows_are_not_listed_as_none() {
     let face = Face::with_pool().await;
     let problem = face.get("/api/v1/pools?type=nope").await.problem(400, "TYPE_UNKNOWN");

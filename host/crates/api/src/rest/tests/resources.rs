@@ -46,6 +46,8 @@ async fn plugins_are_listed_retired_and_resumed() {
     let face = Face::start();
     let told = face.get("/api/v1/plugins").await.with(200);
     assert_eq!((&told["count"], &told["plugins"][0]["spec_schema"]["type"]), (&json!(2), &json!("object")));
+    let missing: Vec<_> = told["plugins"].as_array().unwrap().iter().map(|plugin| &plugin["missing"]).collect();
+    assert_eq!(missing, [false, true]);
     assert_eq!(face.ask(Method::POST, "/api/v1/plugins/vlan/retire", Body::empty()).await.status, 204);
     face.ask(Method::POST, "/api/v1/plugins/none/retire", Body::empty()).await.problem(404, "PLUGIN_UNKNOWN");
     assert_eq!(face.get("/api/v1/plugins").await.with(200)["plugins"][1]["state"], "retired");
