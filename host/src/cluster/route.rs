@@ -127,7 +127,7 @@ const fn is_carried(command: &Command) -> bool {
 }
 
 impl Cluster {
-    async fn decide_all(
+    pub(super) async fn decide_all(
         &self,
         engine: &Engine,
         commands: Vec<Command>,
@@ -277,7 +277,8 @@ impl Cluster {
                 && let Ok(Err(CommandError::Elsewhere { detour: Detour::Space(owners), .. })) = outcome
             {
                 let owners = std::mem::take(owners);
-                *outcome = self.find_space(engine, command, owners, deadline).await;
+                // Boxed: the owner's answer may come from this very host.
+                *outcome = Box::pin(self.find_space(engine, command, owners, deadline)).await;
             }
         }
         outcomes

@@ -40,7 +40,7 @@ pub(crate) struct Inner {
     pub(crate) asks: Semaphore,
     pub(crate) receiving: tokio::sync::Mutex<Receiving>,
     pub(crate) state: watch::Receiver<State>,
-    disk: Arc<Disk>,
+    pub(crate) disk: Arc<Disk>,
     follower: Mutex<Option<JoinHandle<()>>>,
 }
 

@@ -35,6 +35,20 @@ pub enum StorageError {
     Restore { index: u64, why: String },
 }
 
+impl StorageError {
+    /// The error and what caused it, in one line.
+    pub(crate) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(why) = cause {
+            text.push_str(": ");
+            text.push_str(&why.to_string());
+            cause = why.source();
+        }
+        text
+    }
+}
+
 /// Why a member could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsensusError {

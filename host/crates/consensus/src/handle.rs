@@ -140,7 +140,7 @@ impl Consensus {
             return Answer::Asked(Asked::Busy("too many asks are under way at the leader".to_owned()));
         };
         // A peer that asks for more gives up long before.
-        let within = within.min(Duration::from_secs(600));
+        let within = within.min(Duration::from_mins(10));
         Answer::Asked(self.lead(ask, within).await)
     }
 }

@@ -55,7 +55,7 @@ impl Settings {
 
     fn check(&self) -> Result<(), InvalidSettings> {
         let refuse = |field, value: String, must| Err(InvalidSettings { field, value, must });
-        let day = Duration::from_secs(86_400);
+        let day = Duration::from_hours(24);
         if self.heartbeat < Duration::from_millis(1) || self.heartbeat > day {
             return refuse("heartbeat", format!("{:?}", self.heartbeat), "1 ms to 1 day");
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use openraft::error::Fatal;
 use openraft::{BasicNode, RaftMetrics};
 
 use crate::storage::Progress;
@@ -61,7 +62,12 @@ impl State {
             voters: peers(&progress.voters),
             learners: peers(&progress.learners),
             snapshot_index: metrics.snapshot.map(|id| id.index),
-            failure: metrics.running_state.as_ref().err().map(ToString::to_string),
+            failure: metrics
+                .running_state
+                .as_ref()
+                .err()
+                .filter(|why| **why != Fatal::Stopped)
+                .map(ToString::to_string),
         }
     }
 }

@@ -42,7 +42,7 @@ pub struct Sight {
 }
 
 /// How far a request has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Leg {
     /// From a client.
     #[default]

@@ -29,6 +29,8 @@ pub(crate) struct Disk {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     pub(crate) fail_syncs: std::sync::atomic::AtomicBool,
+    /// One of openraft's checks of a store leaves an entry out, which no log does.
+    pub(crate) allow_gaps: std::sync::atomic::AtomicBool,
 }
 
 /// Writing is allowed as long as this lives.
@@ -112,6 +114,18 @@ impl Disk {
 
     pub(crate) fn sync(&self, file: &File, name: &str) -> Result<(), StorageError> {
         self.synced(file.sync_data(), name)
+    }
+
+    /// Whether an entry may be missing from the log: never, outside of that check.
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "the tests' disk has a switch for it")]
+    pub(crate) fn gaps_allowed(&self) -> bool {
+        false
+    }
+
+    #[cfg(test)]
+    pub(crate) fn gaps_allowed(&self) -> bool {
+        self.faults.allow_gaps.load(std::sync::atomic::Ordering::SeqCst)
     }
 
     fn sync_dir(&self) -> Result<(), StorageError> {

@@ -145,19 +145,18 @@ impl Journal {
 
     fn append_batch(&mut self, disk: &Disk, entries: &[Entry]) -> Result<(), StorageError> {
         let Some(first) = entries.first() else { return Ok(()) };
-        let mut index = self.segments.back().map_or(first.log_id.index, Segment::next);
+        let next = self.segments.back().map_or(first.log_id.index, Segment::next);
         if self.segments.back().is_none_or(|segment| segment.end >= FILE_BYTES) {
-            self.segments.push_back(create(disk, index)?);
+            self.segments.push_back(create(disk, next)?);
         }
         let Some(segment) = self.segments.back_mut() else { return Ok(()) };
         let batch = segment.end;
         let mut bytes = Vec::new();
         let mut offsets = Vec::with_capacity(entries.len());
-        for entry in entries {
-            if entry.log_id.index != index {
-                return Err(StorageError::Gap { index: entry.log_id.index, next: index });
+        for (entry, next) in entries.iter().zip(next..) {
+            if entry.log_id.index != next && !disk.gaps_allowed() {
+                return Err(StorageError::Gap { index: entry.log_id.index, next });
             }
-            index += 1;
             offsets.push(batch + bytes.len() as u64);
             frame::write(&mut bytes, batch, entry)?;
         }

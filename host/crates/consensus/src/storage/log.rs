@@ -59,14 +59,9 @@ impl Cache {
         self.entries.back().map(|entry| entry.log_id).or(self.purged)
     }
 
-    fn first_index(&self) -> Option<u64> {
-        self.entries.front().map(|entry| entry.log_id.index)
-    }
-
     /// Where the entry of an index is, or would be.
     fn position(&self, index: u64) -> usize {
-        let position = self.first_index().map_or(0, |first| index.saturating_sub(first));
-        usize::try_from(position).unwrap_or(usize::MAX).min(self.entries.len())
+        self.entries.partition_point(|entry| entry.log_id.index < index)
     }
 
     fn get(&self, range: &impl RangeBounds<u64>) -> impl Iterator<Item = &Entry> {
@@ -243,7 +238,8 @@ impl RaftLogStorage<Types> for LogStore {
         });
         match appended.await {
             Ok(()) => callback.log_io_completed(Ok(())),
-            Err(why) => callback.log_io_completed(Err(std::io::Error::other(why))),
+            // openraft keeps only this text of it.
+            Err(why) => callback.log_io_completed(Err(std::io::Error::other(why.with_causes()))),
         }
         Ok(())
     }
