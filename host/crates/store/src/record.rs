@@ -334,7 +334,8 @@ impl<'a> Records<'_, 'a> {
         // The older form has neither the mark nor the kind.
         let (plain, marked) =
             if self.block.form == OWN_FORM { (byte, false) } else { (byte & !FROM, byte & FROM != 0) };
-        let kind = Kind::from_byte(plain).filter(|kind| self.block.form != OWN_FORM || !matches!(kind, Kind::Heard | Kind::RestsOn));
+        let kind = Kind::from_byte(plain)
+            .filter(|kind| self.block.form != OWN_FORM || !matches!(kind, Kind::Heard | Kind::RestsOn));
         let kind = kind.ok_or_else(|| RecordFault::new(at, format!("record kind {plain} is unknown")))?;
         let from = if marked { Some(self.block.origins.dot(&mut bytes)?) } else { None };
         let key = match kind {
