@@ -1,6 +1,7 @@
 //! Configuration: raw values from file, environment and flags in, one checked [`Config`] out. All faults are reported
 //! together, each with where it stands, its key and what would be right. Nothing is bound or opened here.
 
+mod cluster;
 mod keys;
 mod value;
 mod yaml;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use kernel::NodeId;
 use nexus_plugin_contract::nearest;
 
+pub(crate) use cluster::{ClusterKey, P2p, Part, Secret};
 pub(crate) use keys::{KEYS, Key};
 use value::{bytes, duration, level, truth};
 
@@ -72,7 +74,8 @@ pub(crate) struct Config {
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
     pub(crate) metrics: SocketAddr,
-    pub p2p_port: u16,
+    pub(crate) part: Part,
+    pub(crate) p2p: P2p,
     pub(crate) openapi: bool,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) tokens_file: Option<PathBuf>,
@@ -148,8 +151,19 @@ impl Raw {
         let yaml::Entry { path, value, line } = entry;
         let place = format!("{} line {line}", self.file);
         match (keys::by_path(&path), value) {
-            (Some(key), Some(value)) => _ = self.values.insert(key.path, (value, Origin::File { line })),
-            (Some(_), None) => self.fault(&place, format!("{path} is a list; a single value is wanted")),
+            (Some(key), yaml::Value::One(value)) => _ = self.values.insert(key.path, (value, Origin::File { line })),
+            (Some(key), yaml::Value::Many(values)) if key.many => {
+                self.values.insert(key.path, (values.join(","), Origin::File { line }));
+            }
+            (Some(key), yaml::Value::Many(_) | yaml::Value::Other) if key.many => {
+                self.fault(&place, format!("{path} is a list of other than plain values; plain values are wanted"));
+            }
+            (Some(_), yaml::Value::Many(_) | yaml::Value::Other) => {
+                self.fault(&place, format!("{path} is a list; a single value is wanted"));
+            }
+            (None, yaml::Value::One(value)) if keys::by_older_path(&path).is_some() => {
+                self.take_renamed(&path, value, line);
+            }
             (None, _) if keys::is_older(&path) => {
                 self.warnings.push(format!("{place}: {path} is of the older form and has no effect yet"));
             }
@@ -162,6 +176,15 @@ impl Raw {
                 };
                 self.fault(&place, what);
             }
+        }
+    }
+
+    /// A key of the older form counts unless the file says it under today's name too.
+    fn take_renamed(&mut self, older: &str, value: String, line: usize) {
+        let Some(key) = keys::by_older_path(older) else { return };
+        let said = matches!(self.values.get(key.path), Some((_, Origin::File { .. })));
+        if !said {
+            self.values.insert(key.path, (value, Origin::File { line }));
         }
     }
 
@@ -266,17 +289,21 @@ impl Raw {
 
     fn build(&mut self) -> Option<Config> {
         let node_id = self.get("node.id", "1 to 256 bytes without control characters", |text| text.parse().ok());
-        self.get(
-            "node.role",
-            "a role of this release: one host does everything, write `core` or leave it out",
-            |text| (text == "core").then_some(()),
-        );
-        let listen = self.get("server.listen", "an IP address", |text| text.parse().ok());
+        let part = self.part();
+        let listen: Option<IpAddr> = self.get("server.listen", "an IP address", |text| text.parse().ok());
         let http = self.socket(listen, "server.http_port");
         let grpc = self.socket(listen, "server.grpc_port");
         let metrics = self.socket(listen, "server.metrics_port");
-        self.check_ports(&[("server.http_port", http), ("server.grpc_port", grpc), ("server.metrics_port", metrics)]);
         let p2p_port = self.get("p2p.listen_port", "a port, 0 to 65535", |text| text.parse().ok());
+        let p2p = self.p2p(listen, p2p_port);
+        if let (Some(part), Some(p2p)) = (&part, &p2p) {
+            self.check_cluster(part, p2p);
+        }
+        let mut ports = vec![("server.http_port", http), ("server.grpc_port", grpc), ("server.metrics_port", metrics)];
+        if let Some(p2p) = p2p.as_ref().filter(|p2p| !p2p.peers.is_empty()) {
+            ports.extend(p2p.listen.iter().map(|address| ("p2p.listen", Some(*address))));
+        }
+        self.check_ports(&ports);
         let openapi = self.get("server.openapi", "true or false", truth);
         let tls = self.tls();
         let tokens_file = self.path("auth.tokens_file");
@@ -304,7 +331,8 @@ impl Raw {
             http: http?,
             grpc: grpc?,
             metrics: metrics?,
-            p2p_port: p2p_port?,
+            part: part?,
+            p2p: p2p?,
             openapi: openapi?,
             tls,
             tokens_file,

@@ -1,9 +1,10 @@
 //! `nexus`: the daemon (`serve`) and the operator's command.
 //!
 //! `config` reads what was set, `serve` joins the parts and drains them, `driver` is the kernel's thread, `plugins` and
-//! `past` lend plugin-host and store to the API. Commands that talk to a running daemon are the `cli` crate; those that
+//! `past` lend plugin-host and store to the API, `alone` is the cluster of a host without peers. Commands that talk to a running daemon are the `cli` crate; those that
 //! work on files are `offline`.
 
+mod alone;
 mod clock;
 mod cluster;
 mod commands;

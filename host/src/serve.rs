@@ -22,7 +22,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Fault, KEYS, TlsFiles};
+use crate::alone::Alone;
+use crate::config::{ClusterKey, Config, Fault, KEYS, Secret, TlsFiles};
 use crate::driver::{self, Driver};
 use crate::past::Past;
 use crate::plugins::{self, Live, Plugins};
@@ -90,10 +91,12 @@ fn announce(line: &str) {
     let _untold = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Who may call, and how calls are encrypted: the files that the configuration names, read before anything is bound.
+/// Who may call, how calls are encrypted, and what other hosts must know: the files that the configuration names, read
+/// before anything is bound.
 struct Doors {
     authority: Arc<Authority>,
     tls: Option<Arc<api::tls::ServerConfig>>,
+    cluster_key: Option<Secret>,
 }
 
 impl Doors {
@@ -103,9 +106,13 @@ impl Doors {
             None => Ok(Authority::open()),
         };
         let tls = config.tls.as_ref().map(server_config).transpose().map_err(|error| Fault::of("server.tls", error));
-        match (authority, tls) {
-            (Ok(authority), Ok(tls)) => Ok(Self { authority: Arc::new(authority), tls }),
-            (authority, tls) => Err(authority.err().into_iter().chain(tls.err()).collect()),
+        let cluster_key = config.p2p.cluster_key.as_ref().map(ClusterKey::read).transpose();
+        let cluster_key = cluster_key.map_err(|error| Fault::of("p2p.cluster_key_file", error));
+        match (authority, tls, cluster_key) {
+            (Ok(authority), Ok(tls), Ok(cluster_key)) => Ok(Self { authority: Arc::new(authority), tls, cluster_key }),
+            (authority, tls, cluster_key) => {
+                Err(authority.err().into_iter().chain(tls.err()).chain(cluster_key.err()).collect())
+            }
         }
     }
 }
@@ -119,7 +126,7 @@ fn run(config: &Config, doors: Doors) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let sockets = Sockets::bind(config).await?;
         // Loading plugins waits for the engine.
-        let Some(built) = tokio::task::block_in_place(|| build(config))? else {
+        let Some(built) = tokio::task::block_in_place(|| build(config, doors.cluster_key.as_ref()))? else {
             complain(&plugins::NO_PLUGINS);
             return Ok(ExitCode::from(crate::EXIT_USAGE));
         };
@@ -158,10 +165,11 @@ struct Built {
 }
 
 /// Opens the store, loads the plugins, recovers; `None` if there is not a single plugin.
-fn build(config: &Config) -> anyhow::Result<Option<Built>> {
+fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option<Built>> {
     if !Plugins::any(config) {
         return Ok(None);
     }
+    check_peers(config, cluster_key)?;
     let registry = Registry::new();
     let store_settings = store_settings(config);
     let log_file_bytes = store_settings.log_file_bytes;
@@ -198,18 +206,32 @@ fn build(config: &Config) -> anyhow::Result<Option<Built>> {
     let live = Live { view: Arc::clone(&view), engine: engine.downgrade() };
     plugins.load(config, live, &registry)?;
     let readiness = Ready { vitals: Arc::clone(&vitals), types: Arc::clone(&types), view: Arc::clone(&view) };
+    let cluster = Arc::new(Alone::new(identity.clone(), config.part.weight.get(), Arc::clone(&view)));
     let app = App::new(Parts {
         engine,
         view,
         types,
         history: Arc::new(Past(reader)),
         readiness: Arc::new(readiness),
+        cluster,
         metrics: ApiMetrics::register(&registry)?,
         host: identity.node,
         settings: Settings { batch_limit: BATCH_LIMIT, body_limit: BODY_LIMIT, openapi: config.openapi },
         stopping: CancellationToken::new(),
     });
     Ok(Some(Built { app: Arc::new(app), registry, vitals, driver, plugins, checkpoints }))
+}
+
+/// A host that has peers must not start as one that owns everything: two such hosts would hand out the same twice.
+fn check_peers(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<()> {
+    if config.p2p.peers.is_empty() {
+        return Ok(());
+    }
+    let key = if cluster_key.is_some() { "with" } else { "without" };
+    bail!(
+        "p2p.peers names {} ({key} a cluster key), but this build speaks to no other host",
+        config.p2p.peers.join(", ")
+    )
 }
 
 fn store_settings(config: &Config) -> StoreSettings {
@@ -258,7 +280,7 @@ impl Checkpoints {
 
 /// Serves until a signal, then drains: no new requests, those under way are answered, the last group is written.
 async fn serve(config: &Config, doors: Doors, sockets: Sockets, built: Built) -> anyhow::Result<ExitCode> {
-    let Doors { authority, tls } = doors;
+    let Doors { authority, tls, cluster_key: _ } = doors;
     let Built { app, registry, vitals, driver, plugins, checkpoints } = built;
     let mut signals = Signals::listen().context("signals cannot be caught")?;
     let line = ready_line(config, &sockets, app.host())?;

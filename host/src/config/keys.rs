@@ -11,6 +11,8 @@ pub(crate) struct Key {
     /// `None`: absent unless set.
     pub(crate) default: Option<&'static str>,
     pub(crate) help: &'static str,
+    /// Whether it takes several values: a list in the file, commas elsewhere.
+    pub(crate) many: bool,
 }
 
 impl Key {
@@ -27,7 +29,12 @@ const fn key(
     default: Option<&'static str>,
     help: &'static str,
 ) -> Key {
-    Key { path, flag, value, default, help }
+    Key { path, flag, value, default, help, many: false }
+}
+
+/// A key of several values.
+const fn list(path: &'static str, flag: &'static str, value: &'static str, help: &'static str) -> Key {
+    Key { path, flag, value, default: None, help, many: true }
 }
 
 /// Everything that can be set.
@@ -39,7 +46,14 @@ pub(crate) const KEYS: &[Key] = &[
         None,
         "this host's name in answers; made once and kept in the data directory if absent",
     ),
-    key("node.role", "role", "ROLE", Some("core"), "what this host does; only `core` in this release"),
+    key(
+        "node.role",
+        "role",
+        "ROLE",
+        Some("core"),
+        "what this host does: core, or beside cores write (no vote) or read (look-ups only)",
+    ),
+    key("node.weight", "weight", "NUMBER", Some("1"), "how much this host owns compared to others, 1 to 1000"),
     key("server.listen", "listen", "ADDRESS", Some("127.0.0.1"), "address that every port is bound to"),
     key("server.http_port", "http-port", "PORT", Some("9000"), "REST; 0 picks a free port and prints it"),
     key("server.grpc_port", "grpc-port", "PORT", Some("9001"), "gRPC; 0 picks a free port and prints it"),
@@ -56,7 +70,60 @@ pub(crate) const KEYS: &[Key] = &[
         "requests that may wait for the engine; more are refused as overloaded",
     ),
     key("server.watch_window", "watch-window", "COUNT", Some("65536"), "events kept for watches that resume"),
-    key("p2p.listen_port", "p2p-port", "PORT", Some("33123"), "reserved for the cluster; not bound in this release"),
+    key(
+        "p2p.listen_port",
+        "p2p-port",
+        "PORT",
+        Some("33123"),
+        "where other hosts reach this one; bound only with peers",
+    ),
+    list(
+        "p2p.listen",
+        "p2p-listen",
+        "ADDRESSES",
+        "addresses to listen on for other hosts, with or without a port; server.listen if absent",
+    ),
+    list(
+        "p2p.peers",
+        "peers",
+        "ADDRESSES",
+        "other hosts: HOST:PORT, dns:NAME:PORT, /ip4/IP/tcp/PORT; without any this host is alone",
+    ),
+    key(
+        "p2p.cluster_key",
+        "cluster-key",
+        "SECRET",
+        None,
+        "what all hosts of a cluster share; other users of this machine can see a flag, use the file",
+    ),
+    key(
+        "p2p.cluster_key_file",
+        "cluster-key-file",
+        "FILE",
+        None,
+        "file that holds the cluster key; not readable by every user",
+    ),
+    key(
+        "p2p.rebroadcast_interval",
+        "rebroadcast-interval",
+        "TIME",
+        Some("5s"),
+        "how often what other hosts may have missed is told again, 100ms to 1h",
+    ),
+    key(
+        "cluster.node_lease",
+        "node-lease",
+        "TIME",
+        Some("60s"),
+        "how long this host may go on with leased shards when it hears nothing from the others, 5s to 1h",
+    ),
+    key(
+        "cluster.response_deadline",
+        "response-deadline",
+        "TIME",
+        Some("5s"),
+        "how long a request may wait for other hosts, 100ms to 1m",
+    ),
     key("storage.path", "data-path", "DIR", Some("data"), "the data directory"),
     key("storage.min_free", "min-free", "SIZE", Some("256MiB"), "below this much free disk, allocations are refused"),
     key("storage.cache", "storage-cache", "SIZE", Some("32MiB"), "page cache of the store"),
@@ -113,6 +180,15 @@ const OLDER_KEYS: &[&str] = &["server.read_timeout", "server.write_timeout", "se
 pub(crate) fn is_older(path: &str) -> bool {
     let section = path.split_once('.').map(|(section, _)| section);
     OLDER_KEYS.contains(&path) || section.is_some_and(|section| OLDER_SECTIONS.contains(&section))
+}
+
+/// Keys of the older form that mean the same as one of ours.
+const RENAMED: &[(&str, &str)] = &[("clset.rebroadcast_interval", "p2p.rebroadcast_interval")];
+
+/// The key that an older one has become.
+pub(crate) fn by_older_path(path: &str) -> Option<&'static Key> {
+    let (_, now) = RENAMED.iter().find(|(older, _)| *older == path)?;
+    by_path(now)
 }
 
 /// The key with this path in the file.

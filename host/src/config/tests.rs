@@ -17,7 +17,7 @@ fn flag_over_variable_over_file_over_default() {
     let text = "server: {http_port: 1, grpc_port: 2, metrics_port: 3}\n";
     let config = load(text, &[("NEXUS_GRPC_PORT", "20"), ("NEXUS_METRICS_PORT", "30")], &[("metrics-port", "300")]);
     let config = config.expect("all usable");
-    assert_eq!([config.http.port(), config.grpc.port(), config.metrics.port(), config.p2p_port], [1, 20, 300, 33123]);
+    assert_eq!([config.http.port(), config.grpc.port(), config.metrics.port()], [1, 20, 300]);
 }
 
 #[test]
@@ -44,12 +44,13 @@ fn a_key_that_is_near_to_none_is_not_taken_for_another() {
 #[test]
 fn the_predecessors_file_is_accepted() {
     let text = "server:\n  http_port: 9000\nnode:\n  id: core-1\n  role: core\np2p:\n  listen_port: 33123\nstorage:\n  \
-                path: /var/lib/nexus\nclset:\n  rebroadcast_interval: 5s\n  topic: nexus-state\ngraceful_shutdown:\n  \
+                path: /var/lib/nexus\nclset:\n  rebroadcast_interval: 7s\n  topic: nexus-state\ngraceful_shutdown:\n  \
                 timeout: 15s\n  drain_delay: 2s\n";
     let config = load(text, &[], &[]).expect("accepted");
     assert_eq!(config.shutdown_timeout, Duration::from_secs(15));
     assert_eq!(config.data_path, PathBuf::from("/var/lib/nexus"));
-    assert_eq!(config.warnings.len(), 3, "{:?}", config.warnings);
+    assert_eq!(config.p2p.rebroadcast_interval, Duration::from_secs(7));
+    assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
 }
 
 #[test]
@@ -66,12 +67,12 @@ fn the_older_form_may_say_more_than_is_known_here() {
 
 #[test]
 fn a_list_hides_no_other_fault() {
-    let faults = load("server: {http_port: [9000], grpc: 1}\nnode: {role: write}\nlog: {level: loud}\n", &[], &[]);
+    let faults = load("server: {http_port: [9000], grpc: 1}\nnode: {role: owner}\nlog: {level: loud}\n", &[], &[]);
     let told: Vec<_> = faults.unwrap_err().iter().map(ToString::to_string).collect();
     let expected = [
         "is a list; a single value is wanted",
         "key server.grpc is unknown",
-        "one host does everything",
+        "\"owner\" is not a role (core, write or read)",
         "\"loud\" is not a level",
     ];
     assert_eq!(told.len(), expected.len(), "{told:?}");
@@ -104,3 +105,5 @@ proptest! {
         );
     }
 }
+
+mod cluster;

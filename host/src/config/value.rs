@@ -39,6 +39,11 @@ pub(crate) fn truth(text: &str) -> Option<bool> {
     text.parse().ok()
 }
 
+/// The items of a list that is written on one line, with commas.
+pub(crate) fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
 /// A level, or a filter of levels. To the filter's own parser a bare word is the name of a module, so that a misspelt
 /// level would be accepted and silence everything.
 pub(crate) fn level(text: &str) -> bool {

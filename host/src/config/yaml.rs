@@ -7,10 +7,19 @@ use saphyr::{LoadableYamlNode as _, MarkedYaml, Scalar, YamlData};
 pub(crate) struct Entry {
     /// Dotted path from the top.
     pub(crate) path: String,
-    /// `None`: a list, of whatever. No key of ours takes one.
-    pub(crate) value: Option<String>,
+    pub(crate) value: Value,
     /// From 1.
     pub(crate) line: usize,
+}
+
+/// What a path says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    One(String),
+    /// A list of plain values.
+    Many(Vec<String>),
+    /// A list with something else in it. No key of ours takes one.
+    Other,
 }
 
 /// What is wrong with the file as YAML.
@@ -73,11 +82,15 @@ fn walk(path: &str, node: &MarkedYaml<'_>, depth: usize, flat: &mut Flat) {
         YamlData::Value(Scalar::Null) => {}
         YamlData::Value(_) | YamlData::Representation(..) | YamlData::Tagged(..) => match scalar(node) {
             Some(_) if path.is_empty() => fault("must be a mapping of keys"),
-            Some(value) => flat.entries.push(Entry { path: path.to_owned(), value: Some(value), line }),
+            Some(value) => flat.entries.push(Entry { path: path.to_owned(), value: Value::One(value), line }),
             None => fault("has a tag; plain values only"),
         },
         YamlData::Sequence(_) if path.is_empty() => fault("must be a mapping of keys"),
-        YamlData::Sequence(_) => flat.entries.push(Entry { path: path.to_owned(), value: None, line }),
+        YamlData::Sequence(items) => {
+            let plain: Option<Vec<String>> = items.iter().map(scalar).collect();
+            let value = plain.map_or(Value::Other, Value::Many);
+            flat.entries.push(Entry { path: path.to_owned(), value, line });
+        }
         YamlData::Alias(_) | YamlData::BadValue => fault("is not a plain value"),
     }
 }
@@ -104,15 +117,18 @@ mod tests {
 
     #[test]
     fn keys_keep_their_lines() {
-        let flat =
-            flatten("server:\n  http_port: 9000\n  tls:\n    cert: a.pem\nnode: {id: core-1}\np2p: {bootstrap: [a]}\n");
+        let flat = flatten(
+            "server:\n  http_port: 9000\n  tls:\n    cert: a.pem\nnode: {id: core-1}\np2p: {bootstrap: [a, 7], peers: [{b: c}]}\n",
+        );
+        let one = |text: &str| Value::One(text.to_owned());
         let seen: Vec<_> =
-            flat.entries.iter().map(|entry| (entry.path.as_str(), entry.value.as_deref(), entry.line)).collect();
+            flat.entries.iter().map(|entry| (entry.path.as_str(), entry.value.clone(), entry.line)).collect();
         let expected = [
-            ("server.http_port", Some("9000"), 2),
-            ("server.tls.cert", Some("a.pem"), 4),
-            ("node.id", Some("core-1"), 5),
-            ("p2p.bootstrap", None, 6),
+            ("server.http_port", one("9000"), 2),
+            ("server.tls.cert", one("a.pem"), 4),
+            ("node.id", one("core-1"), 5),
+            ("p2p.bootstrap", Value::Many(vec!["a".to_owned(), "7".to_owned()]), 6),
+            ("p2p.peers", Value::Other, 6),
         ];
         assert_eq!((seen.as_slice(), flat.faults), (expected.as_slice(), Vec::new()));
     }

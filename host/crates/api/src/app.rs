@@ -8,6 +8,7 @@
 mod allocate;
 mod caller;
 mod clock;
+mod cluster;
 mod document;
 mod error;
 mod fields;
@@ -36,6 +37,7 @@ use view::View;
 
 pub use caller::{Caller, Role};
 pub use clock::{parse_duration_ms, parse_time_ms, rfc3339};
+pub use cluster::ShardsInput;
 pub use error::{AppError, Fault, read_id};
 pub(crate) use fields::Reader;
 pub use input::{
@@ -53,6 +55,7 @@ pub use refusal::faults;
 pub(crate) use spelling::suggestion;
 pub use watch::Watch;
 
+use crate::cluster::Cluster;
 use crate::engine::Engine;
 use crate::ports::{History, Readiness, ResourceTypes};
 
@@ -75,6 +78,7 @@ pub struct Parts {
     pub types: Arc<dyn ResourceTypes>,
     pub history: Arc<dyn History>,
     pub readiness: Arc<dyn Readiness>,
+    pub cluster: Arc<dyn Cluster>,
     pub metrics: ApiMetrics,
     /// This host's id.
     pub host: NodeId,
@@ -91,6 +95,7 @@ pub struct App {
     types: Arc<dyn ResourceTypes>,
     history: Arc<dyn History>,
     readiness: Arc<dyn Readiness>,
+    cluster: Arc<dyn Cluster>,
     metrics: ApiMetrics,
     host: NodeId,
     settings: Settings,
@@ -100,8 +105,8 @@ pub struct App {
 impl App {
     /// Ready to serve.
     pub fn new(parts: Parts) -> Self {
-        let Parts { engine, view, types, history, readiness, metrics, host, settings, stopping } = parts;
-        Self { engine, view, types, history, readiness, metrics, host, settings, stopping }
+        let Parts { engine, view, types, history, readiness, cluster, metrics, host, settings, stopping } = parts;
+        Self { engine, view, types, history, readiness, cluster, metrics, host, settings, stopping }
     }
 
     /// This host's id.

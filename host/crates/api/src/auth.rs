@@ -70,7 +70,7 @@ impl Authority {
     pub fn check(&self, authorization: Option<&str>, tenant: Option<&str>) -> Result<Caller, AppError> {
         let asked = tenant.filter(|tenant| !tenant.is_empty());
         let Some(file) = &self.tokens else {
-            return Ok(Caller { tenant: asked_tenant(asked)?, role: Role::Admin });
+            return Ok(Caller { tenant: asked_tenant(asked)?, role: Role::Admin, name: None });
         };
         let refused = |why: &str| AppError::Unauthenticated { why: why.to_owned() };
         let authorization =
@@ -86,7 +86,7 @@ impl Authority {
                 return Err(AppError::TenantForbidden { asked: asked.to_owned(), fixed: fixed.to_string() });
             }
         };
-        Ok(Caller { tenant, role: token.role })
+        Ok(Caller { tenant, role: token.role, name: Some(token.name.as_str().into()) })
     }
 }
 

@@ -39,11 +39,33 @@ pub enum Standing {
     Removed,
 }
 
+impl Standing {
+    /// The word in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alone => "alone",
+            Self::Waiting => "waiting",
+            Self::Member => "member",
+            Self::Removed => "removed",
+        }
+    }
+}
+
 /// How a host stands to the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Vote {
     Voter,
     Learner,
+}
+
+impl Vote {
+    /// The word in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Voter => "voter",
+            Self::Learner => "learner",
+        }
+    }
 }
 
 /// The cluster as this host sees it.
@@ -59,7 +81,7 @@ pub struct ClusterStatus {
     pub addresses: Vec<String>,
     pub ledger: Option<LedgerStatus>,
     pub members: Vec<MemberStatus>,
-    /// Fingerprint of all replicated state, hex: equal vectors mean equal digests.
+    /// Fingerprint of all replicated state, hex: equal vectors mean equal digests. Empty where no other host has any.
     pub digest: String,
     /// How far each origin's operations are known here.
     pub vector: Vec<OriginStatus>,

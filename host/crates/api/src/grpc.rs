@@ -5,6 +5,7 @@
 
 mod allocations;
 pub mod client;
+mod cluster;
 mod metrics;
 mod nexus;
 mod plugins;

@@ -5,6 +5,7 @@
 
 mod allocations;
 mod body;
+mod cluster;
 mod dto;
 mod health;
 mod leases;
@@ -50,7 +51,7 @@ pub fn router(app: Arc<App>, authority: Arc<Authority>) -> Router {
         if app.settings().openapi { Router::new().route("/openapi.json", get(openapi::serve)) } else { Router::new() };
     let rest = Rest { app, authority };
     let counted = axum::middleware::from_fn_with_state(rest.clone(), observe::observe);
-    let v1 = pool_routes().merge(allocation_routes()).merge(operator_routes());
+    let v1 = pool_routes().merge(allocation_routes()).merge(operator_routes()).merge(cluster_routes());
     let routes = Router::new()
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
@@ -99,6 +100,22 @@ fn operator_routes() -> Router<Rest> {
         .route("/plugins/{type}/retire", post(plugins::retire))
         .route("/plugins/{type}/resume", post(plugins::resume))
         .route("/watch", get(watch::watch))
+}
+
+fn cluster_routes() -> Router<Rest> {
+    Router::new()
+        .route("/hashring", get(cluster::hashring))
+        .route("/cluster/status", get(cluster::status))
+        .route("/cluster/init", post(cluster::init))
+        .route("/cluster/join", post(cluster::join))
+        .route("/cluster/leave", post(cluster::leave))
+        .route("/cluster/members/{member}", delete(cluster::remove))
+        .route("/cluster/members/{member}/promote", post(cluster::promote))
+        .route("/cluster/members/{member}/demote", post(cluster::demote))
+        .route("/cluster/members/{member}/drain", post(cluster::drain))
+        .route("/cluster/members/{member}/undrain", post(cluster::undrain))
+        .route("/cluster/shards:move", post(cluster::move_shards))
+        .route("/cluster/shards:seize", post(cluster::seize_shards))
 }
 
 async fn no_such_path(uri: Uri) -> problem::Refusal {

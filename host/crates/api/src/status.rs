@@ -6,6 +6,7 @@ use kernel::CommandError;
 use tonic::Code;
 
 use crate::app::AppError;
+use crate::cluster::ClusterError;
 use crate::engine::EngineError;
 
 /// An error as the faces show it.
@@ -87,6 +88,7 @@ pub fn status(error: &AppError) -> Status {
         ),
         AppError::Refused { error, .. } => of_command(error),
         AppError::Engine(error) => of_engine(error),
+        AppError::Cluster(error) => of_cluster(error),
         AppError::History { .. } => later("HISTORY_UNAVAILABLE", "The history cannot be read"),
         AppError::PluginUnknown { .. } => absent("PLUGIN_UNKNOWN", "No plugin serves this type"),
         AppError::PluginInUse { .. } => refused("PLUGIN_IN_USE", "Pools use the plugin"),
@@ -163,5 +165,14 @@ fn of_engine(error: &EngineError) -> Status {
         EngineError::Ledger(_) => later("LEDGER_UNAVAILABLE", "The cluster's ledger cannot decide now"),
         EngineError::NotInCluster => later("NOT_IN_CLUSTER", "The host is in no cluster yet"),
         EngineError::Stopped => later("STOPPING", "The daemon is stopping"),
+    }
+}
+
+fn of_cluster(error: &ClusterError) -> Status {
+    match error {
+        ClusterError::Invalid { .. } => bad("INVALID_FIELD", "A field of the request is not usable"),
+        ClusterError::Refused(_) => refused("CLUSTER_REFUSED", "The state of the cluster does not allow it"),
+        ClusterError::Unavailable(_) => later("CLUSTER_UNAVAILABLE", "The cluster cannot decide it now"),
+        ClusterError::Unknown(_) => later("OUTCOME_UNKNOWN", "It may or may not have happened; ask again"),
     }
 }

@@ -1,6 +1,8 @@
 //! A daemon for tests: the real kernel on a thread, the real read view, two resource types written in a few lines, and a
 //! clock that tests move. What it leaves out is the disk: a group is durable as soon as the kernel has decided it.
 
+pub(crate) mod pair;
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,6 +25,7 @@ use crate::ports::{
     History, HistoryAnswer, OpenedSpec, PluginState, PluginStatus, Problem, Readiness, ResourceTypes, RetireError,
     TypeError,
 };
+use pair::Pair;
 
 /// Where the wall clock of every test begins: 2026-01-01T00:00:00Z.
 pub(crate) const BEGIN_MS: u64 = 1_767_225_600_000;
@@ -37,6 +40,8 @@ pub(crate) struct Daemon {
     pub(crate) registry: Registry,
     clock: Arc<Clock>,
     types: Arc<Types>,
+    /// The cluster it is in.
+    pub(crate) pair: Arc<Pair>,
 }
 
 /// Boot time: what passed, and what the test added.
@@ -85,18 +90,20 @@ impl Daemon {
         };
         std::thread::spawn(move || running.run(&inbox));
         let registry = Registry::new();
+        let pair = Arc::new(Pair::new(Arc::clone(&view)));
         let app = App::new(Parts {
             engine,
             view,
             types,
             history: Arc::new(NoHistory),
             readiness: Arc::new(Ready),
+            cluster: Arc::<Pair>::clone(&pair),
             metrics: ApiMetrics::register(&registry).expect("the registry is new"),
             host: "core-1".parse().expect("a plain word"),
             settings: Settings { batch_limit: 1_000, body_limit: 1 << 20, openapi: true },
             stopping: CancellationToken::new(),
         });
-        Self { app: Arc::new(app), registry, clock, types: own_types }
+        Self { app: Arc::new(app), registry, clock, types: own_types, pair }
     }
 
     /// From now on no plugin answers, or again all do.

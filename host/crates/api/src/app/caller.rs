@@ -1,5 +1,6 @@
 //! Who calls: whose resources are meant and what may be done with them. How a caller is known is `auth`'s business.
 
+use compact_str::CompactString;
 use kernel::TenantId;
 
 use super::error::AppError;
@@ -13,7 +14,7 @@ pub enum Role {
     Allocate,
     /// Make, change and delete pools and reservations.
     Operate,
-    /// Everything, plugins included.
+    /// Everything, plugins and the cluster included.
     Admin,
 }
 
@@ -38,6 +39,8 @@ pub struct Caller {
     /// Whose pools are meant.
     pub tenant: TenantId,
     pub role: Role,
+    /// The name of the token that was shown; `None` where no tokens were configured.
+    pub name: Option<CompactString>,
 }
 
 impl Caller {

@@ -6,6 +6,7 @@ use compact_str::CompactString;
 use kernel::{CommandError, InvalidId, PoolId, SubscriberId};
 
 use super::caller::Role;
+use crate::cluster::ClusterError;
 use crate::engine::EngineError;
 
 /// What is wrong with one field of a request, and what would be right.
@@ -109,6 +110,9 @@ pub enum AppError {
     Refused { error: Box<CommandError>, resource: Option<CompactString> },
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The cluster did not do what was asked of it.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     #[error("history cannot be read: {why}")]
     History { why: String },
     #[error("no plugin serves type {type_id}")]

@@ -4,6 +4,7 @@ use kernel::{CommandError, Occupancy, Sizing, SubscriberId};
 
 use super::caller::Role;
 use super::error::{AppError, Fault};
+use crate::cluster::ClusterError;
 
 /// The sentence for a refusal of the kernel; `resource` is the text of the span it is about.
 pub(crate) fn sentence(error: &CommandError, resource: Option<&str>) -> String {
@@ -117,7 +118,12 @@ pub fn faults(error: &AppError) -> Vec<Fault> {
         AppError::MethodNotAllowed { method, allowed } => {
             vec![Fault::new("method", method, format!("must be one of {allowed}"))]
         }
-        AppError::PluginUnavailable { .. }
+        AppError::Cluster(ClusterError::Invalid { field, value, remedy }) => {
+            vec![Fault::new(field.as_str(), value, remedy.as_str())]
+        }
+        AppError::Cluster(ClusterError::Refused(why)) => vec![Fault::new("cluster", "", why.as_str())],
+        AppError::Cluster(ClusterError::Unavailable(_) | ClusterError::Unknown(_))
+        | AppError::PluginUnavailable { .. }
         | AppError::Engine(_)
         | AppError::History { .. }
         | AppError::Storage { .. } => Vec::new(),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nexus_proto::v1::allocation_service_client::AllocationServiceClient;
+use nexus_proto::v1::cluster_service_client::ClusterServiceClient;
 use nexus_proto::v1::nexus_client::NexusClient;
 use nexus_proto::v1::plugin_service_client::PluginServiceClient;
 use nexus_proto::v1::pool_service_client::PoolServiceClient;
@@ -137,6 +138,11 @@ impl Client {
     /// Plugins.
     pub fn plugins(&self) -> PluginServiceClient<Authorized> {
         PluginServiceClient::new(self.authorized()).max_decoding_message_size(MOST_MESSAGE_BYTES)
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> ClusterServiceClient<Authorized> {
+        ClusterServiceClient::new(self.authorized()).max_decoding_message_size(MOST_MESSAGE_BYTES)
     }
 }
 

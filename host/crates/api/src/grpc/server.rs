@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nexus_proto::DESCRIPTORS;
 use nexus_proto::v1::allocation_service_server::AllocationServiceServer;
+use nexus_proto::v1::cluster_service_server::ClusterServiceServer;
 use nexus_proto::v1::nexus_server::NexusServer;
 use nexus_proto::v1::plugin_service_server::PluginServiceServer;
 use nexus_proto::v1::pool_service_server::PoolServiceServer;
@@ -47,13 +48,14 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
 
 /// Every service whose health follows the daemon's readiness; the empty name is the server as a whole.
-const HEALTH_OF: [&str; 6] = [
+const HEALTH_OF: [&str; 7] = [
     "",
     NexusServer::<Face>::NAME,
     AllocationServiceServer::<Face>::NAME,
     PoolServiceServer::<Face>::NAME,
     ReservationServiceServer::<Face>::NAME,
     PluginServiceServer::<Face>::NAME,
+    ClusterServiceServer::<Face>::NAME,
 ];
 
 /// Why the server ended.
@@ -116,6 +118,7 @@ fn routes(face: Face) -> Result<Routes, ServeError> {
         .add_service(
             ReservationServiceServer::from_arc(Arc::clone(&face)).max_decoding_message_size(MOST_MESSAGE_BYTES),
         )
+        .add_service(ClusterServiceServer::from_arc(Arc::clone(&face)).max_decoding_message_size(MOST_MESSAGE_BYTES))
         .add_service(PluginServiceServer::from_arc(face).max_decoding_message_size(MOST_MESSAGE_BYTES))
         .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
         .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?))

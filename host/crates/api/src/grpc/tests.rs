@@ -2,6 +2,7 @@
 
 mod allocations;
 mod arbitrary;
+mod cluster;
 mod doors;
 mod pools;
 mod streams;

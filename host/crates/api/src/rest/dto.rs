@@ -2,6 +2,7 @@
 //! Domain types are converted here by hand, so that renaming one of them never changes an answer.
 
 pub(super) mod allocation;
+pub(super) mod cluster;
 pub(super) mod event;
 pub(super) mod explain;
 pub(super) mod holder;

@@ -27,7 +27,11 @@ pub(super) async fn list(By(caller): By, State(rest): State<Rest>) -> Result<Res
     let seen = rest.app.nodes(&caller)?;
     let best_before = rfc3339(rest.app.now_ms().saturating_add(BELIEVABLE_MS));
     let node = |id, metadata| NodeBody { id, best_before: best_before.clone(), metadata, status: "active" };
-    let mut nodes = vec![node(rest.app.host().as_str(), BTreeMap::from([("role", "core".to_owned())]))];
+    let cluster = rest.app.cluster_status(&caller)?;
+    let myself = cluster.members.into_iter().find(|one| Some(one.member) == cluster.member);
+    // A host that is no member yet has no other role.
+    let role = myself.map_or_else(|| "core".to_owned(), |one| one.role);
+    let mut nodes = vec![node(rest.app.host().as_str(), BTreeMap::from([("role", role)]))];
     nodes.extend(seen.iter().map(|seen| {
         let metadata = BTreeMap::from([("role", "olt".to_owned()), ("allocations", seen.allocations.to_string())]);
         node(seen.id.as_str(), metadata)

@@ -9,7 +9,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::dto::problem::ProblemBody;
-use super::{allocations, dto, health, leases, lists, nodes, plugins, pools, reservations, resources, watch};
+use super::{allocations, cluster, dto, health, leases, lists, nodes, plugins, pools, reservations, resources, watch};
 
 /// What any call may answer.
 #[derive(IntoResponses)]
@@ -31,7 +31,7 @@ pub(super) enum Problems {
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(ProblemBody),
     /// It cannot be served now: the pool is exhausted, its plugin is unavailable, the disk is full, the daemon is busy or
-    /// stopping. `reason` says which; the same request may succeed later.
+    /// stopping, the host waits to join a cluster, or the hosts that must decide cannot be reached. `reason` says which; the same request may succeed later.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(ProblemBody),
 }
@@ -49,7 +49,8 @@ pub(super) enum Unknown {
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "only for the document")]
 pub(super) enum Conflicts {
-    /// What is there stands in the way: the resource is held or reserved, the pool differs, overlaps or is in use.
+    /// What is there stands in the way: the resource is held or reserved, the pool differs, overlaps or is in use, the
+    /// state of the cluster does not allow it.
     #[response(status = 409, content_type = "application/problem+json")]
     Conflict(ProblemBody),
 }
@@ -71,6 +72,9 @@ pub(super) enum Conflicts {
         reservations::list, reservations::list_of_pool, reservations::add, reservations::remove,
         nodes::list, nodes::allocations,
         plugins::list, plugins::retire, plugins::resume,
+        cluster::status, cluster::hashring, cluster::init, cluster::join, cluster::leave, cluster::promote,
+        cluster::demote, cluster::drain, cluster::undrain, cluster::remove, cluster::move_shards,
+        cluster::seize_shards,
         watch::watch,
     ),
     components(schemas(dto::event::GapBody)),
@@ -83,6 +87,7 @@ pub(super) enum Conflicts {
         (name = "resources", description = "Who holds, or held, a resource"),
         (name = "nodes", description = "Hosts and OLT-BNGs"),
         (name = "plugins", description = "Resource types"),
+        (name = "cluster", description = "Hosts that own the pools together, and who owns which shard"),
         (name = "watch", description = "What happens"),
         (name = "health", description = "Liveness and readiness; never behind tokens")
     )

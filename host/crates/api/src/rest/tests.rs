@@ -1,5 +1,6 @@
 //! The face as a whole, in process: the real kernel behind the real router.
 
+mod cluster;
 mod compat;
 mod document;
 mod faults;

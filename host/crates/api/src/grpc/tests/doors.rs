@@ -136,7 +136,7 @@ async fn reflection_names_every_service() {
     let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
     let MessageResponse::ListServicesResponse(listed) = answer else { panic!("{answer:?}") };
     let names: Vec<_> = listed.service.iter().map(|service| service.name.as_str()).collect();
-    for name in ["Nexus", "AllocationService", "PoolService", "ReservationService", "PluginService"] {
+    for name in ["Nexus", "AllocationService", "PoolService", "ReservationService", "PluginService", "ClusterService"] {
         assert!(names.contains(&format!("nexus.v1.{name}").as_str()), "{name} in {names:?}");
     }
 }

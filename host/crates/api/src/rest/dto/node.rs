@@ -10,7 +10,7 @@ pub(crate) struct NodeBody<'a> {
     pub(crate) id: &'a str,
     /// Until when this entry may be believed.
     pub(crate) best_before: String,
-    /// `role`: `core` for a Nexus host, `olt` for an OLT-BNG; `allocations` of an OLT-BNG.
+    /// `role`: `core`, `write` or `read` for a Nexus host, `olt` for an OLT-BNG; `allocations` of an OLT-BNG.
     pub(crate) metadata: std::collections::BTreeMap<&'static str, String>,
     /// `active`.
     pub(crate) status: &'static str,

@@ -208,6 +208,10 @@ fn any_body() -> impl Strategy<Value = Value> {
         "realm",
         "realm_by",
         "requests",
+        "shards",
+        "to",
+        "reason",
+        "address",
         "x",
     ];
     leaf.prop_recursive(3, 32, 8, move |inner| {
@@ -231,6 +235,9 @@ fn no_body_is_answered_with_a_fault_of_ours() {
         "/api/v1/explain",
         "/api/v1/allocations/s/renew",
         "/api/v1/pools/p/reservations",
+        "/api/v1/cluster/join",
+        "/api/v1/cluster/shards:move",
+        "/api/v1/cluster/shards:seize",
     ];
     proptest!(ProptestConfig::with_cases(400), |(body in any_body(), at in 0..paths.len())| {
         let told = runtime.block_on(face.post(paths[at], &body));
@@ -256,7 +263,7 @@ fn no_bytes_are_answered_with_a_fault_of_ours() {
 fn no_path_is_answered_with_a_fault_of_ours() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let face = runtime.block_on(Face::with_pool());
-    let heads = ["allocations", "pools", "resources/ipv4", "nodes", "plugins", "reservations"];
+    let heads = ["allocations", "pools", "resources/ipv4", "nodes", "plugins", "reservations", "cluster", "hashring"];
     proptest!(ProptestConfig::with_cases(300), |(at in 0..heads.len(), tail in "[a-z0-9/%._:?=&-]{0,24}")| {
         let path = format!("/api/v1/{}/{tail}", heads[at]);
         if path.parse::<axum::http::Uri>().is_ok() {
