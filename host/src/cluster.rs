@@ -10,6 +10,7 @@ mod door;
 mod follow;
 mod govern;
 mod messages;
+mod nonce;
 mod office;
 mod pools;
 mod replicate;
@@ -39,6 +40,7 @@ use crate::vitals::Vitals;
 use seat::Seat;
 
 pub(crate) use route::Router;
+pub(crate) use seat::is_member;
 
 /// What the cluster is told at its start.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) origin: Origin,
     pub(crate) role: HostRole,
     pub(crate) weight: u32,
+    /// How long a node lease is, in a cluster that this host forms.
+    pub(crate) node_lease: Duration,
     /// How often a random peer is asked for what is missing here.
     pub(crate) rebroadcast: Duration,
     /// How long a request may take over all hosts.
@@ -118,7 +122,7 @@ impl Cluster {
     pub(crate) async fn start(settings: Settings, parts: Parts, heard: Vector) -> anyhow::Result<(Self, Running)> {
         let (net, events) = Net::start(settings.net.clone()).await.context("the network between hosts cannot start")?;
         let (hints, hinted) = mpsc::channel(replicate::HINTS);
-        let nonce = u64::from_le_bytes(random()?);
+        let nonce = nonce::of_this_process(&settings.data_path)?;
         let (heard, _) = watch::channel(heard);
         let stopped = stopped::Stopped::read(&settings.data_path)?;
         let inner = Inner {

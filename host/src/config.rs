@@ -16,7 +16,7 @@ use std::time::Duration;
 use kernel::NodeId;
 use nexus_plugin_contract::nearest;
 
-pub(crate) use cluster::{ClusterKey, P2p, Part, Secret};
+pub(crate) use cluster::{ClusterKey, HostRole, P2p, Part, Secret};
 pub(crate) use keys::{KEYS, Key};
 use value::{bytes, duration, level, truth};
 

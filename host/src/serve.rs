@@ -23,7 +23,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::alone::Alone;
-use crate::config::{ClusterKey, Config, Fault, KEYS, Secret, TlsFiles};
+use crate::cluster::{self, Cluster, Running};
+use crate::config::{self, ClusterKey, Config, Fault, KEYS, Secret, TlsFiles};
 use crate::driver::{self, Driver};
 use crate::past::Past;
 use crate::plugins::{self, Live, Plugins};
@@ -34,6 +35,9 @@ use crate::{clock, commands, telemetry};
 
 /// Most requests of one batch.
 const BATCH_LIMIT: usize = 10_000;
+
+/// Most bytes of the log that are kept for other hosts although a checkpoint covers them.
+const RETAIN_BYTES: u64 = 1 << 30;
 
 /// Longest body of a REST request, in bytes.
 const BODY_LIMIT: usize = 1 << 20;
@@ -162,6 +166,8 @@ struct Built {
     driver: Driver,
     plugins: Arc<Plugins>,
     checkpoints: Checkpoints,
+    /// `None`: this host is alone.
+    running: Option<Running>,
 }
 
 /// Opens the store, loads the plugins, recovers; `None` if there is not a single plugin.
@@ -169,7 +175,6 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
     if !Plugins::any(config) {
         return Ok(None);
     }
-    check_peers(config, cluster_key)?;
     let registry = Registry::new();
     let store_settings = store_settings(config);
     let log_file_bytes = store_settings.log_file_bytes;
@@ -179,7 +184,7 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
         seed: identity.origin.identity ^ clock::wall_ms(),
         restart_grace_ms: millis(config.restart_grace),
         clock_tolerance_ms: millis(config.clock_tolerance),
-        cluster: None,
+        cluster: is_clustered(config).then(|| identity.origin.into()),
     };
     let recovered = driver::recover(&store, &view, settings)?;
     let plugins = Arc::new(Plugins::default());
@@ -189,6 +194,10 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
     registry.register(Box::new(PoolGauges::new(Arc::clone(&view), Arc::clone(&vitals))?))?;
     let (engine, inbox) = Engine::channel(config.queue.get());
     let reader = store.reader();
+    if is_clustered(config) {
+        // Until it is known what every other host has.
+        reader.retain(std::collections::BTreeMap::new(), RETAIN_BYTES);
+    }
     let checkpoints = Checkpoints::start(store.compactor())?;
     let parts = driver::Parts {
         store: Arc::new(Mutex::new(store)),
@@ -201,37 +210,82 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
         log_file_bytes,
         damaged: recovered.damaged,
     };
+    let heard = recovered.kernel.heard().clone();
     let driver = Driver::start(parts, recovered.kernel, inbox, engine.waker()).context("no thread for the kernel")?;
     // Weak: the driver ends when the last engine does, and the plugins outlive it.
     let live = Live { view: Arc::clone(&view), engine: engine.downgrade() };
     plugins.load(config, live, &registry)?;
     let readiness = Ready { vitals: Arc::clone(&vitals), types: Arc::clone(&types), view: Arc::clone(&view) };
-    let cluster = Arc::new(Alone::new(identity.clone(), config.part.weight.get(), Arc::clone(&view)));
+    let (engine, port, running): (_, Arc<dyn api::cluster::Cluster>, _) = if is_clustered(config) {
+        let parts = cluster::Parts {
+            engine: engine.downgrade(),
+            view: Arc::clone(&view),
+            reader: reader.clone(),
+            vitals: Arc::clone(&vitals),
+        };
+        let (cluster, running) = meet(config, cluster_key, &identity, parts, heard)?;
+        (engine.relayed(Arc::new(cluster::Router::new(cluster.clone()))), Arc::new(cluster), Some(running))
+    } else {
+        let alone = Alone::new(identity.clone(), config.part.weight.get(), Arc::clone(&view));
+        (engine, Arc::new(alone), None)
+    };
     let app = App::new(Parts {
         engine,
         view,
         types,
         history: Arc::new(Past(reader)),
         readiness: Arc::new(readiness),
-        cluster,
+        cluster: port,
         metrics: ApiMetrics::register(&registry)?,
         host: identity.node,
         settings: Settings { batch_limit: BATCH_LIMIT, body_limit: BODY_LIMIT, openapi: config.openapi },
         stopping: CancellationToken::new(),
     });
-    Ok(Some(Built { app: Arc::new(app), registry, vitals, driver, plugins, checkpoints }))
+    Ok(Some(Built { app: Arc::new(app), registry, vitals, driver, plugins, checkpoints, running }))
 }
 
-/// A host that has peers must not start as one that owns everything: two such hosts would hand out the same twice.
-fn check_peers(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<()> {
-    if config.p2p.peers.is_empty() {
-        return Ok(());
-    }
-    let key = if cluster_key.is_some() { "with" } else { "without" };
-    bail!(
-        "p2p.peers names {} ({key} a cluster key), but this build speaks to no other host",
-        config.p2p.peers.join(", ")
-    )
+/// Whether this host is one of several, or waits to be. A host that has peers must not start as one that owns everything: two
+/// such hosts would hand out the same twice.
+fn is_clustered(config: &Config) -> bool {
+    !config.p2p.peers.is_empty() || cluster::is_member(&config.data_path)
+}
+
+/// Joins the other hosts.
+fn meet(
+    config: &Config,
+    key: Option<&Secret>,
+    identity: &store::Identity,
+    parts: cluster::Parts,
+    heard: cluster::Vector,
+) -> anyhow::Result<(Cluster, Running)> {
+    let of = |what: &str, error: &dyn std::fmt::Display| anyhow::anyhow!("{what}: {error}");
+    let peers = config.p2p.peers.iter().map(|peer| peer.parse().map_err(|why| of("p2p.peers", &why)));
+    let key = key.map(|key| key.expose().parse().map_err(|why| of("p2p.cluster_key", &why))).transpose()?;
+    let role = match config.part.role {
+        config::HostRole::Core => kernel::ledger::HostRole::Core,
+        config::HostRole::Write => kernel::ledger::HostRole::Write,
+        config::HostRole::Read => kernel::ledger::HostRole::Read,
+    };
+    let settings = cluster::Settings {
+        net: net::NetSettings {
+            listen: config.p2p.listen.clone(),
+            peers: peers.collect::<anyhow::Result<_>>()?,
+            cluster_key: key,
+            data_dir: config.data_path.clone(),
+            majors: vec![1],
+            agent: concat!("nexus/", env!("CARGO_PKG_VERSION")).to_owned(),
+        },
+        data_path: config.data_path.clone(),
+        node: identity.node.clone(),
+        origin: identity.origin.into(),
+        role,
+        weight: config.part.weight.get(),
+        node_lease: config.part.node_lease,
+        rebroadcast: config.p2p.rebroadcast_interval,
+        response_deadline: config.part.response_deadline,
+        consensus: consensus::Settings::default(),
+    };
+    tokio::runtime::Handle::current().block_on(Cluster::start(settings, parts, heard))
 }
 
 fn store_settings(config: &Config) -> StoreSettings {
@@ -281,7 +335,7 @@ impl Checkpoints {
 /// Serves until a signal, then drains: no new requests, those under way are answered, the last group is written.
 async fn serve(config: &Config, doors: Doors, sockets: Sockets, built: Built) -> anyhow::Result<ExitCode> {
     let Doors { authority, tls, cluster_key: _ } = doors;
-    let Built { app, registry, vitals, driver, plugins, checkpoints } = built;
+    let Built { app, registry, vitals, driver, plugins, checkpoints, running } = built;
     let mut signals = Signals::listen().context("signals cannot be caught")?;
     let line = ready_line(config, &sockets, app.host())?;
     let stopping = app.stopping().clone();
@@ -312,6 +366,9 @@ async fn serve(config: &Config, doors: Doors, sockets: Sockets, built: Built) ->
         },
     }
     servers.shutdown().await;
+    if let Some(running) = running {
+        running.stop().await;
+    }
     // The last sender of the queue went with the servers: the driver writes its last group and ends.
     let ended = tokio::task::spawn_blocking(move || {
         driver.join();
