@@ -103,6 +103,9 @@ fn a_lost_pool_is_told_though_no_pool_is_left() {
     let daemon = Start::on(directory.path()).run();
     assert!(daemon.get("/ready").1.get("warnings").is_none_or(|warnings| !warnings.to_string().contains("damage")));
     assert_eq!(daemon.post("/api/v1/pools", &json!({"id": "lost-pool", "cidr": "10.0.0.0/24"})).0, 201);
+    // Behind the last whole record nothing counts as damage: that is where a crash ends a log.
+    assert_eq!(daemon.post("/api/v1/pools", &json!({"id": "later", "cidr": "10.1.0.0/24"})).0, 201);
+    assert_eq!(daemon.call("DELETE", "/api/v1/pools/later", None).0, 204);
     assert!(daemon.stop().success());
     spoil(directory.path(), "lost-pool");
     let daemon = Start::on(directory.path()).run();

@@ -135,15 +135,12 @@ pub(super) fn pool_document(document: &str, id: Option<&str>) -> Result<PoolInpu
 
 /// A pool of the run that the request belongs to. Its faults are told as faults of that field.
 pub(super) fn pool_beside(at: usize, document: &str) -> Result<PoolInput, AppError> {
-    pool_document(document, None).map_err(|error| match error {
-        AppError::Invalid(mut faults) => {
-            for fault in &mut faults {
-                fault.field = format!("beside.{at}.{}", fault.field);
-            }
-            AppError::Invalid(faults)
-        }
-        other => other,
-    })
+    let read = pool_document(document, None);
+    let Err(AppError::Invalid(mut faults)) = read else { return read };
+    for fault in &mut faults {
+        fault.field = format!("beside.{at}.{}", fault.field);
+    }
+    Err(AppError::Invalid(faults))
 }
 
 /// A pool as it is wanted. It becomes a document, so that defaults and faults are the same as everywhere.
