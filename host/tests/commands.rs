@@ -79,3 +79,58 @@ fn a_lease_can_be_declined() {
     let shown: serde_json::Value = serde_json::from_slice(&shown).expect("JSON");
     assert!(shown.get("expires_at").is_none(), "{shown}");
 }
+
+#[test]
+fn the_cluster_of_one_host_is_shown_and_not_changed() {
+    let directory = directory();
+    let daemon = Start::on(directory.path()).run();
+    assert_eq!(daemon.post("/api/v1/pools", &json!({"id": "v4", "cidr": "10.0.0.0/24"})).0, 201);
+    let shown = |line: &[&str]| String::from_utf8(done(&daemon, line, b"")).expect("text");
+    let status = shown(&["cluster", "status"]);
+    assert!(
+        status.contains("standing  ") && status.contains("alone") && status.contains("core-1 (member 1)"),
+        "{status}"
+    );
+    let words = |text: &str, at: usize| -> Vec<String> {
+        text.lines().nth(at).expect("a line").split_whitespace().map(str::to_owned).collect()
+    };
+    assert_eq!(
+        words(&shown(&["cluster", "members"]), 1),
+        ["1", "core-1", "core", "voter", "reachable", "1", "1", "1", "0"]
+    );
+    assert_eq!(words(&shown(&["shard", "list", "v4"]), 1), ["v4", "0", "core-1", "core-1", "1", "escrow", "held"]);
+    assert_eq!(words(&shown(&["hashring"]), 1), ["1", "core-1", "150", "1", "1"]);
+    for line in
+        [["cluster", "status", "-o", "json"].as_slice(), &["hashring", "-o", "json"], &["shard", "list", "-o", "json"]]
+    {
+        let document: serde_json::Value = serde_json::from_str(&shown(line)).expect("JSON");
+        assert!(document.is_object(), "{line:?}");
+    }
+    assert!(shown(&["cluster", "status", "-o", "yaml"]).starts_with("standing: alone\n"));
+    let conflict = |line: &[&str]| {
+        let output = nexus(&daemon, line, b"");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{line:?}: {said}");
+        assert!(said.contains("p2p.peers") && said.contains("reason CLUSTER_REFUSED"), "{said}");
+    };
+    conflict(&["cluster", "init"]);
+    conflict(&["cluster", "join", "core-2:33123"]);
+    conflict(&["cluster", "join"]);
+    conflict(&["cluster", "leave"]);
+    conflict(&["cluster", "promote", "core-1"]);
+    conflict(&["cluster", "demote", "1"]);
+    conflict(&["cluster", "remove", "core-2", "--reason", "lost"]);
+    conflict(&["node", "drain", "core-1"]);
+    conflict(&["node", "drain", "core-1", "--undo"]);
+    conflict(&["shard", "move", "v4", "--shards", "0", "--to", "core-2"]);
+    conflict(&["shard", "seize", "v4", "--shards", "0", "--to", "core-2", "--reason", "lost"]);
+    for (line, code) in [
+        (["shard", "list", "none"].as_slice(), 3),
+        (&["shard", "move", "v4", "--shards", "0-9", "--to", "core-2"], 2),
+        (&["shard", "move", "none", "--shards", "0", "--to", "core-2"], 3),
+        (&["cluster", "remove", "core-2"], 2),
+        (&["cluster", "remove", "core-2", "--reason", " "], 2),
+    ] {
+        assert_eq!(nexus(&daemon, line, b"").status.code(), Some(code), "{line:?}");
+    }
+}

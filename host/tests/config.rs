@@ -96,3 +96,28 @@ fn commands_that_name_nothing_end_with_the_code_of_a_wrong_argument() {
         assert_eq!(ended.status.code(), Some(2), "{line:?}: {}", String::from_utf8_lossy(&ended.stderr));
     }
 }
+
+#[test]
+fn a_cluster_is_checked_before_anything_is_opened() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = directory();
+    let key = directory.path().join("cluster.key");
+    std::fs::write(&key, "correct horse battery staple\n").expect("written");
+    let set = |mode| std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("ours");
+    let file = key.display().to_string();
+    let open = ["--peers", "core-2:33123,dns:nexus.svc:33123", "--p2p-listen", "0.0.0.0", "--weight", "2"];
+    refused(&open, &["p2p.cluster_key: is missing", "p2p.cluster_key_file"]);
+    let with_key = [open.as_slice(), &["--cluster-key-file", &file]].concat();
+    set(0o644);
+    refused(&with_key, &["p2p.cluster_key_file", "has mode 644", "chmod 600"]);
+    refused(&["--peers", "core-2"], &["--peers (p2p.peers): \"core-2\" is not a list of at most 1024 peers"]);
+    refused(&["--role", "read"], &["node.role", "must be core on a host without p2p.peers"]);
+    refused(&["--cluster-key", "short"], &["p2p.cluster_key", "16 characters"]);
+    set(0o600);
+    let roled = [with_key.as_slice(), &["--role", "write", "--check-config"]].concat();
+    let checked = Start::on(&directory.path().join("data")).with(&roled).command().output().expect("it runs");
+    let told = [checked.stdout, checked.stderr].concat();
+    let told = String::from_utf8_lossy(&told);
+    assert!(checked.status.success() && !told.contains("correct horse"), "{told}");
+}

@@ -7,10 +7,12 @@ mod common;
 use common::{Daemon, Start, directory};
 use nexus_proto::v1::allocate_stream_response::Outcome;
 use nexus_proto::v1::allocation_service_client::AllocationServiceClient;
+use nexus_proto::v1::cluster_service_client::ClusterServiceClient;
 use nexus_proto::v1::nexus_client::NexusClient;
 use nexus_proto::v1::watch_allocations_response::Event;
 use nexus_proto::v1::{
-    AllocateRequest, AllocateStreamRequest, LookupByIpRequest, LookupRequest, ReleaseRequest, WatchAllocationsRequest,
+    AllocateRequest, AllocateStreamRequest, ClusterStanding, GetHashringRequest, InitRequest, ListMembersRequest,
+    LookupByIpRequest, LookupRequest, ReleaseRequest, StatusRequest, WatchAllocationsRequest,
 };
 use serde_json::json;
 use tokio_stream::wrappers::ReceiverStream;
@@ -117,4 +119,22 @@ async fn a_watch_tells_what_happened_after_its_place() {
         }
         Err(refused) => assert_eq!(refused.code(), Code::InvalidArgument),
     }
+}
+
+#[tokio::test]
+async fn a_host_without_peers_shows_itself_as_the_whole_cluster() {
+    let directory = directory();
+    let daemon = started(&directory);
+    let mut client = ClusterServiceClient::new(connect(&daemon).await);
+    let status = client.status(StatusRequest {}).await.expect("a status").into_inner().status.expect("there is one");
+    assert_eq!((status.standing(), status.node_id.as_str(), status.member), (ClusterStanding::Alone, "core-1", 1));
+    let members = client.list_members(ListMembersRequest {}).await.expect("members").into_inner().members;
+    assert_eq!(members, status.members);
+    let request = GetHashringRequest { pool_id: "v4".into(), omit_points: true };
+    let ring = client.get_hashring(request).await.expect("a ring").into_inner();
+    assert_eq!((ring.points.len(), ring.pools.len(), ring.virtual_nodes), (0, 1, 150));
+    assert!(ring.pools[0].shards.iter().all(|shard| shard.owner == 1 && shard.state == "held"));
+    let refused = client.init(InitRequest {}).await.expect_err("it is alone");
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+    assert!(refused.message().contains("nexus cluster init"), "{refused:?}");
 }

@@ -366,3 +366,42 @@ fn metrics_tell_of_pools_requests_and_plugins() {
     let (_, plugins) = daemon.get("/api/v1/plugins");
     assert_eq!(plugins["plugins"].as_array().map(Vec::len), Some(5), "{plugins}");
 }
+
+#[test]
+fn a_host_without_peers_is_a_cluster_of_its_own_and_says_what_makes_it_more() {
+    let directory = directory();
+    let daemon = started(&directory);
+    let (status, cluster) = daemon.get("/api/v1/cluster/status");
+    assert_eq!((status, text(&cluster, "standing"), text(&cluster, "node_id")), (200, "alone", "core-1"), "{cluster}");
+    let myself = &cluster["members"][0];
+    assert_eq!((&myself["vote"], &myself["reachable"], &myself["behind"]), (&json!("voter"), &json!(true), &json!(0)));
+    assert!(cluster["vector"][0]["through"].as_u64() >= Some(5) && cluster.get("ledger").is_none(), "{cluster}");
+    let (status, ring) = daemon.get("/api/v1/hashring");
+    assert_eq!((status, ring["points"].as_array().map(Vec::len)), (200, Some(150)), "{ring}");
+    let pools = ring["pools"].as_array().expect("a list");
+    let shards: Vec<&Value> = pools.iter().flat_map(|pool| pool["shards"].as_array().expect("a list")).collect();
+    assert_eq!((pools.len(), myself["shards"].as_u64()), (5, Some(shards.len() as u64)));
+    assert!(
+        shards.iter().all(|shard| shard["owner"] == 1 && shard["wished"] == 1 && shard["kind"] == "escrow"),
+        "{ring}"
+    );
+    let order = json!({"pool_id": "v4", "shards": [0], "to": "core-2", "reason": "lost"});
+    let changes = [
+        ("POST", "/api/v1/cluster/init"),
+        ("POST", "/api/v1/cluster/join"),
+        ("POST", "/api/v1/cluster/leave"),
+        ("POST", "/api/v1/cluster/members/core-1/promote"),
+        ("POST", "/api/v1/cluster/members/core-1/demote"),
+        ("POST", "/api/v1/cluster/members/core-1/drain"),
+        ("POST", "/api/v1/cluster/members/core-1/undrain"),
+        ("DELETE", "/api/v1/cluster/members/core-1"),
+        ("POST", "/api/v1/cluster/shards:move"),
+        ("POST", "/api/v1/cluster/shards:seize"),
+    ];
+    for (method, path) in changes {
+        let (status, problem) = daemon.call(method, path, Some(&order));
+        assert_eq!((status, text(&problem, "reason")), (409, "CLUSTER_REFUSED"), "{method} {path}: {problem}");
+        assert!(text(&problem, "error").contains("set p2p.peers"), "{problem}");
+    }
+    assert_eq!(daemon.get("/api/v1/cluster/status").1, cluster, "nothing has changed");
+}

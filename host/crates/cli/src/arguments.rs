@@ -3,6 +3,7 @@
 #![allow(clippy::doc_markdown, reason = "these comments are the help's text, where backticks would show")]
 
 mod allocation;
+mod cluster;
 mod pool;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use allocation::{AllocateArgs, GetArgs, ListArgs, ReleaseArgs, RenewArgs, WatchArgs, WhoArgs};
+pub(crate) use cluster::{ClusterCommand, NodeCommand, OrderArgs, ShardCommand};
 pub(crate) use pool::{ApplyArgs, CreateArgs, FieldArgs, PoolCommand, UpdateArgs};
 
 use crate::exit::EXIT_CODES;
@@ -56,6 +58,17 @@ pub(crate) enum Online {
     /// Look at the plugins that implement the resource types
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Form, join and look after a cluster of hosts
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Look at who owns the shards of pools, and move them
+    #[command(subcommand)]
+    Shard(ShardCommand),
+    /// Look after one host of the cluster
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Show how the hashring spreads the shards over the members
+    Hashring,
     /// Write the completion script of a shell to standard output
     Completion {
         /// The shell

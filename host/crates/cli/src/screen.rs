@@ -85,6 +85,11 @@ impl Screen {
         Ok(())
     }
 
+    /// An empty line between two parts of an answer for people.
+    pub(crate) fn gap(&mut self) -> io::Result<()> {
+        writeln!(self.out)
+    }
+
     /// A whole list at once, under `name`.
     pub(crate) fn list(
         &mut self,

@@ -3,6 +3,7 @@
 //! Field names are those of REST, so that a script can move between the two; a pool's document can be applied again.
 
 mod allocation;
+mod cluster;
 mod event;
 mod plugin;
 mod pool;
@@ -10,6 +11,10 @@ mod reservation;
 
 pub(crate) use allocation::{ALLOCATION_COLUMNS, allocation_lines, allocation_row, holder_row, past_row};
 pub(crate) use allocation::{HOLDER_COLUMNS, allocation_document, explain_document, explain_lines};
+pub(crate) use cluster::{
+    MEMBER_COLUMNS, Names, RING_COLUMNS, SHARD_COLUMNS, cluster_document, cluster_lines, hashring_document, member_row,
+    ring_rows, shard_rows, warning_lines,
+};
 pub(crate) use event::{EVENT_COLUMNS, event_row};
 pub(crate) use plugin::{PLUGIN_COLUMNS, plugin_row};
 pub(crate) use pool::{

@@ -77,7 +77,7 @@ fn a_tree_can_be_extended_and_completed() {
 
 #[test]
 fn contradicting_options_are_a_wrong_command_line() {
-    let lines: [&[&str]; 7] = [
+    let lines: [&[&str]; 11] = [
         &["list", "--all", "--limit", "3"],
         &["list", "--limit", "0"],
         &["list", "--expiring", "1h", "--node", "olt-1"],
@@ -85,6 +85,10 @@ fn contradicting_options_are_a_wrong_command_line() {
         &["allocate", "p", "s", "--ttl", "soon"],
         &["pool", "create"],
         &["get", "s", "--cert", "c.pem"],
+        &["cluster", "remove", "core-2"],
+        &["shard", "seize", "p", "--shards", "1", "--to", "core-2"],
+        &["shard", "move", "p", "--shards", "3-1", "--to", "core-2"],
+        &["shard", "move", "p", "--shards", "1"],
     ];
     for line in lines {
         let error = command().try_get_matches_from([&["nexus"], line].concat()).unwrap_err();

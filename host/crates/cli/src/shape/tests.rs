@@ -158,3 +158,5 @@ fn every_event_has_its_word() {
     assert_eq!(told(Event::Gap(WatchGap {})), "gap");
     assert!(event_row(&WatchAllocationsResponse::default()).is_none());
 }
+
+mod cluster;
