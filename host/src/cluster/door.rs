@@ -53,7 +53,9 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
 /// Tells people whom they met; a host of another cluster under one key must not go unnoticed.
 async fn greet(cluster: Cluster, peer: PeerId) {
     let ask = messages::write(&HelloAsk::Who);
-    let Ok(response) = cluster.inner.net.request(peer, Channel::Hello, ask, Duration::from_secs(5)).await else { return };
+    let Ok(response) = cluster.inner.net.request(peer, Channel::Hello, ask, Duration::from_secs(5)).await else {
+        return;
+    };
     match messages::read::<HelloAnswer>(&response.body) {
         Ok(HelloAnswer::Who { node, origin, seat }) => {
             let own = &cluster.inner.settings;

@@ -291,4 +291,3 @@ impl Cluster {
         self.inner.net.local_addresses()
     }
 }
-

@@ -4,8 +4,8 @@
 use api::engine::Outcome;
 use kernel::ledger::HostRole;
 use kernel::{Batch, ClusterId, Command, Leg, MemberId, NodeId, Origin, Seq};
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::Vector;
 
@@ -17,7 +17,14 @@ pub(super) const CALLS: usize = 64;
 pub(super) enum HelloAsk {
     Who,
     /// May I be a member?
-    Join { node: NodeId, origin: Origin, addresses: Vec<String>, role: HostRole, weight: u32, at_ms: u64 },
+    Join {
+        node: NodeId,
+        origin: Origin,
+        addresses: Vec<String>,
+        role: HostRole,
+        weight: u32,
+        at_ms: u64,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

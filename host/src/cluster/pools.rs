@@ -98,14 +98,7 @@ impl Cluster {
         }
     }
 
-    async fn delete_pool(
-        &self,
-        engine: &Engine,
-        seat: &Seat,
-        uid: PoolUid,
-        force: bool,
-        deadline: Instant,
-    ) -> Outcome {
+    async fn delete_pool(&self, engine: &Engine, seat: &Seat, uid: PoolUid, force: bool, deadline: Instant) -> Outcome {
         let Some(pool) = self.inner.parts.view.pool_by_uid(uid) else {
             return Ok(Err(CommandError::PoolUnknown { pool: uid }));
         };
@@ -135,9 +128,8 @@ impl Cluster {
             Err(why) => return Err(undecided(&why)),
         }
         let mut committed = self.inner.parts.view.committed();
-        let gone = async {
-            while self.inner.parts.view.pool_by_uid(uid).is_some() && committed.changed().await.is_ok() {}
-        };
+        let gone =
+            async { while self.inner.parts.view.pool_by_uid(uid).is_some() && committed.changed().await.is_ok() {} };
         let late = || EngineError::Ledger("the pool is removed, but still shown here; ask again".to_owned());
         tokio::time::timeout_at(deadline, gone).await.map_err(|_| late())?;
         Ok(Ok(Reply::PoolDeleted { released }))
@@ -200,7 +192,9 @@ impl Cluster {
                 let mut hosts: Vec<String> = waiting
                     .iter()
                     .map(|grant: &kernel::ledger::Grant| grant.holder)
-                    .map(|member| ledger.member(member).map_or_else(|| member.to_string(), |found| found.node.to_string()))
+                    .map(|member| {
+                        ledger.member(member).map_or_else(|| member.to_string(), |found| found.node.to_string())
+                    })
                     .collect();
                 hosts.sort_unstable();
                 hosts.dedup();

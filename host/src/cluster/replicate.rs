@@ -28,7 +28,10 @@ const PULL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Something heard of.
 #[derive(Debug)]
 pub(super) enum Hint {
-    Batch { from: PeerId, batch: Arc<Batch> },
+    Batch {
+        from: PeerId,
+        batch: Arc<Batch>,
+    },
     /// This peer has what is missing here.
     Pull(PeerId),
 }

@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
-use super::messages::{self, CALLS, RouteAnswer, RouteAsk};
 use super::Cluster;
+use super::messages::{self, CALLS, RouteAnswer, RouteAsk};
 
 /// How long an answer waits for this host to hear what it is about. Without it a look-up right after the answer could miss.
 const HEAR_WITHIN: Duration = Duration::from_millis(250);
@@ -168,8 +168,11 @@ impl Cluster {
             }
             for ((member, leg), places) in to {
                 for places in places.chunks(CALLS) {
-                    let calls: Vec<(Leg, Command)> =
-                        places.iter().filter_map(|at| commands.get(*at)).map(|command| (leg, command.clone())).collect();
+                    let calls: Vec<(Leg, Command)> = places
+                        .iter()
+                        .filter_map(|at| commands.get(*at))
+                        .map(|command| (leg, command.clone()))
+                        .collect();
                     let answered = self.call(engine, member, calls, deadline).await;
                     for (at, outcome) in places.iter().zip(answered) {
                         if let Some(slot) = outcomes.get_mut(*at) {
@@ -200,7 +203,11 @@ impl Cluster {
         if member == seat.me {
             return self.serve(engine, calls, deadline).await;
         }
-        let name = seat.book.ledger().member(member).map_or_else(|| format!("member {member}"), |found| found.node.to_string());
+        let name = seat
+            .book
+            .ledger()
+            .member(member)
+            .map_or_else(|| format!("member {member}"), |found| found.node.to_string());
         let unreachable = EngineError::Unreachable { hosts: vec![name] };
         let Some(peer) = seat.peer_of(member) else { return repeated(&unreachable, count) };
         let left = deadline.saturating_duration_since(Instant::now());
@@ -309,13 +316,7 @@ impl Cluster {
         }
     }
 
-    async fn ask_owners(
-        &self,
-        engine: &Engine,
-        command: &Command,
-        owners: &[MemberId],
-        deadline: Instant,
-    ) -> Outcome {
+    async fn ask_owners(&self, engine: &Engine, command: &Command, owners: &[MemberId], deadline: Instant) -> Outcome {
         let mut exhausted = None;
         let mut unreachable = Vec::new();
         for owner in owners {

@@ -45,7 +45,10 @@ pub(super) fn read(dir: &Path) -> anyhow::Result<Option<Membership>> {
         Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
     };
     let found: Membership = serde_json::from_slice(&text).with_context(|| {
-        format!("{} is damaged; without it nobody knows which member this host is: put it back from a backup", path.display())
+        format!(
+            "{} is damaged; without it nobody knows which member this host is: put it back from a backup",
+            path.display()
+        )
     })?;
     if found.format != Membership::FORMAT {
         bail!("{} has format {}, this version reads {}", path.display(), found.format, Membership::FORMAT);

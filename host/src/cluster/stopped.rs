@@ -29,8 +29,9 @@ impl Stopped {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
         };
-        let mut found: Self = serde_json::from_slice(&text)
-            .with_context(|| format!("{} is damaged: it says which shards may not be handed out from", path.display()))?;
+        let mut found: Self = serde_json::from_slice(&text).with_context(|| {
+            format!("{} is damaged: it says which shards may not be handed out from", path.display())
+        })?;
         found.index = found.shards.iter().map(|(pool, shard, epoch)| ((*pool, *shard), *epoch)).collect();
         Ok(found)
     }

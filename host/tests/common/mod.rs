@@ -28,13 +28,20 @@ pub struct Daemon {
 #[derive(Debug)]
 pub struct Start {
     data: PathBuf,
+    node: String,
     extra: Vec<String>,
     log: Option<PathBuf>,
 }
 
 impl Start {
     pub fn on(data: &Path) -> Self {
-        Self { data: data.to_owned(), extra: Vec::new(), log: None }
+        Self { data: data.to_owned(), node: "core-1".to_owned(), extra: Vec::new(), log: None }
+    }
+
+    /// Under another name than `core-1`.
+    pub fn named(mut self, node: &str) -> Self {
+        node.clone_into(&mut self.node);
+        self
     }
 
     pub fn with(mut self, flags: &[&str]) -> Self {
@@ -51,7 +58,7 @@ impl Start {
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
         command.arg("serve").arg("--data-path").arg(&self.data);
-        command.args(["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--node-id", "core-1"]);
+        command.args(["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--node-id", &self.node]);
         command.args(&self.extra);
         // The machine that runs the tests may hold settings of its own.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NEXUS_")) {

@@ -165,7 +165,10 @@ fn of_command(error: &CommandError, resource: Option<&str>) -> Vec<Fault> {
             one("spec", &"", format!("must keep what is held: {count} resources; release their holders first"))
         }
         CommandError::PoolGeometry { why, .. } => one("spec", &"", format!("must be such that it can be cut: {why}")),
-        CommandError::Exhausted { .. } | CommandError::Crowded { .. } | CommandError::Elsewhere { .. } | CommandError::Withheld { .. } => Vec::new(),
+        CommandError::Exhausted { .. }
+        | CommandError::Crowded { .. }
+        | CommandError::Elsewhere { .. }
+        | CommandError::Withheld { .. } => Vec::new(),
         CommandError::MustBeAsked { pool } => {
             one("resource", &"", format!("must be named: pool {pool} hands out only what is asked for"))
         }
