@@ -135,13 +135,14 @@ pub(super) fn pool_document(document: &str, id: Option<&str>) -> Result<PoolInpu
 
 /// A pool of the run that the request belongs to. Its faults are told as faults of that field.
 pub(super) fn pool_beside(at: usize, document: &str) -> Result<PoolInput, AppError> {
-    pool_document(document, None).map_err(|mut error| {
-        if let AppError::Invalid(faults) = &mut error {
-            for fault in faults {
+    pool_document(document, None).map_err(|error| match error {
+        AppError::Invalid(mut faults) => {
+            for fault in &mut faults {
                 fault.field = format!("beside.{at}.{}", fault.field);
             }
+            AppError::Invalid(faults)
         }
-        error
+        other => other,
     })
 }
 
