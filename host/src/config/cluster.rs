@@ -158,7 +158,7 @@ impl Raw {
     }
 
     pub(super) fn p2p(&mut self, host: Option<IpAddr>, port: Option<u16>) -> Option<P2p> {
-        let peers = self.get("p2p.peers", PEERS, |text| peers(text)).unwrap_or_default();
+        let peers = self.get("p2p.peers", PEERS, peers).unwrap_or_default();
         let listen = if self.values.contains_key("p2p.listen") {
             let wanted = "at most 16 addresses such as 192.0.2.1, 192.0.2.1:33123 or [2001:db8::1]:33123";
             self.get("p2p.listen", wanted, |text| listen(text, port?))

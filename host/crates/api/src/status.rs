@@ -176,3 +176,44 @@ fn of_cluster(error: &ClusterError) -> Status {
         ClusterError::Unknown(_) => later("OUTCOME_UNKNOWN", "It may or may not have happened; ask again"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::faults;
+
+    #[test]
+    fn what_waits_for_other_hosts_may_be_asked_again() {
+        let waiting = [
+            (AppError::Engine(EngineError::NotInCluster), "NOT_IN_CLUSTER", "nexus cluster init"),
+            (
+                AppError::Engine(EngineError::Unreachable { hosts: vec!["core-2".into()] }),
+                "OWNER_UNREACHABLE",
+                "core-2",
+            ),
+            (AppError::Engine(EngineError::Ledger("no majority".into())), "LEDGER_UNAVAILABLE", "no majority"),
+            (AppError::Cluster(ClusterError::Unavailable("no leader".into())), "CLUSTER_UNAVAILABLE", "no leader"),
+            (AppError::Cluster(ClusterError::Unknown("no answer".into())), "OUTCOME_UNKNOWN", "no answer"),
+        ];
+        for (error, reason, part) in waiting {
+            let Status { http, grpc, reason: told, retryable, .. } = status(&error);
+            assert_eq!((http, grpc), (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable), "{error}");
+            assert_eq!((told, retryable), (reason, true), "{error}");
+            assert!(error.to_string().contains(part) && faults(&error).is_empty(), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_the_cluster_refuses_names_what_is_to_blame() {
+        let field =
+            ClusterError::Invalid { field: "to".into(), value: "core-9".into(), remedy: "must be a member".into() };
+        for (error, http, blamed) in [
+            (field, StatusCode::BAD_REQUEST, "to"),
+            (ClusterError::Refused("the last voter stays".into()), StatusCode::CONFLICT, "cluster"),
+        ] {
+            let error = AppError::Cluster(error);
+            assert_eq!((status(&error).http, status(&error).retryable), (http, false), "{error}");
+            assert_eq!(faults(&error).first().map(|fault| fault.field.as_str()), Some(blamed), "{error}");
+        }
+    }
+}

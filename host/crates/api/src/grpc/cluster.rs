@@ -55,7 +55,7 @@ fn status(status: ClusterStatus) -> v1::ClusterStatus {
         member: status.member.map_or(0, |member| member.0),
         peer: status.peer,
         addresses: status.addresses,
-        ledger: status.ledger.map(ledger),
+        ledger: status.ledger.as_ref().map(ledger),
         members: status.members.into_iter().map(member).collect(),
         digest: status.digest,
         vector: origins
@@ -65,8 +65,8 @@ fn status(status: ClusterStatus) -> v1::ClusterStatus {
     }
 }
 
-fn ledger(ledger: LedgerStatus) -> v1::Ledger {
-    let LedgerStatus { leader, term, committed, applied, majority } = ledger;
+fn ledger(ledger: &LedgerStatus) -> v1::Ledger {
+    let LedgerStatus { leader, term, committed, applied, majority } = *ledger;
     v1::Ledger { leader: leader.map_or(0, |leader| leader.0), term, committed, applied, majority }
 }
 

@@ -302,14 +302,12 @@ fn read_shards(reader: &mut Reader, value: Option<&Value>) -> Vec<ShardId> {
         Some(Value::Array(given)) => {
             let mut shards = Vec::with_capacity(given.len());
             for (at, one) in given.iter().enumerate() {
-                match one.as_u64().and_then(|number| u32::try_from(number).ok()) {
-                    Some(number) => shards.push(ShardId(number)),
+                let Some(number) = one.as_u64().and_then(|number| u32::try_from(number).ok()) else {
                     // One example is enough: a list of texts would be told as thousands of faults.
-                    None => {
-                        reader.fault(&format!("shards.{at}"), one, "must be a shard's number");
-                        break;
-                    }
-                }
+                    reader.fault(&format!("shards.{at}"), one, "must be a shard's number");
+                    break;
+                };
+                shards.push(ShardId(number));
             }
             shards
         }
