@@ -125,7 +125,8 @@ async fn tell_sight(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut 
         return Ok(());
     }
     let members = ring.members().to_vec();
-    let sight = Sight { me: seat.me, ring: Arc::new(ring), alive: alive.clone() };
+    let origins = ledger.members().values().map(|member| (member.id, member.origin)).collect();
+    let sight = Sight { me: seat.me, ring: Arc::new(ring), alive: alive.clone(), origins };
     note(cluster, News::Sight(Box::new(sight))).await?;
     (told.members, told.alive) = (members, alive);
     Ok(())

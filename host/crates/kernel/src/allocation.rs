@@ -140,9 +140,21 @@ impl Allocation {
     }
 
     /// The same allocation with a new lease. It keeps its name: that is a function of pool and span.
-    pub(crate) fn renewed(&self, at_ms: u64, expires_ms: Option<NonZeroU64>, kind: AllocationKind, seq: Seq) -> Self {
+    pub(crate) fn renewed(
+        &self,
+        at_ms: u64,
+        expires_ms: Option<NonZeroU64>,
+        kind: AllocationKind,
+        seq: Seq,
+        epoch: Epoch,
+    ) -> Self {
         let (renewed_ms, seq) = (Packed::new(at_ms), Packed::new(seq.0));
-        Self { renewed_ms, term: Term::new(expires_ms, kind), seq, ..self.clone() }
+        Self { renewed_ms, term: Term::new(expires_ms, kind), seq, epoch, ..self.clone() }
+    }
+
+    /// The same allocation in another term of its shard, by its new owner's word.
+    pub(crate) fn taken_over(&self, epoch: Epoch, seq: Seq) -> Self {
+        Self { epoch, seq: Packed::new(seq.0), ..self.clone() }
     }
 
     /// What every answer about it carries.

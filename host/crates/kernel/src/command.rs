@@ -6,7 +6,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::allocation::{Allocation, Reservation};
-use crate::id::{Dot, Key, NodeId, PoolId, PoolUid, RealmUid, Revision, SubscriberId};
+use crate::id::{Dot, Key, NodeId, PoolId, PoolUid, RealmUid, Revision, Seq, SubscriberId};
 use crate::plan::{Plan, Strategy};
 use crate::pool::{Occupancy, Pool, PoolDraft, Sizing};
 use crate::replica::Batch;
@@ -124,6 +124,8 @@ pub enum News {
     Sight(Box<Sight>),
     /// The node lease is good until this moment of the boot clock.
     NodeLease { until_ms: u64 },
+    /// A majority of voters knows this host's operations up to here.
+    Stable { through: Seq },
     /// What another host wrote.
     Batch(Arc<Batch>),
 }

@@ -22,7 +22,12 @@ struct Rest {
     ends_ms: u64,
     /// It lies where this host may hand out.
     open: bool,
+    /// Nobody gets it until enough hosts know that it was released.
+    limbo: bool,
 }
+
+/// When a rest in limbo ends, as far as it goes by time: never.
+const NEVER: u64 = u64::MAX;
 
 /// Everything that rests. Disjoint spans.
 #[derive(Debug, Default)]
@@ -46,8 +51,22 @@ impl Rests {
         }
         self.by_end.insert((ends_ms, seq, span.start()));
         self.by_subscriber.insert((place(&record.subscriber, record.key.as_ref()), seq, span.start()));
-        self.by_start.insert(span.start(), Rest { record, ends_ms, open });
+        self.by_start.insert(span.start(), Rest { record, ends_ms, open, limbo: false });
         self.positions += span.len();
+    }
+
+    /// It rests until enough hosts know of it, whatever its hold-down.
+    pub(crate) fn insert_in_limbo(&mut self, record: Arc<Resting>, open: bool) {
+        let (span, seq) = (record.span, record.seq);
+        self.by_end.insert((NEVER, seq, span.start()));
+        self.by_subscriber.insert((place(&record.subscriber, record.key.as_ref()), seq, span.start()));
+        self.by_start.insert(span.start(), Rest { record, ends_ms: NEVER, open, limbo: true });
+        self.positions += span.len();
+    }
+
+    /// Whether what rests here waits for hosts, not for time.
+    pub(crate) fn is_in_limbo(&self, start: u128) -> bool {
+        self.by_start.get(&start).is_some_and(|rest| rest.limbo)
     }
 
     /// From now on this host may hand out what is covered, or may not.
@@ -55,7 +74,7 @@ impl Rests {
         for (start, rest) in self.by_start.range_mut(cover.start()..cover.end()) {
             let entry = (rest.record.span.len(), rest.record.seq, *start);
             rest.open = open;
-            if open {
+            if open && !rest.limbo {
                 self.by_length.insert(entry)
             } else {
                 self.by_length.remove(&entry)
@@ -76,7 +95,7 @@ impl Rests {
 
     /// When the first rest ends.
     pub(crate) fn first_end(&self) -> Option<u64> {
-        self.by_end.first().map(|(ends_ms, _, _)| *ends_ms)
+        self.by_end.first().map(|(ends_ms, _, _)| *ends_ms).filter(|ends_ms| *ends_ms != NEVER)
     }
 
     /// A rest that is over.
@@ -88,7 +107,7 @@ impl Rests {
     pub(crate) fn requeue(&mut self, end: impl Fn(&Resting) -> u64) {
         self.by_end.clear();
         for (start, rest) in &mut self.by_start {
-            rest.ends_ms = end(&rest.record);
+            rest.ends_ms = if rest.limbo { NEVER } else { end(&rest.record) };
             self.by_end.insert((rest.ends_ms, rest.record.seq, *start));
         }
     }
@@ -123,6 +142,11 @@ impl Rests {
             let fits = |rest: &&Arc<Resting>| rest.span.len() == len && inside(rest);
             within.iter().find_map(|span| self.touching(*span).find(fits))
         })
+    }
+
+    /// What rests from here on.
+    pub(crate) fn starting_at(&self, start: u128) -> Option<&Arc<Resting>> {
+        self.at(start)
     }
 
     fn at(&self, start: u128) -> Option<&Arc<Resting>> {

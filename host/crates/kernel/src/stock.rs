@@ -43,6 +43,8 @@ pub(crate) enum Afterwards {
     Free,
     /// It rests until a moment of the kept clock.
     Rests(Arc<Resting>, u64),
+    /// Nobody gets it until enough hosts know that it was released.
+    Limbo(Arc<Resting>),
     /// It is reserved, and waits for its subscriber.
     Reserved,
 }
@@ -159,6 +161,10 @@ impl Stock {
         match afterwards {
             Afterwards::Free => self.vacate(span),
             Afterwards::Reserved => self.reservations.left(span),
+            Afterwards::Limbo(record) => {
+                let open = self.space.is_open(span);
+                self.rests.insert_in_limbo(record, open);
+            }
             Afterwards::Rests(record, ends_ms) => {
                 let open = self.space.is_open(span);
                 self.rests.insert(record, ends_ms, open);
@@ -166,6 +172,25 @@ impl Stock {
                     claimable.give(span);
                 }
             }
+        }
+    }
+
+    /// In limbo: rests until a moment of the kept clock, or is free if that is over. Nothing happens if something else is
+    /// there since.
+    pub(crate) fn surface(&mut self, span: Span, seq: crate::id::Seq, ends_ms: u64, now_ms: u64) {
+        let same = self.rests.starting_at(span.start()).is_some_and(|rest| rest.span == span && rest.seq == seq);
+        if !same || !self.rests.is_in_limbo(span.start()) {
+            return;
+        }
+        let Some(record) = self.rests.remove(span.start()) else { return };
+        if let Some(claimable) = &mut self.claimable {
+            claimable.give(span);
+        }
+        if ends_ms <= now_ms {
+            self.space.give(span);
+        } else {
+            let open = self.space.is_open(span);
+            self.rests.insert(record, ends_ms, open);
         }
     }
 
@@ -186,6 +211,11 @@ impl Stock {
 
     /// Resting: free.
     pub(crate) fn wake(&mut self, start: u128) -> Option<Arc<Resting>> {
+        if self.rests.is_in_limbo(start)
+            && let (Some(claimable), Some(rest)) = (&mut self.claimable, self.rests.starting_at(start))
+        {
+            claimable.give(rest.span);
+        }
         let record = self.rests.remove(start)?;
         self.space.give(record.span);
         Some(record)

@@ -1,11 +1,11 @@
 //! Who may hand out from a shard, as the ledger says it, and who should be asked instead.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Dot, Epoch, MemberId, ShardId};
+use crate::id::{Dot, Epoch, MemberId, Origin, ShardId};
 use crate::ring::Ring;
 
 /// What this host may do with a shard.
@@ -39,6 +39,8 @@ pub struct Sight {
     pub ring: Arc<Ring>,
     /// Who can be reached, this host included.
     pub alive: BTreeSet<MemberId>,
+    /// Under which name each of them writes its log.
+    pub origins: BTreeMap<MemberId, Origin>,
 }
 
 /// How far a request has come.

@@ -1,7 +1,7 @@
 //! What changes when this host is one of several: which shards it hands out from, whom it sends a request to, and pools
 //! that the ledger makes instead of this kernel.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::pools::layout;
@@ -11,9 +11,10 @@ use crate::allocation::Allocation;
 use crate::command::{AllocateRequest, CommandError, News, Reply};
 use crate::effects::Effects;
 use crate::fact::Fact;
-use crate::id::{Epoch, Key, MemberId, Origin, PoolUid, ShardId, SubscriberId};
+use crate::id::{Epoch, Key, MemberId, Origin, PoolUid, RealmUid, Seq, ShardId, SubscriberId};
 use crate::pool::{Pool, Shard};
 use crate::space::Layout;
+use crate::span::Span;
 use crate::stock::Stock;
 use crate::tenure::{Detour, Leg, ShardTenure, Sight, Tenure};
 
@@ -26,11 +27,29 @@ pub(super) struct Cluster {
     /// Boot milliseconds: until when the node lease is good.
     lease_until_ms: u64,
     lease_good: bool,
+    /// This host's operations up to here are known to a majority of voters.
+    stable: Seq,
+    /// What must be stable before leased shards are handed out from: whatever an earlier life wrote.
+    life: Seq,
+    /// Released in leased shards, in order: who takes such a shard over must not miss that it was released before somebody
+    /// else got it.
+    unstable: VecDeque<(Seq, (PoolUid, RealmUid), Span)>,
 }
 
 impl Cluster {
-    pub(super) const fn new(origin: Origin) -> Self {
-        Self { origin, sight: None, lease_until_ms: 0, lease_good: false }
+    /// `life`: the last operation of the life before.
+    pub(super) fn new(origin: Origin, life: Seq) -> Self {
+        let (stable, unstable) = (Seq(0), VecDeque::new());
+        Self { origin, sight: None, lease_until_ms: 0, lease_good: false, stable, life, unstable }
+    }
+
+    /// Whether an operation of this host may be lost with it.
+    pub(super) fn is_unstable(&self, seq: Seq) -> bool {
+        seq > self.stable
+    }
+
+    pub(super) fn await_stable(&mut self, seq: Seq, of: (PoolUid, RealmUid), span: Span) {
+        self.unstable.push_back((seq, of, span));
     }
 
     pub(super) const fn lease_good(&self) -> bool {
@@ -94,6 +113,7 @@ impl Kernel {
             News::Tenures { pool, tenures } => self.set_tenures(pool, &tenures, effects),
             News::Sight(sight) => self.set_sight(*sight),
             News::NodeLease { until_ms } => self.set_node_lease(until_ms),
+            News::Stable { through } => self.set_stable(through),
             News::Batch(batch) => self.hear(&batch, effects),
         })
     }
@@ -115,11 +135,33 @@ impl Kernel {
         Reply::Noted
     }
 
+    /// A majority of voters knows this host's operations up to here.
+    fn set_stable(&mut self, through: Seq) -> Reply {
+        let now_ms = self.log.clock.now_ms();
+        let Some(cluster) = &mut self.cluster else { return Reply::Noted };
+        cluster.stable = cluster.stable.max(through);
+        let mut surfaced = Vec::new();
+        while let Some(first) = cluster.unstable.front().filter(|(seq, _, _)| *seq <= through).copied() {
+            cluster.unstable.pop_front();
+            surfaced.push(first);
+        }
+        for (seq, of, span) in surfaced {
+            if let Some(stock) = self.stocks.get_mut(&of) {
+                let until_ms = stock.rests().starting_at(span.start()).map_or(0, |rest| rest.until_ms);
+                stock.surface(span, seq, self.log.clock.rest_end(until_ms, seq), now_ms);
+            }
+            self.reschedule(of);
+            self.touch(of);
+        }
+        self.look_at_lease();
+        Reply::Noted
+    }
+
     /// Opens or closes the leased shards when the lease begins or ends.
     pub(super) fn look_at_lease(&mut self) {
         let boot_ms = self.log.clock.boot_ms();
         let Some(cluster) = &mut self.cluster else { return };
-        let good = boot_ms < cluster.lease_until_ms;
+        let good = boot_ms < cluster.lease_until_ms && cluster.life <= cluster.stable;
         if cluster.lease_good == good {
             return;
         }
@@ -138,7 +180,7 @@ impl Kernel {
     }
 
     fn set_open(&mut self, uid: PoolUid, shards: &[Shard], open: bool) {
-        for (of, stock) in self.stocks.range_mut((uid, crate::id::RealmUid(0))..=(uid, crate::id::RealmUid(u32::MAX))) {
+        for (of, stock) in self.stocks.range_mut((uid, RealmUid(0))..=(uid, RealmUid(u32::MAX))) {
             for shard in shards {
                 stock.set_open(shard, open);
             }
@@ -277,6 +319,18 @@ impl Kernel {
             }
             self.reschedule(of);
         }
+    }
+
+    /// Whether an origin may still say something of an allocation: in a shard's present term only its owner may, and of what
+    /// was handed out in a former one whoever handed it out.
+    pub(super) fn may_speak(&self, origin: Origin, held: &Allocation) -> bool {
+        let (Some(cluster), Some(state)) = (&self.cluster, self.pools.get(&held.pool)) else { return true };
+        let (epoch, tenure) = state.tenure(held.shard);
+        let owner = match tenure {
+            Tenure::Escrow | Tenure::Leased | Tenure::Kept => Some(cluster.origin),
+            Tenure::Theirs(member) => cluster.sight.as_ref().and_then(|sight| sight.origins.get(&member)).copied(),
+        };
+        held.epoch < epoch || owner.is_none_or(|owner| owner == origin)
     }
 
     /// Who must decide about a request that no known allocation answers: `None`: this host.

@@ -11,6 +11,7 @@ use crate::fact::{Fact, Op, SpanKey};
 use crate::id::{Dot, Origin, PoolUid, RealmUid, Seq};
 use crate::replica::{Batch, with_realm};
 use crate::stock::{Afterwards, HeldByItsOwn, Stock};
+use crate::tenure::Tenure;
 
 /// Conflicts remembered; later ones are only counted.
 const CONFLICTS: usize = 1_000;
@@ -138,6 +139,10 @@ impl Kernel {
         let same = |there: &&Arc<Allocation>| {
             there.span == held.span && there.subscriber == held.subscriber && there.key() == held.key()
         };
+        if there.as_ref().is_some_and(|there| there.epoch > held.epoch) {
+            // The new owner has spoken of it already.
+            return;
+        }
         if there.as_ref().is_some_and(|there| same(&there)) {
             self.holders.replace(&held);
         } else {
@@ -152,9 +157,19 @@ impl Kernel {
             }
             self.holders.insert(place, Arc::clone(&held));
         }
-        self.log.relay(effects, from, Fact::Held(held));
+        self.log.relay(effects, from, Fact::Held(Arc::clone(&held)));
+        self.adopt(&held, effects);
         self.reschedule(of);
         self.touch(of);
+    }
+
+    /// A former owner handed it out before he heard that the shard is this host's: its space was kept for that, and from now
+    /// on this host answers for it.
+    fn adopt(&mut self, held: &Arc<Allocation>, effects: &mut Effects) {
+        let term = self.pools.get(&held.pool).map(|state| state.tenure(held.shard));
+        if term.is_some_and(|(epoch, tenure)| epoch > held.epoch && !matches!(tenure, Tenure::Theirs(_))) {
+            self.take_over(held, effects);
+        }
     }
 
     fn hear_resting(&mut self, rest: &Resting, from: Dot, effects: &mut Effects) {
@@ -166,6 +181,10 @@ impl Kernel {
         let rest = Arc::new(Resting { seq: self.log.next, node, ..rest.clone() });
         let held = self.holders.starting_at(rest.pool, rest.realm, rest.span.start()).cloned();
         let held = held.filter(|held| held.span == rest.span);
+        if held.as_ref().is_some_and(|held| !self.may_speak(from.origin, held)) {
+            // What a new owner answered since does not end by what the former one said before.
+            return;
+        }
         let now_ms = self.log.clock.now_ms();
         let Some(stock) = self.stocks.get_mut(&of) else { return };
         let reserved = stock.reservations().exactly(rest.span).is_some();

@@ -13,7 +13,7 @@ use crate::id::{PoolUid, RealmUid};
 use crate::pool::{LeaseTerms, PoolTerms};
 use crate::rules::Rule;
 use crate::stock::{Afterwards, Stock};
-use crate::tenure::Leg;
+use crate::tenure::{Leg, Tenure};
 
 /// From this hold-down on, a pool's allocations are sticky.
 const STICKY_MS: u64 = 3_600_000;
@@ -111,9 +111,19 @@ impl Kernel {
         let now_ms = self.log.clock.now_ms();
         let former = held.expires_ms().map(|end| end.get().saturating_sub(held.renewed_ms()));
         let (expires_ms, kind) = term(&state.pool.draft.terms, ttl, former, now_ms);
-        let renewed = Arc::new(held.renewed(now_ms, expires_ms, kind, self.log.next));
+        let epoch = state.tenure(held.shard).0;
+        let renewed = Arc::new(held.renewed(now_ms, expires_ms, kind, self.log.next, epoch));
         self.replace_lease(held, &renewed, effects);
         renewed
+    }
+
+    /// Writes the same allocation in this host's own words: what a former owner still says of it does not count any more.
+    pub(super) fn take_over(&mut self, held: &Arc<Allocation>, effects: &mut Effects) -> Arc<Allocation> {
+        let state = self.pools.get(&held.pool).expect("an allocation's pool exists");
+        let epoch = state.tenure(held.shard).0;
+        let ours = Arc::new(held.taken_over(epoch, self.log.next));
+        self.replace_lease(held, &ours, effects);
+        ours
     }
 
     /// Writes the same allocation with another lease.
@@ -159,7 +169,7 @@ impl Kernel {
             // Begin and end alike: a lease of the same length follows it.
             let renewed_ms = early.renewed_ms().saturating_add(by_ms);
             let expires_ms = Some(end.saturating_add(by_ms));
-            let meant = Arc::new(early.renewed(renewed_ms, expires_ms, early.kind(), self.log.next));
+            let meant = Arc::new(early.renewed(renewed_ms, expires_ms, early.kind(), self.log.next, early.epoch));
             self.replace_lease(&early, &meant, effects);
             rewritten += 1;
         }
@@ -196,8 +206,15 @@ impl Kernel {
             name: held.name().map(Into::into),
         });
         self.log.write(effects, |_| Fact::Resting(Arc::clone(&record)));
+        let limbo = self.cluster.as_ref().is_some_and(|cluster| cluster.is_unstable(record.seq));
+        let limbo = limbo && state.tenure(held.shard).1 == Tenure::Leased;
         let afterwards = if reserved {
             Afterwards::Reserved
+        } else if limbo && cause != EndCause::PoolDeleted {
+            if let Some(cluster) = &mut self.cluster {
+                cluster.await_stable(record.seq, of, held.span);
+            }
+            Afterwards::Limbo(record)
         } else if hold_down_ms == 0 {
             Afterwards::Free
         } else {

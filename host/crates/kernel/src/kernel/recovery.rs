@@ -215,7 +215,7 @@ impl Recovery {
             early: std::collections::VecDeque::new(),
             deletions: std::collections::VecDeque::new(),
             conflicts: Vec::new(),
-            cluster: settings.cluster.map(super::cluster::Cluster::new),
+            cluster: settings.cluster.map(|origin| super::cluster::Cluster::new(origin, last)),
             touched: Vec::new(),
             heard,
             faults: Vec::new(),

@@ -171,7 +171,7 @@ impl<'a> Seek<'a> {
         let mut until_ms = None;
         for rest in stock.rests().touching(span) {
             let ends_ms = self.clock.rest_end(rest.until_ms, rest.seq);
-            if ends_ms <= self.clock.now_ms() {
+            if ends_ms <= self.clock.now_ms() && !stock.rests().is_in_limbo(rest.span.start()) {
                 return Err(Obstacle::Rested(rest.span.start()));
             }
             resting -= rest.span.intersection(span).map_or(0, Span::len);

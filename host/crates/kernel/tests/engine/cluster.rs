@@ -57,7 +57,8 @@ impl Hosts {
         let members = (0..self.beds.len()).map(|host| RingMember { id: member(host), weight: 1 });
         let ring = Arc::new(Ring::new(members, Ring::VIRTUAL_NODES));
         let alive: BTreeSet<MemberId> = alive.iter().map(|host| member(*host)).collect();
-        self.tell(host, News::Sight(Box::new(Sight { me: member(host), ring, alive })));
+        let origins = (0..self.beds.len()).map(|host| (member(host), origin(host))).collect();
+        self.tell(host, News::Sight(Box::new(Sight { me: member(host), ring, alive, origins })));
     }
 
     fn grant(&mut self, host: usize, epoch: Epoch, owner: impl Fn(ShardId) -> usize) {
@@ -230,6 +231,70 @@ fn a_leased_shard_is_handed_out_from_only_while_the_node_lease_is_good() {
     assert!(matches!(hosts.allocate(0, Leg::Home, "late"), Err(CommandError::Withheld { .. })));
     // A repeat is not handing out.
     given(hosts.allocate(0, Leg::Home, "line-1"));
+}
+
+#[test]
+fn what_is_released_in_a_leased_shard_waits_until_a_majority_knows_it() {
+    let mut hosts = Hosts::new(1);
+    let uid = hosts.pool.uid;
+    let leased = hosts.pool.shards.iter().map(|shard| ShardTenure {
+        shard: shard.id,
+        epoch: Epoch(2),
+        tenure: Tenure::Leased,
+        after: None,
+    });
+    let tenures = leased.collect();
+    hosts.tell(0, News::Tenures { pool: uid, tenures });
+    hosts.tell(0, News::NodeLease { until_ms: u64::MAX });
+    for line in 0..256 {
+        given(hosts.allocate(0, Leg::Home, &format!("line-{line}")));
+    }
+    assert!(matches!(hosts.beds[0].release(&hosts.pool.clone(), "line-7"), Ok(Reply::Released(_))));
+    hosts.beds[0].pass(600_000);
+    hosts.beds[0].alarms();
+    // Its rest is over, but who takes the shard over may not know that it was released.
+    assert!(matches!(hosts.allocate(0, Leg::Home, "new"), Err(CommandError::Exhausted { .. })));
+    let through = hosts.beds[0].log.last().expect("something was written").seq;
+    hosts.tell(0, News::Stable { through: Seq(through.0 - 1) });
+    assert!(matches!(hosts.allocate(0, Leg::Home, "new"), Err(CommandError::Exhausted { .. })));
+    hosts.tell(0, News::Stable { through });
+    given(hosts.allocate(0, Leg::Home, "new"));
+}
+
+#[test]
+fn a_shard_taken_over_keeps_what_turns_up_late_and_forgets_nothing_that_was_answered_since() {
+    let mut hosts = Hosts::new(3);
+    let uid = hosts.pool.uid;
+    let known = given(hosts.allocate(0, Leg::Home, "line-1"));
+    hosts.share_all();
+    let cut = hosts.beds[0].log.last().expect("something was written").seq;
+    // The first host answers and releases once more, and nobody hears of it.
+    let late = given(hosts.allocate(0, Leg::Home, "line-2"));
+    assert!(matches!(hosts.beds[0].release(&hosts.pool.clone(), "line-1"), Ok(Reply::Released(_))));
+    let after = Some(Dot { origin: origin(0), seq: cut });
+    for host in 0..3 {
+        let pool = Arc::clone(&hosts.pool);
+        let lost = pool.shards.iter().filter(|shard| shard.id.0 % 3 == 0);
+        let tenures = lost.map(|shard| {
+            let tenure = if host == 1 { Tenure::Kept } else { Tenure::Theirs(member(1)) };
+            ShardTenure { shard: shard.id, epoch: Epoch(2), tenure, after }
+        });
+        let tenures = tenures.collect();
+        hosts.tell(host, News::Tenures { pool: uid, tenures });
+    }
+    // The new owner repeats what it knows, in its own term, and hands out nothing new there.
+    let again = given(hosts.allocate(1, Leg::Owner, "line-1"));
+    assert_eq!((again.span, again.epoch), (known.span, Epoch(2)));
+    hosts.share(1, 2);
+    // The first host's last words turn up: what it handed out stands, what it took back was answered again since.
+    hosts.share_all();
+    hosts.share_all();
+    for host in 1..3 {
+        assert_eq!(hosts.held(host), 2, "host {host}");
+        assert!(hosts.beds[host].kernel.conflicts().is_empty(), "host {host}");
+    }
+    let adopted = given(hosts.allocate(1, Leg::Owner, "line-2"));
+    assert_eq!((adopted.span, adopted.epoch), (late.span, Epoch(2)));
 }
 
 #[test]
