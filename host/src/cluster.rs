@@ -2,7 +2,8 @@
 //! must decide.
 //!
 //! Who knows what: `book` keeps the ledger as the replicated log drives it; `follow` tells the kernel what it says; `replicate`
-//! moves facts; `route` carries requests; `govern` keeps the cluster in shape (leases, voters, moves); `door` lets hosts
+//! moves facts; `route` carries requests; `govern` keeps the cluster in shape (leases, voters, moves); `oversee`
+//! looks after lost hosts; `door` lets hosts
 //! in and answers what they ask; `office` is what operators see and order.
 
 mod book;
@@ -12,6 +13,7 @@ mod govern;
 mod messages;
 mod nonce;
 mod office;
+mod oversee;
 mod pools;
 mod replicate;
 mod route;
@@ -22,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -53,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) weight: u32,
     /// How long a node lease is, in a cluster that this host forms.
     pub(crate) node_lease: Duration,
+    /// How much longer others wait before its leased shards are theirs.
+    pub(crate) lease_grace: Duration,
     /// How often a random peer is asked for what is missing here.
     pub(crate) rebroadcast: Duration,
     /// How long a request may take over all hosts.
@@ -99,6 +104,8 @@ struct Inner {
     stopped: Mutex<stopped::Stopped>,
     /// Its shards from which the kernel hands out nothing, by the kernel's own word.
     kept: Mutex<BTreeMap<PoolUid, BTreeSet<ShardId>>>,
+    /// Up to which entry of the ledger the kernel was told everything.
+    told: AtomicU64,
     /// Forming and joining happen once.
     forming: tokio::sync::Mutex<()>,
     stopping: CancellationToken,
@@ -138,6 +145,7 @@ impl Cluster {
             flights: route::Flights::default(),
             stopped: Mutex::new(stopped),
             kept: Mutex::default(),
+            told: AtomicU64::new(0),
             forming: tokio::sync::Mutex::default(),
             stopping: CancellationToken::new(),
         };
@@ -160,6 +168,7 @@ impl Cluster {
         tasks.spawn(govern::renew(self.clone()));
         tasks.spawn(govern::vote(self.clone()));
         tasks.spawn(govern::give(self.clone()));
+        tasks.spawn(oversee::run(self.clone()));
         tasks
     }
 

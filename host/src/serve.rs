@@ -281,6 +281,7 @@ fn meet(
         role,
         weight: config.part.weight.get(),
         node_lease: config.part.node_lease,
+        lease_grace: config.part.lease_grace,
         rebroadcast: config.p2p.rebroadcast_interval,
         response_deadline: config.part.response_deadline,
         consensus: consensus::Settings::default(),

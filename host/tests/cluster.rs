@@ -20,6 +20,7 @@ struct Hosts {
     ports: Vec<u16>,
     running: Vec<Option<Daemon>>,
     key: &'static str,
+    flags: Vec<&'static str>,
 }
 
 /// Ports that nobody listens on now. Somebody else may take one before the daemon does; then the test fails and says so.
@@ -32,12 +33,17 @@ fn free_ports(count: usize) -> Vec<u16> {
 impl Hosts {
     fn new(count: usize) -> Self {
         let dirs = (0..count).map(|_| directory()).collect();
-        Self { dirs, ports: free_ports(count), running: (0..count).map(|_| None).collect(), key: KEY }
+        Self { dirs, ports: free_ports(count), running: (0..count).map(|_| None).collect(), key: KEY, flags: vec![] }
     }
 
     /// Formed: the first host began, the others joined.
     fn formed(count: usize) -> Self {
+        Self::formed_with(count, &[])
+    }
+
+    fn formed_with(count: usize, flags: &[&'static str]) -> Self {
         let mut hosts = Self::new(count);
+        hosts.flags = flags.to_vec();
         for host in 0..count {
             hosts.start(host);
         }
@@ -63,6 +69,7 @@ impl Hosts {
             "--cluster-key",
             self.key,
         ]);
+        let start = start.with(&self.flags);
         self.running[host] = Some(start.run());
     }
 
@@ -272,6 +279,61 @@ fn a_host_that_joins_later_gets_its_share_and_one_that_leaves_gives_everything_b
     assert_eq!(shards(&hosts, 2), 0);
     for (name, ip) in &answered {
         assert_eq!(&address(&hosts.allocate(0, name)), ip, "{name}");
+    }
+}
+
+#[test]
+fn what_a_lost_host_leased_is_taken_over_and_handed_out_again_when_nobody_can_hold_it() {
+    let mut hosts = Hosts::formed_with(3, &["--node-lease", "5s", "--lease-grace", "1s"]);
+    // All over its shards, leased ones and others.
+    hosts.create(0, &json!({"id": "homes", "cidr": "100.64.0.0/18", "strategy": "random"}));
+    let mut answered = BTreeMap::new();
+    for line in 0..60 {
+        let name = format!("line-{line}");
+        let ip = address(&hosts.allocate(line % 3, &name));
+        answered.insert(name, ip);
+    }
+    hosts.await_held(&answered);
+    let member = |hosts: &Hosts, node: &str| {
+        let status = hosts.status(0);
+        let members = status["members"].as_array().expect("members").clone();
+        members.into_iter().find(|found| found["node_id"] == node).expect("a member")
+    };
+    hosts.kill(2);
+    wait_for("the lost host's leased shards are others'", || {
+        let lost = member(&hosts, "core-3");
+        (lost["deposed"] == true && lost["shards"] == lost["escrow"]).then_some(())
+    });
+    // What it had handed out there is answered for by its new owners; its escrow is its own.
+    let mut answers = 0;
+    for (name, ip) in &answered {
+        let body = json!({"pool_id": "homes", "subscriber_id": name}).to_string();
+        match call(&format!("{}/api/v1/allocate", hosts.daemon(0).rest), "POST", &[], Some(body)) {
+            (200, answer) => {
+                assert_eq!(&address(&answer), ip, "{name}");
+                answers += 1;
+            }
+            (503, _) => {}
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    assert!(answers > 40, "{answers} of 60 are answered");
+    let quarantined = |hosts: &Hosts| {
+        let (status, ring) = hosts.get(0, "/api/v1/hashring");
+        assert_eq!(status, 200, "{ring}");
+        let shards = ring["pools"][0]["shards"].as_array().expect("shards").clone();
+        shards.iter().filter(|shard| shard["state"] == "quarantined").count()
+    };
+    assert!(quarantined(&hosts) > 0);
+    // It comes back: nothing it wrote is missing any more, and every shard is in use.
+    hosts.start(2);
+    wait_for("the quarantine is over", || (quarantined(&hosts) == 0).then_some(()));
+    for (name, ip) in &answered {
+        assert_eq!(&address(&hosts.allocate(1, name)), ip, "{name}");
+    }
+    hosts.await_held(&answered);
+    for host in 0..3 {
+        assert_eq!(hosts.daemon(host).metric("nexus_clset_conflicts_total"), Some(0.0));
     }
 }
 

@@ -109,6 +109,7 @@ async fn answer(cluster: Cluster, peer: PeerId, channel: Channel, body: bytes::B
                 let answer = tokio::task::spawn_blocking(move || replicate::answer_pull(&answering, &asked)).await;
                 answer.map(|answer| messages::write(&answer)).map_err(|why| why.to_string())
             }
+            Ok(StateAsk::Look) => Ok(messages::write(&replicate::answer_look(&cluster))),
             Err(why) => Err(why),
         },
         Channel::Route => match messages::read::<RouteAsk>(&body) {

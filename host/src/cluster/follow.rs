@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use api::engine::EngineError;
@@ -91,6 +92,7 @@ async fn tell(cluster: &Cluster, seat: &Seat, told: &mut Told) -> Result<(), Eng
         told.pools.remove(&uid);
         told.tenures.remove(&uid);
     }
+    cluster.inner.told.store(ledger.last_index(), Ordering::Release);
     Ok(())
 }
 

@@ -44,6 +44,8 @@ pub(super) enum HelloAnswer {
 pub(super) enum StateAsk {
     /// What do you have that I have not?
     Pull { vector: Vector },
+    /// What do you know?
+    Look,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,6 +54,8 @@ pub(super) struct StateAnswer {
     /// There is more.
     pub(super) more: bool,
     pub(super) vector: Vector,
+    /// Up to which entry of the ledger the kernel was told everything.
+    pub(super) told: u64,
     /// Of these the log does not reach back so far.
     pub(super) gone: Vec<Origin>,
 }

@@ -319,9 +319,10 @@ impl Cluster {
             at_ms: clock::wall_ms(),
         };
         decide(&seat, join).await?;
-        let lease_ms = u64::try_from(own.node_lease.as_millis()).unwrap_or(60_000);
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let lease_ms = millis(own.node_lease);
         let terms = seat.book.ledger().terms();
-        let grace_ms = terms.grace_ms.max(lease_ms / 100);
+        let grace_ms = millis(own.lease_grace).max(lease_ms / 100);
         decide(&seat, LedgerCommand::SetTerms(kernel::ledger::Terms { lease_ms, grace_ms, ..terms })).await?;
         let pools: Vec<kernel::Pool> =
             self.inner.parts.view.pools(None).into_iter().map(|pool| kernel::Pool::clone(&pool)).collect();

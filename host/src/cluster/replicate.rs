@@ -2,6 +2,7 @@
 //! is pulled. Gossip is a hint; pulling is what makes sure.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use api::engine::EngineError;
@@ -185,11 +186,18 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
     }
 }
 
+/// What this host knows, and no operations.
+pub(super) fn answer_look(cluster: &Cluster) -> StateAnswer {
+    // The ledger first: whoever was told of an entry wrote nothing more that goes against it.
+    let told = cluster.inner.told.load(Ordering::Acquire);
+    StateAnswer { batches: Vec::new(), more: false, vector: cluster.vector(), told, gone: Vec::new() }
+}
+
 /// What this host has and the asker has not, as much as fits.
 pub(super) fn answer_pull(cluster: &Cluster, theirs: &Vector) -> StateAnswer {
     let own = cluster.inner.settings.origin;
-    let vector = cluster.vector();
-    let mut answer = StateAnswer { batches: Vec::new(), more: false, vector: vector.clone(), gone: Vec::new() };
+    let mut answer = answer_look(cluster);
+    let vector = answer.vector.clone();
     let mut left = PULL_BYTES;
     for (origin, known) in &vector {
         let after = theirs.get(origin).copied().unwrap_or_default();

@@ -128,6 +128,8 @@ pub(crate) struct Part {
     pub(crate) weight: NonZeroU32,
     /// How long it may hand out of leased shards without hearing from the ledger.
     pub(crate) node_lease: Duration,
+    /// How much longer others wait before its leased shards are theirs.
+    pub(crate) lease_grace: Duration,
     /// How long a request may wait for other hosts.
     pub(crate) response_deadline: Duration,
 }
@@ -139,9 +141,16 @@ impl Raw {
             text.parse().ok().filter(|weight: &NonZeroU32| weight.get() <= MOST_WEIGHT)
         });
         let node_lease = self.duration_within("cluster.node_lease", "a time from 5s to 1h", 5_000, 3_600_000);
+        let lease_grace = self.duration_within("cluster.lease_grace", "a time from 1s to 1h", 1_000, 3_600_000);
         let response_deadline =
             self.duration_within("cluster.response_deadline", "a time from 100ms to 1m", 100, 60_000);
-        Some(Part { role: role?, weight: weight?, node_lease: node_lease?, response_deadline: response_deadline? })
+        Some(Part {
+            role: role?,
+            weight: weight?,
+            node_lease: node_lease?,
+            lease_grace: lease_grace?,
+            response_deadline: response_deadline?,
+        })
     }
 
     fn role(&mut self) -> Option<HostRole> {

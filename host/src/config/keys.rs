@@ -118,6 +118,14 @@ pub(crate) const KEYS: &[Key] = &[
         "how long this host may go on with leased shards when it hears nothing from the others, 5s to 1h",
     ),
     key(
+        "cluster.lease_grace",
+        "lease-grace",
+        "TIME",
+        Some("30s"),
+        "how much longer others wait before they take over the leased shards of a host that is lost: as long as clients \
+         wait for an answer, 1s to 1h; set by the host that forms the cluster, as is the node lease",
+    ),
+    key(
         "cluster.response_deadline",
         "response-deadline",
         "TIME",

@@ -1,0 +1,299 @@
+//! When a host is lost: its node lease is declared over, its leased shards go to others, and what it may have handed out there
+//! unheard is kept free until nobody can hold it any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use kernel::ledger::{GrantKind, GrantState, Ledger, LedgerCommand, Member};
+use kernel::{Epoch, LeaseTerms, MemberId, News, Origin, PoolUid, Seq, ShardId};
+use net::{Channel, PeerId};
+
+use super::Cluster;
+use super::follow::note;
+use super::messages::{self, StateAnswer, StateAsk};
+use super::replicate::Hint;
+use super::seat::Seat;
+use crate::clock;
+
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const DECIDE_WITHIN: Duration = Duration::from_secs(5);
+const ASK_WITHIN: Duration = Duration::from_secs(3);
+
+/// Shards taken over by one entry of the ledger.
+const TAKEN: usize = 64;
+
+/// A quarantine: which shards, and in which term they are kept.
+type Quarantine = (PoolUid, Epoch);
+
+/// Looks after lost hosts.
+pub(super) async fn run(cluster: Cluster) {
+    let mut renewals = Renewals::default();
+    let mut quarantines: BTreeMap<Quarantine, u64> = BTreeMap::new();
+    let mut stable = Seq(0);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = cluster.stopping().cancelled() => return,
+        }
+        let Some(seat) = cluster.seat() else { continue };
+        let ledger = seat.book.ledger();
+        if let Some(through) = known_to_majority(&cluster, &seat, &ledger).filter(|through| *through > stable)
+            && note(&cluster, News::Stable { through }).await.is_ok()
+        {
+            stable = through;
+        }
+        depose_lost(&seat, &ledger, &mut renewals).await;
+        if let Err(error) = take_over(&cluster, &seat, &ledger).await {
+            tracing::debug!(error = format_args!("{error:#}"), "no shards were taken over yet");
+        }
+        if let Err(error) = end_quarantines(&cluster, &seat, &ledger, &mut quarantines).await {
+            tracing::debug!(error = format_args!("{error:#}"), "a quarantine could not be ended yet");
+        }
+    }
+}
+
+/// How far a majority of the voters has this host's own log.
+fn known_to_majority(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> Option<Seq> {
+    let own = cluster.inner.settings.origin;
+    let acknowledged = cluster.inner.acknowledged.lock();
+    let mut known: Vec<Seq> = seat
+        .consensus
+        .state()
+        .voters
+        .iter()
+        .filter_map(|voter| ledger.member(MemberId(u32::try_from(voter.member).ok()?)))
+        .map(|voter| {
+            if voter.id == seat.me {
+                return Seq(*cluster.inner.parts.view.committed().borrow());
+            }
+            let peer: Option<PeerId> = voter.peer.parse().ok();
+            let vector = peer.and_then(|peer| acknowledged.get(&peer));
+            vector.and_then(|vector| vector.get(&own)).copied().unwrap_or_default()
+        })
+        .collect();
+    known.sort_unstable_by(|one, other| other.cmp(one));
+    let majority = known.len() / 2;
+    known.get(majority).copied()
+}
+
+/// When the leader saw each member's last renewal. No clock is in the ledger, so whoever leads counts anew.
+#[derive(Debug, Default)]
+struct Renewals {
+    term: u64,
+    seen: BTreeMap<MemberId, (u64, u64)>,
+}
+
+impl Renewals {
+    /// How long the member's last renewal was seen ago, milliseconds.
+    fn age_ms(&mut self, member: &Member, now_ms: u64) -> u64 {
+        let seen = self.seen.entry(member.id).or_insert((member.lease.renewed, now_ms));
+        if seen.0 != member.lease.renewed {
+            *seen = (member.lease.renewed, now_ms);
+        }
+        now_ms.saturating_sub(seen.1)
+    }
+}
+
+/// The leader declares leases over that nobody renewed for their length and the grace.
+async fn depose_lost(seat: &Seat, ledger: &Ledger, renewals: &mut Renewals) {
+    let log = seat.consensus.state();
+    if log.leader != Some(u64::from(seat.me.0)) {
+        *renewals = Renewals::default();
+        return;
+    }
+    if renewals.term != log.term {
+        *renewals = Renewals { term: log.term, ..Renewals::default() };
+    }
+    let now_ms = clock::boot_ms();
+    let lost = |member: &&Member| member.role.owns() && member.role.on_ring() && !member.is_deposed();
+    for member in ledger.members().values().filter(lost) {
+        let age_ms = renewals.age_ms(member, now_ms);
+        // Clocks differ in rate by up to 1 %.
+        let over_ms = member.lease.lease_ms + member.lease.lease_ms / 100 + member.lease.grace_ms;
+        if age_ms <= over_ms || member.id == seat.me {
+            continue;
+        }
+        let depose = LedgerCommand::Depose { member: member.id, last_renewal: member.lease.renewed };
+        match seat.decide(depose, DECIDE_WITHIN).await {
+            Ok(Ok(_)) => tracing::warn!(node = %member.node, "a host is lost: its node lease is declared over"),
+            Ok(Err(error)) => tracing::info!(%error, "a lost host is not deposed"),
+            Err(error) => tracing::debug!(%error, "a lost host is not deposed yet"),
+        }
+    }
+}
+
+/// Takes over what the ring gives this host of a deposed one.
+async fn take_over(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::Result<()> {
+    let mut wanted: BTreeMap<(PoolUid, MemberId, Epoch), Vec<ShardId>> = BTreeMap::new();
+    for wish in ledger.wishes().into_iter().filter(|wish| wish.to == seat.me) {
+        let deposed = ledger.member(wish.from).is_some_and(Member::is_deposed);
+        let leased = ledger.grant(wish.pool, wish.shard).filter(|grant| grant.kind == GrantKind::Leased);
+        if let Some(grant) = leased.filter(|_| deposed) {
+            let shards = wanted.entry((wish.pool, wish.from, grant.epoch)).or_default();
+            if shards.len() < TAKEN {
+                shards.push(wish.shard);
+            }
+        }
+    }
+    let Some(((pool, from, epoch), shards)) = wanted.into_iter().next() else { return Ok(()) };
+    let Some(lost) = ledger.member(from) else { return Ok(()) };
+    let Some(cut) = last_words(cluster, seat, ledger, lost.origin).await else { return Ok(()) };
+    let count = shards.len();
+    let to = seat.me;
+    seat.carry_out(LedgerCommand::TakeOver { pool, shards, from, epoch, to, cut }, DECIDE_WITHIN).await?;
+    tracing::warn!(%pool, from = %lost.node, count, cut = cut.0, "shards of a lost host are taken over");
+    Ok(())
+}
+
+/// The last operation of an origin that a majority of voters has, once this host has it too.
+async fn last_words(cluster: &Cluster, seat: &Seat, ledger: &Ledger, origin: Origin) -> Option<Seq> {
+    let voters: Vec<PeerId> = seat
+        .consensus
+        .state()
+        .voters
+        .iter()
+        .filter_map(|voter| ledger.member(MemberId(u32::try_from(voter.member).ok()?)))
+        .filter(|voter| voter.id != seat.me)
+        .filter_map(|voter| voter.peer.parse().ok())
+        .collect();
+    let own_vote = usize::from(seat.consensus.state().voters.iter().any(|voter| voter.member == u64::from(seat.me.0)));
+    let mut answered = own_vote;
+    let mut cut = known_here(cluster, origin);
+    let mut best = None;
+    for peer in &voters {
+        let Some(answer) = ask(cluster, *peer).await else { continue };
+        answered += 1;
+        let theirs = answer.vector.get(&origin).copied().unwrap_or_default();
+        if theirs > cut {
+            (cut, best) = (theirs, Some(*peer));
+        }
+    }
+    if answered * 2 <= voters.len() + own_vote {
+        return None;
+    }
+    if let Some(peer) = best {
+        // What is missing is pulled; the next round looks again.
+        let _full = cluster.inner.hints.try_send(Hint::Pull(peer));
+        return None;
+    }
+    Some(cut)
+}
+
+fn known_here(cluster: &Cluster, origin: Origin) -> Seq {
+    cluster.vector().get(&origin).copied().unwrap_or_default()
+}
+
+/// What a peer knows now.
+async fn ask(cluster: &Cluster, peer: PeerId) -> Option<StateAnswer> {
+    let ask = messages::write(&StateAsk::Look);
+    let response = cluster.inner.net.request(peer, Channel::State, ask, ASK_WITHIN).await.ok()?;
+    messages::read(&response.body).ok()
+}
+
+/// Ends quarantines: the former holder's log is here to its end, or the longest lease it may have given is over.
+async fn end_quarantines(
+    cluster: &Cluster,
+    seat: &Seat,
+    ledger: &Ledger,
+    since: &mut BTreeMap<Quarantine, u64>,
+) -> anyhow::Result<()> {
+    let now_ms = clock::boot_ms();
+    let mut there = BTreeSet::new();
+    for (uid, pool) in ledger.pools() {
+        let mut by_epoch: BTreeMap<Epoch, (Vec<ShardId>, BTreeSet<Origin>)> = BTreeMap::new();
+        for (shard, grant) in pool.grants.iter() {
+            if grant.holder == seat.me && matches!(grant.state, GrantState::Quarantined | GrantState::Forced) {
+                let kept = by_epoch.entry(grant.epoch).or_default();
+                kept.0.push(shard);
+                kept.1.extend(grant.cut.map(|cut| cut.origin));
+            }
+        }
+        for (epoch, (shards, origins)) in by_epoch {
+            let quarantine = (*uid, epoch);
+            there.insert(quarantine);
+            let began_ms = *since.entry(quarantine).or_insert(now_ms);
+            let over = longest_ms(pool.record.draft.terms.lease).is_some_and(|longest_ms| {
+                let grace_ms = ledger.terms().grace_ms;
+                now_ms.saturating_sub(began_ms) > longest_ms.saturating_add(longest_ms / 100).saturating_add(grace_ms)
+            });
+            if over || heard_out(cluster, ledger, &origins).await {
+                for shards in shards.chunks(TAKEN) {
+                    let (pool, shards, member) = (*uid, shards.to_vec(), seat.me);
+                    seat.carry_out(LedgerCommand::Released { pool, shards, member, epoch }, DECIDE_WITHIN).await?;
+                }
+                tracing::info!(pool = %pool.record.draft.id, "shards are handed out from again");
+            }
+        }
+    }
+    since.retain(|quarantine, _| there.contains(quarantine));
+    Ok(())
+}
+
+/// The longest an allocation of the pool may last without a renewal; `None`: for ever.
+const fn longest_ms(lease: LeaseTerms) -> Option<u64> {
+    match lease {
+        LeaseTerms::None => None,
+        LeaseTerms::Timed { max_ms, .. } => Some(max_ms),
+    }
+}
+
+/// Whether each of these origins' hosts is back, knows that its shards are not its own any more, and everything it wrote
+/// before is here.
+async fn heard_out(cluster: &Cluster, ledger: &Ledger, origins: &BTreeSet<Origin>) -> bool {
+    if origins.is_empty() {
+        return false;
+    }
+    for origin in origins {
+        let Some(member) = ledger.members().values().find(|member| member.origin == *origin) else { return false };
+        let Ok(peer) = member.peer.parse::<PeerId>() else { return false };
+        let Some(answer) = ask(cluster, peer).await else { return false };
+        let last = answer.vector.get(origin).copied().unwrap_or_default();
+        // It has told its kernel of everything the ledger said when this host looked.
+        if answer.told < ledger.last_index() {
+            return false;
+        }
+        if known_here(cluster, *origin) < last {
+            let _full = cluster.inner.hints.try_send(Hint::Pull(peer));
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(renewed: u64) -> Member {
+        let mut ledger = Ledger::new(kernel::ClusterId(1));
+        let join = LedgerCommand::Join {
+            node: "core-1".parse().expect("a node id"),
+            origin: Origin { host: 1, incarnation: 1 },
+            peer: "peer".to_owned(),
+            addresses: Vec::new(),
+            role: kernel::ledger::HostRole::Core,
+            weight: 1,
+            protocol: 1,
+            at_ms: 0,
+        };
+        let applied = ledger.apply(renewed, &kernel::ledger::LedgerEntry { id: kernel::CommandId(1), command: join });
+        assert!(applied.outcome.is_ok());
+        ledger.members().values().next().expect("joined").clone()
+    }
+
+    #[test]
+    fn a_renewal_is_as_old_as_it_was_seen_and_a_later_one_is_new() {
+        let mut renewals = Renewals::default();
+        assert_eq!(renewals.age_ms(&member(5), 1_000), 0);
+        assert_eq!(renewals.age_ms(&member(5), 61_000), 60_000);
+        assert_eq!(renewals.age_ms(&member(6), 62_000), 0);
+        assert_eq!(renewals.age_ms(&member(6), 63_000), 1_000);
+    }
+
+    #[test]
+    fn a_pool_without_leases_is_never_over() {
+        assert_eq!(longest_ms(LeaseTerms::None), None);
+        let timed = LeaseTerms::Timed { default_ms: 1, min_ms: 1, max_ms: 9 };
+        assert_eq!(longest_ms(timed), Some(9));
+    }
+}
