@@ -215,10 +215,10 @@ impl Loop {
             | Command::Explain(_)
             | Command::Renew { .. }
             | Command::Release(_)
-            | Command::Unreserve { .. } => return None,
-            Command::Relayed { command, .. } => return self.refusal(command),
+            | Command::Unreserve { .. }
             // What others wrote and the ledger decided is true whether there is space or not.
-            Command::News(_) => return None,
+            | Command::News(_) => return None,
+            Command::Relayed { command, .. } => return self.refusal(command),
         };
         if self.free_bytes < self.parts.min_free_bytes {
             let min_bytes = self.parts.min_free_bytes;

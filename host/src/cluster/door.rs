@@ -56,26 +56,25 @@ async fn greet(cluster: Cluster, peer: PeerId) {
     let Ok(response) = cluster.inner.net.request(peer, Channel::Hello, ask, Duration::from_secs(5)).await else {
         return;
     };
-    match messages::read::<HelloAnswer>(&response.body) {
-        Ok(HelloAnswer::Who { node, origin, seat }) => {
-            let own = &cluster.inner.settings;
-            if origin.host == own.origin.host {
-                tracing::error!(
-                    %peer, %node,
-                    "that host has a copy of this host's data directory: only one of the two may run; give the other one an empty one"
-                );
-            } else if node == own.node {
-                tracing::error!(%peer, %node, "that host has this host's node id: give one of the two another");
-            }
-            match (seat, cluster.seat()) {
-                (Some((theirs, _)), Some(ours)) if theirs != ours.cluster => tracing::error!(
-                    %peer, %node, cluster = %theirs,
-                    "that host is of another cluster but has this one's key: give each cluster a key of its own"
-                ),
-                _ => tracing::info!(%peer, %node, "a host is there"),
-            }
-        }
-        Ok(_) | Err(_) => tracing::debug!(%peer, "a host does not say who it is"),
+    let Ok(HelloAnswer::Who { node, origin, seat }) = messages::read::<HelloAnswer>(&response.body) else {
+        tracing::debug!(%peer, "a host does not say who it is");
+        return;
+    };
+    let own = &cluster.inner.settings;
+    if origin.host == own.origin.host {
+        tracing::error!(
+            %peer, %node,
+            "that host has a copy of this host's data directory: only one of the two may run; give the other one an empty one"
+        );
+    } else if node == own.node {
+        tracing::error!(%peer, %node, "that host has this host's node id: give one of the two another");
+    }
+    match (seat, cluster.seat()) {
+        (Some((theirs, _)), Some(ours)) if theirs != ours.cluster => tracing::error!(
+            %peer, %node, cluster = %theirs,
+            "that host is of another cluster but has this one's key: give each cluster a key of its own"
+        ),
+        _ => tracing::info!(%peer, %node, "a host is there"),
     }
 }
 

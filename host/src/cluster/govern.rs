@@ -144,7 +144,7 @@ async fn give_back(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::R
             .copied()
             .filter(|shard| pool.grants.of(*shard).is_some_and(|grant| grant.holder == seat.me))
             .collect();
-        if mine.is_empty() || !is_kept(cluster, *uid, &mine).await {
+        if mine.is_empty() || !is_kept(cluster, *uid, &mine) {
             continue;
         }
         let empty: Vec<ShardId> = match &closing.what {
@@ -169,7 +169,7 @@ async fn give_back(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::R
 }
 
 /// Whether the kernel hands out nothing from any of these shards, by its own word.
-async fn is_kept(cluster: &Cluster, uid: PoolUid, shards: &BTreeSet<ShardId>) -> bool {
+fn is_kept(cluster: &Cluster, uid: PoolUid, shards: &BTreeSet<ShardId>) -> bool {
     // The follower tells the kernel first and only then marks it as told.
     cluster.inner.kept.lock().get(&uid).is_some_and(|kept| shards.is_subset(kept))
 }
@@ -228,12 +228,12 @@ pub(super) async fn offer(
     let wanted: BTreeSet<ShardId> = shards.iter().copied().collect();
     cluster.inner.bell.notify_waiters();
     for _ in 0..200 {
-        if is_kept(cluster, pool, &wanted).await {
+        if is_kept(cluster, pool, &wanted) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    if !is_kept(cluster, pool, &wanted).await {
+    if !is_kept(cluster, pool, &wanted) {
         anyhow::bail!("the kernel did not stop handing out");
     }
     let cut = Seq(*cluster.inner.parts.view.committed().borrow());

@@ -118,7 +118,9 @@ impl Port for Cluster {
         Box::pin(async move {
             let seat = cluster.needs_seat()?;
             let member = find(&seat.book.ledger(), &member)?;
-            let weight = Some(if draining { 0 } else { 1 });
+            // The ledger does not remember what it was; this host knows its own.
+            let own = if member == seat.me { cluster.inner.settings.weight } else { 1 };
+            let weight = Some(if draining { 0 } else { own });
             decide(&seat, LedgerCommand::SetMember { member, role: None, weight, addresses: None }).await?;
             Ok(cluster.status_now())
         })
@@ -187,12 +189,8 @@ impl Cluster {
         let seat = self.seat();
         let ledger = seat.as_ref().map(|seat| seat.book.ledger());
         let log = seat.as_ref().map(|seat| seat.consensus.state());
-        let mut warnings = Vec::new();
         let standing = match (&seat, &ledger) {
-            (None, _) => {
-                warnings.push("this host waits: nexus cluster init on one host forms the cluster, nexus cluster join adds this one".to_owned());
-                Standing::Waiting
-            }
+            (None, _) => Standing::Waiting,
             (Some(seat), Some(ledger)) if ledger.last_index() > 0 && ledger.member(seat.me).is_none() => {
                 Standing::Removed
             }
@@ -208,25 +206,7 @@ impl Cluster {
                 .filter(|member| voters.contains(&u64::from(member.id.0)) && reachable(member));
             up.count() * 2 > voters.len()
         });
-        if let Some(ledger) = &ledger {
-            if ledger.has_two_core_hosts() {
-                warnings.push(
-                    "there are two core hosts: the loss of the one that votes stops the ledger; add a third".to_owned(),
-                );
-            }
-            for member in ledger.members().values().filter(|member| !reachable(member)) {
-                warnings.push(format!("{} cannot be reached from here", member.node));
-            }
-            for member in ledger.members().values().filter(|member| member.is_deposed()) {
-                warnings.push(format!("{} was deposed: its leased shards may be taken over", member.node));
-            }
-        }
-        if seat.is_some() && !majority {
-            warnings.push(
-                "the ledger has no majority here: pools and shards cannot change, escrow shards go on serving"
-                    .to_owned(),
-            );
-        }
+        let warnings = warnings(ledger.as_deref(), majority, &reachable);
         let vector = self.vector();
         let member = |member: &Member| self.member_status(member, ledger.as_deref(), &voters, reachable(member));
         ClusterStatus {
@@ -405,6 +385,33 @@ async fn decide(seat: &Seat, command: LedgerCommand) -> Result<LedgerReply, Clus
         Err(Undecided::Unavailable(why)) => Err(ClusterError::Unavailable(why)),
         Err(Undecided::Unknown(why)) => Err(ClusterError::Unknown(why)),
     }
+}
+
+/// What an operator should look at. `ledger`: `None` while this host waits.
+fn warnings(ledger: Option<&Ledger>, majority: bool, reachable: impl Fn(&Member) -> bool) -> Vec<String> {
+    let Some(ledger) = ledger else {
+        return vec![
+            "this host waits: nexus cluster init on one host forms the cluster, nexus cluster join adds this one"
+                .to_owned(),
+        ];
+    };
+    let mut warnings = Vec::new();
+    if ledger.has_two_core_hosts() {
+        warnings
+            .push("there are two core hosts: the loss of the one that votes stops the ledger; add a third".to_owned());
+    }
+    for member in ledger.members().values().filter(|member| !reachable(member)) {
+        warnings.push(format!("{} cannot be reached from here", member.node));
+    }
+    for member in ledger.members().values().filter(|member| member.is_deposed()) {
+        warnings.push(format!("{} was deposed: its leased shards are taken over", member.node));
+    }
+    if !majority {
+        warnings.push(
+            "the ledger has no majority here: pools and shards cannot change, escrow shards go on serving".to_owned(),
+        );
+    }
+    warnings
 }
 
 /// A member by its node id or number.

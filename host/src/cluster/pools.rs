@@ -20,6 +20,7 @@ const RELEASED: usize = 256;
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Cluster {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "only these are the ledger's")]
     pub(super) async fn decide_pool(&self, engine: &Engine, command: Command, deadline: Instant) -> Outcome {
         let Some(seat) = self.seat() else { return Err(EngineError::NotInCluster) };
         let at_ms = crate::clock::wall_ms();
@@ -44,6 +45,7 @@ impl Cluster {
         }
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "a reply that is no answer is told as it is")]
     async fn propose_pool(&self, seat: &Seat, command: LedgerCommand, deadline: Instant) -> Outcome {
         let reply = match seat.decide(command, left(deadline)).await.map_err(|why| undecided(&why))? {
             Ok(reply) => reply,
@@ -103,9 +105,9 @@ impl Cluster {
             return Ok(Err(CommandError::PoolUnknown { pool: uid }));
         };
         let in_use = |allocations| CommandError::PoolInUse { pool: pool.draft.id.clone(), allocations };
-        match self.held_in(uid) {
-            held if held > 0 && !force => return Ok(Err(in_use(held))),
-            _ => {}
+        let held = self.held_in(uid);
+        if held > 0 && !force {
+            return Ok(Err(in_use(held)));
         }
         let close = LedgerCommand::ClosePool { pool: uid, spans: None, at_ms: crate::clock::wall_ms() };
         match seat.decide(close, left(deadline)).await.map_err(|why| undecided(&why))? {
@@ -148,7 +150,7 @@ impl Cluster {
             if page.rows.is_empty() {
                 break;
             }
-            let releases: Vec<Command> = page
+            let ends: Vec<Command> = page
                 .rows
                 .iter()
                 .map(|held| {
@@ -156,7 +158,7 @@ impl Cluster {
                     Command::Release(AllocationTarget { pool: uid, subscriber, key, span: Some(held.span) })
                 })
                 .collect();
-            let outcomes = self.decide_all(engine, releases, deadline).await?;
+            let outcomes = self.decide_all(engine, ends, deadline).await?;
             let ended = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Ok(_)))).count() as u64;
             released += ended;
             if let Some(error) = outcomes.into_iter().find_map(Result::err) {
@@ -217,6 +219,7 @@ fn undecided(why: &Undecided) -> EngineError {
 }
 
 /// The ledger's refusal in the kernel's words, which the faces know.
+#[allow(clippy::wildcard_enum_match_arm, reason = "what has no such words is told in its own")]
 fn refused(error: LedgerError) -> Outcome {
     let why = error.to_string();
     Ok(Err(match error {
