@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod demo;
+mod deploy;
 mod goldens;
 mod install;
 mod lint;
@@ -40,6 +41,7 @@ const CHORES: &[Chore] = &[
     Chore { name: "demo", about: "ten OLTs, SIGKILL under load, a restart, every answer checked", run: demo::run },
     Chore { name: "bench", about: "the figures of docs/BENCHMARKS.md beside their baselines", run: bench::run },
     Chore { name: "sim", about: "the kernel's simulator: --seeds N --from S", run: sim::run },
+    Chore { name: "deploy", about: "what deploy/ has: manifests, chart, forming a cluster", run: deploy::run },
     Chore { name: "openapi", about: "write docs/openapi.json as the daemon serves it", run: goldens::openapi },
     Chore {
         name: "install",

@@ -24,8 +24,9 @@ fn files(below: &Path, found: &mut Vec<PathBuf>) {
 fn every_file_is_well_formed() {
     let mut found = Vec::new();
     files(&root().join("deploy"), &mut found);
-    for path in found {
-        let text = std::fs::read_to_string(&path).unwrap();
+    // A chart's templates are YAML only once Helm has rendered them, which `cargo xtask deploy` checks.
+    for path in found.iter().filter(|path| !path.components().any(|part| part.as_os_str() == "templates")) {
+        let text = std::fs::read_to_string(path).unwrap();
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("yaml") => assert_eq!(yaml::read(&text).map(|documents| documents.len()), Ok(1), "{}", path.display()),
             Some("json") => {
