@@ -75,6 +75,9 @@ pub(crate) struct Parts {
     pub(crate) vitals: Arc<Vitals>,
 }
 
+/// Most bytes of the log that are kept for other hosts although a checkpoint covers them.
+pub(crate) const RETAIN_BYTES: u64 = 1 << 30;
+
 /// How far each origin's log is known.
 pub(crate) type Vector = BTreeMap<Origin, Seq>;
 

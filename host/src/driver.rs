@@ -91,6 +91,8 @@ struct Loop {
     flushed: Receiver<Flushed>,
     flusher: Essential,
     flusher_idle: bool,
+    /// Conflicts between hosts that the log has been told of.
+    conflicts_told: usize,
     pulse_due_ms: u64,
     next_slice_ms: u64,
     /// A command came since the last slice.
@@ -117,6 +119,7 @@ impl Loop {
             flushed: outcome,
             flusher,
             flusher_idle: true,
+            conflicts_told: 0,
             pulse_due_ms: 0,
             next_slice_ms: 0,
             requested: false,
@@ -274,6 +277,15 @@ impl Loop {
         }
         let mut effects = std::mem::take(&mut self.effects);
         self.kernel.seal(&mut effects);
+        for conflict in self.kernel.conflicts().iter().skip(self.conflicts_told) {
+            let heard = &conflict.heard;
+            tracing::error!(
+                pool = %heard.pool, span = ?heard.span, subscriber = %heard.subscriber,
+                host = format_args!("{:016x}", conflict.from.origin.host),
+                "another host handed out what is held here by somebody else: release one of the two"
+            );
+        }
+        self.conflicts_told = self.kernel.conflicts().len();
         let lease_clock = self.kernel.lease_clock();
         let group = Group { effects, waiters: std::mem::take(&mut self.waiters), lease_clock };
         self.flusher_idle = false;
@@ -316,6 +328,7 @@ impl Loop {
         match recovery::rebuild(&self.parts, &self.kernel) {
             Ok(recovery::Recovered { kernel, damaged }) => {
                 self.kernel = kernel;
+                self.conflicts_told = 0;
                 self.parts.vitals.rebuilt();
                 self.failed = None;
                 // What the lost groups had to say of the clocks was not said.

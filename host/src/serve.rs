@@ -36,9 +36,6 @@ use crate::{clock, commands, telemetry};
 /// Most requests of one batch.
 const BATCH_LIMIT: usize = 10_000;
 
-/// Most bytes of the log that are kept for other hosts although a checkpoint covers them.
-const RETAIN_BYTES: u64 = 1 << 30;
-
 /// Longest body of a REST request, in bytes.
 const BODY_LIMIT: usize = 1 << 20;
 
@@ -196,7 +193,7 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
     let reader = store.reader();
     if is_clustered(config) {
         // Until it is known what every other host has.
-        reader.retain(std::collections::BTreeMap::new(), RETAIN_BYTES);
+        reader.retain(std::collections::BTreeMap::new(), cluster::RETAIN_BYTES);
     }
     let checkpoints = Checkpoints::start(store.compactor())?;
     let parts = driver::Parts {

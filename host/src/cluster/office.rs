@@ -206,7 +206,7 @@ impl Cluster {
                 .filter(|member| voters.contains(&u64::from(member.id.0)) && reachable(member));
             up.count() * 2 > voters.len()
         });
-        let warnings = warnings(ledger.as_deref(), majority, &reachable);
+        let warnings = warnings(ledger.as_deref(), majority, reachable);
         let vector = self.vector();
         let member = |member: &Member| self.member_status(member, ledger.as_deref(), &voters, reachable(member));
         ClusterStatus {

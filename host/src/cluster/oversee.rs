@@ -8,16 +8,19 @@ use kernel::ledger::{GrantKind, GrantState, Ledger, LedgerCommand, Member};
 use kernel::{Epoch, LeaseTerms, MemberId, News, Origin, PoolUid, Seq, ShardId};
 use net::{Channel, PeerId};
 
-use super::Cluster;
 use super::follow::note;
 use super::messages::{self, StateAnswer, StateAsk};
 use super::replicate::Hint;
 use super::seat::Seat;
+use super::{Cluster, RETAIN_BYTES, Vector};
 use crate::clock;
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const DECIDE_WITHIN: Duration = Duration::from_secs(5);
 const ASK_WITHIN: Duration = Duration::from_secs(3);
+
+/// How often it is looked which part of the log others still need, milliseconds.
+const RETAIN_EVERY_MS: u64 = 10_000;
 
 /// Shards taken over by one entry of the ledger.
 const TAKEN: usize = 64;
@@ -30,6 +33,7 @@ pub(super) async fn run(cluster: Cluster) {
     let mut renewals = Renewals::default();
     let mut quarantines: BTreeMap<Quarantine, u64> = BTreeMap::new();
     let mut stable = Seq(0);
+    let mut retained_ms = 0;
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -41,6 +45,11 @@ pub(super) async fn run(cluster: Cluster) {
             && note(&cluster, News::Stable { through }).await.is_ok()
         {
             stable = through;
+        }
+        let now_ms = clock::boot_ms();
+        if now_ms.saturating_sub(retained_ms) >= RETAIN_EVERY_MS {
+            retain(&cluster, &seat, &ledger);
+            retained_ms = now_ms;
         }
         depose_lost(&seat, &ledger, &mut renewals).await;
         if let Err(error) = take_over(&cluster, &seat, &ledger).await {
@@ -74,6 +83,21 @@ fn known_to_majority(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> Option<
     known.sort_unstable_by(|one, other| other.cmp(one));
     let majority = known.len() / 2;
     known.get(majority).copied()
+}
+
+/// Lets go of what every other member has; until each has said so in this life of the daemon, of nothing.
+fn retain(cluster: &Cluster, seat: &Seat, ledger: &Ledger) {
+    let acknowledged = cluster.inner.acknowledged.lock();
+    let others = ledger.members().values().filter(|member| member.id != seat.me);
+    let vectors: Option<Vec<&Vector>> =
+        others.map(|member| acknowledged.get(&member.peer.parse::<PeerId>().ok()?)).collect();
+    let Some(vectors) = vectors else { return };
+    let floor = cluster.vector().into_iter().map(|(origin, own)| {
+        let least = vectors.iter().map(|vector| vector.get(&origin).copied().unwrap_or_default()).min();
+        (Some(origin), least.map_or(own, |least| least.min(own)))
+    });
+    let floor = floor.collect();
+    cluster.inner.parts.reader.retain(floor, RETAIN_BYTES);
 }
 
 /// When the leader saw each member's last renewal. No clock is in the ledger, so whoever leads counts anew.

@@ -129,7 +129,6 @@ impl Flusher {
             }
             Notice::Conflict => {
                 self.vitals.conflict();
-                tracing::error!("another host handed out what is held here too: nexus cluster conflicts lists both");
             }
         }
     }
