@@ -153,6 +153,7 @@ impl Cluster {
             stopping: CancellationToken::new(),
         };
         let cluster = Self { inner: Arc::new(inner) };
+        cluster.inner.parts.vitals.waiting(true);
         if let Some(membership) = seat::read(&cluster.inner.settings.data_path)? {
             let seat = Seat::take(&cluster, membership).await?;
             cluster.sit(seat);
@@ -182,6 +183,7 @@ impl Cluster {
 
     fn sit(&self, seat: Seat) {
         *self.inner.seat.write() = Some(Arc::new(seat));
+        self.inner.parts.vitals.waiting(false);
         self.inner.bell.notify_waiters();
     }
 

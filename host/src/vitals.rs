@@ -23,6 +23,8 @@ pub(crate) struct Vitals {
     serving: AtomicBool,
     storage_failed: AtomicBool,
     disk_low: AtomicBool,
+    /// It has peers, and is no member yet.
+    waiting: AtomicBool,
     /// Milliseconds the clocks are apart; 0: they agree.
     clocks_apart_ms: AtomicU64,
     damaged: Mutex<Damaged>,
@@ -64,6 +66,7 @@ impl Vitals {
             serving: AtomicBool::new(false),
             storage_failed: AtomicBool::new(false),
             disk_low: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
             clocks_apart_ms: AtomicU64::new(0),
             damaged: Mutex::default(),
             flush_seconds: histogram(
@@ -90,6 +93,11 @@ impl Vitals {
         let operations = u32::try_from(operations).unwrap_or(u32::MAX);
         self.group_size.observe(f64::from(operations));
         self.puts.inc_by(u64::from(operations));
+    }
+
+    /// The host waits to be joined to a cluster (`true`), or is a member of one.
+    pub(crate) fn waiting(&self, waiting: bool) {
+        self.waiting.store(waiting, Ordering::Release);
     }
 
     /// The kernel was made again from the disk: it knows nothing of the cluster.
@@ -174,6 +182,11 @@ impl Readiness for Ready {
         }
         if vitals.disk_low.load(Ordering::Acquire) {
             reasons.push("free disk is below storage.min_free: allocations are refused".to_owned());
+        }
+        if vitals.waiting.load(Ordering::Acquire) {
+            reasons.push(
+                "the host waits: nexus cluster init forms a cluster, nexus cluster join adds it to one".to_owned(),
+            );
         }
         let listed = self.types.list();
         for pool in self.view.pools(None) {

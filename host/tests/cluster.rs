@@ -345,10 +345,12 @@ fn hosts_that_start_together_form_nothing_by_themselves_and_two_clusters_do_not_
     }
     for host in 0..3 {
         assert_eq!(hosts.status(host)["standing"], "waiting");
+        assert_eq!(hosts.get(host, "/ready").0, 503);
         let (status, answer) = hosts.post(host, "/api/v1/pools", &pool());
         assert_eq!(status, 503, "{answer}");
     }
     assert_eq!(hosts.post(0, "/api/v1/cluster/init", &json!({})).0, 200);
+    assert_eq!(hosts.get(0, "/ready").0, 200);
     // Once is enough, on any host.
     assert_eq!(hosts.post(0, "/api/v1/cluster/init", &json!({})).0, 409);
     let refused = wait_for("the second host meets the first", || {

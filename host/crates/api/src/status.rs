@@ -151,6 +151,7 @@ fn of_command(error: &CommandError) -> Status {
         CommandError::NoLease { .. } => refused("NO_LEASE", "There is no lease to renew"),
         CommandError::NotReserved { .. } => absent("NOT_RESERVED", "There is no such reservation"),
         CommandError::Elsewhere { .. } => later("OWNER_UNREACHABLE", "The host that decides cannot be asked"),
+        CommandError::LedgerDecides => later("LEDGER_DECIDES", "In a cluster the ledger decides about pools"),
         CommandError::Withheld { .. } => later("SPACE_WITHHELD", "The space left here may not be handed out now"),
     }
 }

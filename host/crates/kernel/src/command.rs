@@ -264,6 +264,9 @@ pub enum CommandError {
     /// Another host must decide; whoever carries requests between hosts goes there, and no client sees this.
     #[error("another host decides about this in pool {pool}")]
     Elsewhere { pool: PoolId, detour: Detour },
+    /// This host is one of several: pools are the ledger's to make and change.
+    #[error("in a cluster the ledger decides about pools")]
+    LedgerDecides,
     /// What is left of the pool on this host may not be handed out now.
     #[error("the space of pool {pool} on this host may not be handed out now")]
     Withheld { pool: PoolId },

@@ -251,6 +251,11 @@ impl Kernel {
 
     fn request(&mut self, id: RequestId, leg: Leg, command: Command, effects: &mut Effects) {
         let answer = match command {
+            Command::CreatePool(_) | Command::UpdatePool { dry_run: false, .. } | Command::DeletePool { .. }
+                if self.cluster.is_some() =>
+            {
+                Err(CommandError::LedgerDecides)
+            }
             Command::Allocate(request) => return self.allocate(id, leg, request, effects),
             Command::Relayed { leg, command } => return self.request(id, leg, *command, effects),
             Command::News(news) => self.note(news, effects),

@@ -87,6 +87,7 @@ impl App {
             | CommandError::NotHeld { .. }
             | CommandError::NoLease { .. }
             | CommandError::Crowded { .. }
+            | CommandError::LedgerDecides
             | CommandError::Elsewhere { .. }
             | CommandError::Withheld { .. } => None,
         };

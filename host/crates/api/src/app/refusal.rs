@@ -48,6 +48,7 @@ pub(crate) fn sentence(error: &CommandError, resource: Option<&str>) -> String {
         | CommandError::NotHeld { .. }
         | CommandError::NoLease { .. }
         | CommandError::Crowded { .. }
+        | CommandError::LedgerDecides
         | CommandError::Elsewhere { .. }
         | CommandError::Withheld { .. } => error.to_string(),
     }
@@ -167,6 +168,7 @@ fn of_command(error: &CommandError, resource: Option<&str>) -> Vec<Fault> {
         CommandError::PoolGeometry { why, .. } => one("spec", &"", format!("must be such that it can be cut: {why}")),
         CommandError::Exhausted { .. }
         | CommandError::Crowded { .. }
+        | CommandError::LedgerDecides
         | CommandError::Elsewhere { .. }
         | CommandError::Withheld { .. } => Vec::new(),
         CommandError::MustBeAsked { pool } => {

@@ -242,6 +242,7 @@ fn refused(
         | CommandError::NotHeld { .. }
         | CommandError::NoLease { .. }
         | CommandError::NotReserved { .. }
+        | CommandError::LedgerDecides
         | CommandError::Elsewhere { .. }
         | CommandError::Withheld { .. } => false,
     };
