@@ -95,6 +95,9 @@ impl Kernel {
             News::Sight(sight) => self.set_sight(*sight),
             News::NodeLease { until_ms } => self.set_node_lease(until_ms),
             News::Batch(batch) => self.hear(&batch, effects),
+            News::Snapshot(part) => Reply::Adopting(self.adopt_part(&part, effects)),
+            News::SnapshotEnd { by, vector } => Reply::Adopting(self.adopt_end(by, &vector, effects)),
+            News::Fingerprint => Reply::Fingerprint(Box::new(self.fingerprint())),
         })
     }
 
