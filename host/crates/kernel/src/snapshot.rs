@@ -19,6 +19,8 @@ pub struct SnapshotPart {
     pub by: Origin,
     /// It has every word up to here that is some key's last one. Another vector is another snapshot.
     pub vector: BTreeMap<Origin, Seq>,
+    /// The snapshot begins with this part. Whoever forgot the parts before another one must be told all of them again.
+    pub first: bool,
     pub realms: Vec<NamedRealm>,
     /// Each with the name of the operation it was; realms by their place in the list.
     pub ops: Vec<Op>,
@@ -30,6 +32,7 @@ impl SnapshotPart {
     pub fn pack<'a>(
         by: Origin,
         vector: BTreeMap<Origin, Seq>,
+        first: bool,
         ops: impl IntoIterator<Item = &'a Op>,
         name: impl Fn(RealmUid) -> Option<NamedRealm>,
     ) -> Self {
@@ -45,7 +48,7 @@ impl SnapshotPart {
             Some(Op { seq: from.seq, stamp_ms: op.stamp_ms, from: Some(from), fact })
         });
         let ops = ops.collect();
-        Self { by, realms: places.realms, vector, ops }
+        Self { by, vector, first, realms: places.realms, ops }
     }
 }
 
@@ -64,6 +67,6 @@ pub enum Adopting {
     Behind(Dot),
     /// Nothing was taken in: a host that hands out from some shard knows better than any snapshot what is in it.
     Owner,
-    /// The end of a snapshot that is not under way, as after a restart. It begins again.
+    /// A later part or the end of a snapshot that is not under way, as after a restart. It begins again.
     Unknown,
 }

@@ -104,7 +104,9 @@ impl Compactor {
         let shared = &*self.shared;
         let _turn = shared.begin_cycle();
         let (old, files) = {
-            let state = shared.state.lock();
+            let mut state = shared.state.lock();
+            // Whoever still wants one after a failure says so again.
+            state.wanted = false;
             if let Some(first) = state.damage.first() {
                 return Err(StoreError::Damaged { count: state.damage.len(), first: first.clone() });
             }
@@ -226,7 +228,7 @@ impl Compactor {
             state.untidy = false;
         }
         shared.close_unnamed(&manifest);
-        Shared::remove_unnamed(&*shared.medium, &manifest)
+        shared.remove_unnamed(&manifest)
     }
 
     fn is_due(&self, state: &State) -> bool {
@@ -237,7 +239,8 @@ impl Compactor {
             state.sealed().fold((0, 0), |(files, bytes), log| (files + 1, bytes + log.durable_bytes()));
         let least = self.shared.settings.checkpoint_after_bytes;
         let base = state.manifest.base.map_or(0, |(_, sum)| sum.bytes);
-        bytes >= base.clamp(least, least.saturating_mul(4)) || files >= MANY_FILES
+        let wanted = state.wanted && files > 0;
+        wanted || bytes >= base.clamp(least, least.saturating_mul(4)) || files >= MANY_FILES
     }
 
     /// Makes a log file ahead if there is none.

@@ -108,6 +108,7 @@ impl Store {
             torn_bytes: scan.torn_bytes,
             unsure: false,
             untidy: true,
+            wanted: false,
             stopping: false,
         };
         let shared = Shared::new(dir.to_owned(), settings, medium, identity.clone(), state, lock, next_table);
@@ -186,6 +187,14 @@ impl Store {
             let name = log.ordinal.file_name();
             self.shared.medium.remove(&name).map_err(|error| StoreError::io("remove", &name, error))?;
         }
+        self.shared.bell.notify_all();
+        Ok(())
+    }
+
+    /// Has the compactor write a checkpoint of everything written so far, soon and whatever its size.
+    pub fn want_checkpoint(&mut self) -> Result<(), StoreError> {
+        self.seal()?;
+        self.shared.state.lock().wanted = true;
         self.shared.bell.notify_all();
         Ok(())
     }

@@ -39,7 +39,7 @@ pub(super) struct Adoption {
 }
 
 impl Kernel {
-    /// Takes in some words of a snapshot. The first part of another snapshot than the one under way begins anew.
+    /// Takes in some words of a snapshot. A first part begins anew, whatever was under way.
     pub(super) fn adopt_part(&mut self, part: &SnapshotPart, effects: &mut Effects) -> Adopting {
         if let Some(refused) = self.refuses(&part.vector) {
             return self.refused(refused);
@@ -47,8 +47,14 @@ impl Kernel {
         if part.ops.iter().any(|op| matches!(self.readiness(&op.fact), Readiness::Later)) {
             return Adopting::Later;
         }
-        let under_way = self.adoption.take().filter(|known| known.vector == part.vector && known.by.origin == part.by);
-        let mut adoption = under_way.unwrap_or_else(|| self.begin_adoption(part.by, &part.vector));
+        let mut adoption = if part.first {
+            self.begin_adoption(part.by, &part.vector)
+        } else {
+            match self.take_adoption(part.by, &part.vector) {
+                Some(under_way) => under_way,
+                None => return Adopting::Unknown,
+            }
+        };
         let mut realms: Vec<Option<RealmUid>> = vec![None; part.realms.len()];
         for op in &part.ops {
             let Some(from) = op.from else { continue };
@@ -91,8 +97,7 @@ impl Kernel {
         if let Some(refused) = self.refuses(vector) {
             return self.refused(refused);
         }
-        let under_way = self.adoption.take().filter(|known| known.vector == *vector && known.by.origin == by);
-        let Some(mut adoption) = under_way else { return Adopting::Unknown };
+        let Some(mut adoption) = self.take_adoption(by, vector) else { return Adopting::Unknown };
         let mut room = DROPPED;
         while room > 0
             && let Some(key) = adoption.reserved.pop_first()
@@ -130,6 +135,11 @@ impl Kernel {
             self.reschedule(of);
         }
         Adopting::Done
+    }
+
+    /// The snapshot under way, if it is this one; another one stays.
+    fn take_adoption(&mut self, by: Origin, vector: &BTreeMap<Origin, Seq>) -> Option<Adoption> {
+        self.adoption.take_if(|known| known.vector == *vector && known.by.origin == by)
     }
 
     /// Whether a snapshot is being taken in.

@@ -126,10 +126,13 @@ fn snapshot(hosts: &Hosts, host: usize, each: usize) -> Snapshot {
     vector.insert(by, bed.log.last().map_or(Seq(0), |op| op.seq));
     let words: Vec<&Op> = last.into_values().collect();
     let name = namer(&bed.log);
-    let mut parts: Vec<SnapshotPart> =
-        words.chunks(each).map(|ops| SnapshotPart::pack(by, vector.clone(), ops.iter().copied(), &name)).collect();
+    let mut parts: Vec<SnapshotPart> = words
+        .chunks(each)
+        .enumerate()
+        .map(|(nth, ops)| SnapshotPart::pack(by, vector.clone(), nth == 0, ops.iter().copied(), &name))
+        .collect();
     if parts.is_empty() {
-        parts.push(SnapshotPart::pack(by, vector.clone(), [], &name));
+        parts.push(SnapshotPart::pack(by, vector.clone(), true, [], &name));
     }
     Snapshot { by, vector, parts }
 }
@@ -270,6 +273,9 @@ fn nothing_counts_as_heard_before_the_end_and_a_crash_begins_again_with_another_
     assert_eq!(*hosts.beds[LISTENER].kernel.heard(), before);
     crash(&mut hosts, LISTENER);
     assert_eq!(*hosts.beds[LISTENER].kernel.heard(), before);
+    // To go on would drop what the parts before had brought.
+    let rest = cut_short.parts.len() / 2;
+    assert_eq!(part(&mut hosts, LISTENER, &cut_short.parts[rest]), Adopting::Unknown);
     assert_eq!(end(&mut hosts, LISTENER, &cut_short), Adopting::Unknown);
     for who in 0..20 {
         carry_out(&mut hosts, &Act::Release { host: usize::from(who % 2), who });
@@ -344,6 +350,21 @@ fn words_of_a_pool_or_a_term_that_the_ledger_has_not_told_yet_wait() {
     hosts.grant(LISTENER, Epoch(2), |_| 0);
     take_in(&mut hosts, LISTENER, &taken);
     assert_same(&mut hosts, 0, LISTENER);
+}
+
+#[test]
+fn a_shard_given_to_a_host_that_takes_in_a_snapshot_is_only_kept() {
+    let mut hosts = hosts();
+    act_some(&mut hosts);
+    hosts.share(1, 0);
+    let taken = snapshot(&hosts, 0, 3);
+    assert_eq!(part(&mut hosts, LISTENER, &taken.parts[0]), Adopting::Taken);
+    hosts.grant(LISTENER, Epoch(2), |_| LISTENER);
+    let tenures = hosts.beds[LISTENER].kernel.tenures(hosts.pool.uid);
+    assert!(tenures.iter().all(|said| said.tenure == Tenure::Kept));
+    take_in(&mut hosts, LISTENER, &taken);
+    hosts.grant(LISTENER, Epoch(2), |_| LISTENER);
+    assert!(hosts.allocate(LISTENER, Leg::Space, "newcomer").is_ok());
 }
 
 #[test]
