@@ -2,9 +2,10 @@
 //! must decide.
 //!
 //! Who knows what: `book` keeps the ledger as the replicated log drives it; `follow` tells the kernel what it says; `replicate`
-//! moves facts; `route` carries requests; `govern` keeps the cluster in shape (leases, voters, moves); `door` lets hosts
+//! moves facts, `takeover` all of them where the logs reach back no longer, and `agreement` compares; `route` carries requests; `govern` keeps the cluster in shape (leases, voters, moves); `door` lets hosts
 //! in and answers what they ask; `office` is what operators see and order.
 
+mod agreement;
 mod book;
 mod door;
 mod follow;
@@ -17,6 +18,7 @@ mod replicate;
 mod route;
 mod seat;
 mod stopped;
+mod takeover;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -68,6 +70,8 @@ pub(crate) struct Parts {
     pub(crate) view: Arc<View>,
     pub(crate) reader: Reader,
     pub(crate) vitals: Arc<Vitals>,
+    /// Only to have a checkpoint written for another host.
+    pub(crate) store: Arc<std::sync::Mutex<store::Store>>,
 }
 
 /// How far each origin's log is known.
@@ -94,6 +98,11 @@ struct Inner {
     /// What each peer said that it has.
     acknowledged: Mutex<BTreeMap<PeerId, Vector>>,
     hints: mpsc::Sender<replicate::Hint>,
+    /// How far the state of the cluster is taken over, and from whom.
+    takeover: Mutex<Option<takeover::Takeover>>,
+    /// When another host last needed a newer checkpoint.
+    checkpoint_wanted: Mutex<Option<std::time::Instant>>,
+    agreement: agreement::Agreement,
     flights: route::Flights,
     /// What this host stopped handing out from, to give it away.
     stopped: Mutex<stopped::Stopped>,
@@ -135,6 +144,9 @@ impl Cluster {
             heard,
             acknowledged: Mutex::default(),
             hints,
+            takeover: Mutex::default(),
+            checkpoint_wanted: Mutex::default(),
+            agreement: agreement::Agreement::default(),
             flights: route::Flights::default(),
             stopped: Mutex::new(stopped),
             kept: Mutex::default(),

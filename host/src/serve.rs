@@ -199,8 +199,9 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
         reader.retain(std::collections::BTreeMap::new(), RETAIN_BYTES);
     }
     let checkpoints = Checkpoints::start(store.compactor())?;
+    let store = Arc::new(Mutex::new(store));
     let parts = driver::Parts {
-        store: Arc::new(Mutex::new(store)),
+        store: Arc::clone(&store),
         reader: reader.clone(),
         view: Arc::clone(&view),
         types: Arc::clone(&types),
@@ -222,6 +223,7 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
             view: Arc::clone(&view),
             reader: reader.clone(),
             vitals: Arc::clone(&vitals),
+            store,
         };
         let (cluster, running) = meet(config, cluster_key, &identity, parts, heard)?;
         (engine.relayed(Arc::new(cluster::Router::new(cluster.clone()))), Arc::new(cluster), Some(running))

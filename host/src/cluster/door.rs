@@ -9,7 +9,7 @@ use net::{Channel, NetEvent, NetEvents, PeerId, Replier};
 
 use super::messages::{self, HelloAnswer, HelloAsk, RouteAsk, StateAsk};
 use super::replicate::{self, Hint};
-use super::{Cluster, seat};
+use super::{Cluster, agreement, seat, takeover};
 use crate::clock;
 
 /// The version of what hosts say to each other.
@@ -53,7 +53,9 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
 /// Tells people whom they met; a host of another cluster under one key must not go unnoticed.
 async fn greet(cluster: Cluster, peer: PeerId) {
     let ask = messages::write(&HelloAsk::Who);
-    let Ok(response) = cluster.inner.net.request(peer, Channel::Hello, ask, Duration::from_secs(5)).await else { return };
+    let Ok(response) = cluster.inner.net.request(peer, Channel::Hello, ask, Duration::from_secs(5)).await else {
+        return;
+    };
     match messages::read::<HelloAnswer>(&response.body) {
         Ok(HelloAnswer::Who { node, origin, seat }) => {
             let own = &cluster.inner.settings;
@@ -100,11 +102,19 @@ async fn answer(cluster: Cluster, peer: PeerId, channel: Channel, body: bytes::B
             None => Err("this host is no member".to_owned()),
         },
         Channel::State => match messages::read::<StateAsk>(&body) {
-            Ok(StateAsk::Pull { vector }) => {
+            Ok(StateAsk::Pull { vector, fingerprint }) => {
+                if let Some(theirs) = fingerprint {
+                    agreement::compare(&cluster, peer, &theirs);
+                }
                 let answering = cluster.clone();
                 let asked = vector.clone();
                 cluster.inner.acknowledged.lock().insert(peer, vector);
                 let answer = tokio::task::spawn_blocking(move || replicate::answer_pull(&answering, &asked)).await;
+                answer.map(|answer| messages::write(&answer)).map_err(|why| why.to_string())
+            }
+            Ok(StateAsk::Snapshot { cursor, known }) => {
+                let answering = cluster.clone();
+                let answer = tokio::task::spawn_blocking(move || takeover::answer(&answering, cursor, &known)).await;
                 answer.map(|answer| messages::write(&answer)).map_err(|why| why.to_string())
             }
             Err(why) => Err(why),

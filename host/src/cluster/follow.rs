@@ -119,7 +119,11 @@ fn let_in(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut Told) {
 async fn tell_sight(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut Told) -> Result<(), EngineError> {
     let connected: BTreeSet<String> = cluster.inner.net.connected().iter().map(ToString::to_string).collect();
     let reachable = |member: &&kernel::ledger::Member| member.id == seat.me || connected.contains(&member.peer);
-    let alive: BTreeSet<MemberId> = ledger.members().values().filter(reachable).map(|member| member.id).collect();
+    let mut alive: BTreeSet<MemberId> = ledger.members().values().filter(reachable).map(|member| member.id).collect();
+    if cluster.inner.parts.vitals.percent_taken_over().is_some() {
+        // Nobody's home: it does not know who holds something already.
+        alive.remove(&seat.me);
+    }
     let ring = ledger.ring();
     if told.members == ring.members() && told.alive == alive {
         return Ok(());
@@ -141,9 +145,10 @@ async fn tell_tenures(
     let known = told.tenures.entry(uid).or_default();
     let vector = cluster.vector();
     let stopped = cluster.inner.stopped.lock().clone();
+    let taking_over = cluster.inner.parts.vitals.percent_taken_over().is_some();
     let mut news = Vec::new();
     for (shard, grant) in pool.grants.iter() {
-        let tenure = tenure(seat.me, grant, pool, &vector, stopped.holds(uid, shard, grant.epoch));
+        let tenure = tenure(seat.me, grant, pool, &vector, taking_over || stopped.holds(uid, shard, grant.epoch));
         let said = (grant.epoch, tenure);
         if known.get(&shard) != Some(&said) {
             let after = grant.cut.filter(|_| grant.holder == seat.me);

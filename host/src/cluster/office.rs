@@ -25,7 +25,11 @@ impl Port for Cluster {
 
     fn hashring(&self) -> HashringStatus {
         let Some(seat) = self.seat() else {
-            return HashringStatus { virtual_nodes: kernel::Ring::VIRTUAL_NODES, points: Vec::new(), pools: Vec::new() };
+            return HashringStatus {
+                virtual_nodes: kernel::Ring::VIRTUAL_NODES,
+                points: Vec::new(),
+                pools: Vec::new(),
+            };
         };
         let ledger = seat.book.ledger();
         let ring = ledger.ring();
@@ -172,7 +176,9 @@ impl Port for Cluster {
 impl Cluster {
     fn needs_seat(&self) -> Result<Arc<Seat>, ClusterError> {
         self.seat().ok_or_else(|| {
-            ClusterError::Refused("this host is in no cluster: nexus cluster init forms one, nexus cluster join joins one".to_owned())
+            ClusterError::Refused(
+                "this host is in no cluster: nexus cluster init forms one, nexus cluster join joins one".to_owned(),
+            )
         })
     }
 
@@ -187,20 +193,26 @@ impl Cluster {
                 warnings.push("this host waits: nexus cluster init on one host forms the cluster, nexus cluster join adds this one".to_owned());
                 Standing::Waiting
             }
-            (Some(seat), Some(ledger)) if ledger.last_index() > 0 && ledger.member(seat.me).is_none() => Standing::Removed,
+            (Some(seat), Some(ledger)) if ledger.last_index() > 0 && ledger.member(seat.me).is_none() => {
+                Standing::Removed
+            }
             (Some(_), _) => Standing::Member,
         };
-        let reachable = |member: &Member| {
-            seat.as_ref().is_some_and(|seat| seat.me == member.id) || self.is_connected(&member.peer)
-        };
+        let reachable =
+            |member: &Member| seat.as_ref().is_some_and(|seat| seat.me == member.id) || self.is_connected(&member.peer);
         let voters: Vec<u64> = log.iter().flat_map(|log| log.voters.iter().map(|voter| voter.member)).collect();
         let majority = ledger.as_ref().is_some_and(|ledger| {
-            let up = ledger.members().values().filter(|member| voters.contains(&u64::from(member.id.0)) && reachable(member));
+            let up = ledger
+                .members()
+                .values()
+                .filter(|member| voters.contains(&u64::from(member.id.0)) && reachable(member));
             up.count() * 2 > voters.len()
         });
         if let Some(ledger) = &ledger {
             if ledger.has_two_core_hosts() {
-                warnings.push("there are two core hosts: the loss of the one that votes stops the ledger; add a third".to_owned());
+                warnings.push(
+                    "there are two core hosts: the loss of the one that votes stops the ledger; add a third".to_owned(),
+                );
             }
             for member in ledger.members().values().filter(|member| !reachable(member)) {
                 warnings.push(format!("{} cannot be reached from here", member.node));
@@ -210,7 +222,24 @@ impl Cluster {
             }
         }
         if seat.is_some() && !majority {
-            warnings.push("the ledger has no majority here: pools and shards cannot change, escrow shards go on serving".to_owned());
+            warnings.push(
+                "the ledger has no majority here: pools and shards cannot change, escrow shards go on serving"
+                    .to_owned(),
+            );
+        }
+        if let Some(percent) = self.inner.parts.vitals.percent_taken_over() {
+            warnings.push(format!("this host takes over the state of the cluster: {percent} %"));
+        }
+        for peer in self.inner.agreement.differing() {
+            let named = ledger.as_ref().and_then(|ledger| {
+                ledger
+                    .members()
+                    .values()
+                    .find(|member| member.peer == peer.to_string())
+                    .map(|member| member.node.to_string())
+            });
+            let named = named.unwrap_or_else(|| peer.to_string());
+            warnings.push(format!("{named} heard the same operations as this host and knows something else: compare what both say, and make the wrong one anew"));
         }
         let vector = self.vector();
         let member = |member: &Member| self.member_status(member, ledger.as_deref(), &voters, reachable(member));
@@ -229,7 +258,7 @@ impl Cluster {
                 majority,
             }),
             members: ledger.iter().flat_map(|ledger| ledger.members().values()).map(member).collect(),
-            digest: String::new(),
+            digest: self.inner.agreement.own().map(|own| own.digest.to_string()).unwrap_or_default(),
             vector: vector
                 .iter()
                 .map(|(origin, through)| OriginStatus {
@@ -347,7 +376,8 @@ impl Cluster {
         }
         if !self.inner.parts.view.pools(None).is_empty() {
             return Err(ClusterError::Refused(
-                "this host has pools of its own: a host joins empty, so start it with an empty data directory".to_owned(),
+                "this host has pools of its own: a host joins empty, so start it with an empty data directory"
+                    .to_owned(),
             ));
         }
         let until = tokio::time::Instant::now() + WITHIN;
@@ -405,9 +435,8 @@ fn find(ledger: &Ledger, member: &str) -> Result<MemberId, ClusterError> {
 }
 
 fn find_pool(ledger: &Ledger, order: &ShardOrder) -> Result<PoolUid, ClusterError> {
-    let wanted = |pool: &kernel::Pool| {
-        pool.draft.id.as_str() == order.pool_id && pool.draft.tenant.as_str() == order.tenant
-    };
+    let wanted =
+        |pool: &kernel::Pool| pool.draft.id.as_str() == order.pool_id && pool.draft.tenant.as_str() == order.tenant;
     let found = ledger.pools().iter().find(|(_, pool)| wanted(&pool.record)).map(|(uid, _)| *uid);
     found.ok_or_else(|| ClusterError::Invalid {
         field: "pool_id".to_owned(),

@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
-use super::messages::{self, CALLS, RouteAnswer, RouteAsk};
 use super::Cluster;
+use super::messages::{self, CALLS, RouteAnswer, RouteAsk};
 
 /// How long an answer waits for this host to hear what it is about. Without it a look-up right after the answer could miss.
 const HEAR_WITHIN: Duration = Duration::from_millis(250);
@@ -168,8 +168,11 @@ impl Cluster {
             }
             for ((member, leg), places) in to {
                 for places in places.chunks(CALLS) {
-                    let calls: Vec<(Leg, Command)> =
-                        places.iter().filter_map(|at| commands.get(*at)).map(|command| (leg, command.clone())).collect();
+                    let calls: Vec<(Leg, Command)> = places
+                        .iter()
+                        .filter_map(|at| commands.get(*at))
+                        .map(|command| (leg, command.clone()))
+                        .collect();
                     let answered = self.call(engine, member, calls, deadline).await;
                     for (at, outcome) in places.iter().zip(answered) {
                         if let Some(slot) = outcomes.get_mut(*at) {
@@ -200,7 +203,11 @@ impl Cluster {
         if member == seat.me {
             return self.serve(engine, calls, deadline).await;
         }
-        let name = seat.book.ledger().member(member).map_or_else(|| format!("member {member}"), |found| found.node.to_string());
+        let name = seat
+            .book
+            .ledger()
+            .member(member)
+            .map_or_else(|| format!("member {member}"), |found| found.node.to_string());
         let unreachable = EngineError::Unreachable { hosts: vec![name] };
         let Some(peer) = seat.peer_of(member) else { return repeated(&unreachable, count) };
         let left = deadline.saturating_duration_since(Instant::now());
@@ -260,9 +267,28 @@ impl Cluster {
         }
         let engine = self.engine().ok_or("the host is stopping")?;
         let deadline = Instant::now() + left.min(self.inner.settings.response_deadline);
-        let outcomes = self.serve(&engine, ask.calls, deadline).await;
+        let outcomes = if self.inner.parts.vitals.percent_taken_over().is_some() {
+            self.pass_on(&engine, ask.calls, deadline).await
+        } else {
+            self.serve(&engine, ask.calls, deadline).await
+        };
         let through = Seq(*self.inner.parts.view.committed().borrow());
         Ok(RouteAnswer { outcomes, origin: self.inner.settings.origin, through })
+    }
+
+    /// While this host takes over the state of the cluster it does not know who holds something already, and owns nothing:
+    /// whoever takes it for a home is served by the home that comes next.
+    async fn pass_on(&self, engine: &Engine, calls: Vec<(Leg, Command)>, deadline: Instant) -> Vec<Outcome> {
+        let unreachable = Err(EngineError::Unreachable { hosts: vec![self.inner.settings.node.to_string()] });
+        let mut outcomes = Vec::with_capacity(calls.len());
+        for (leg, command) in calls {
+            outcomes.push(match leg {
+                // Boxed: the next home's answer may come from this very host.
+                Leg::Home | Leg::Entry => Box::pin(self.decide_one(engine, command, deadline)).await,
+                Leg::Space | Leg::Owner => unreachable.clone(),
+            });
+        }
+        outcomes
     }
 
     async fn serve(&self, engine: &Engine, calls: Vec<(Leg, Command)>, deadline: Instant) -> Vec<Outcome> {
@@ -309,13 +335,7 @@ impl Cluster {
         }
     }
 
-    async fn ask_owners(
-        &self,
-        engine: &Engine,
-        command: &Command,
-        owners: &[MemberId],
-        deadline: Instant,
-    ) -> Outcome {
+    async fn ask_owners(&self, engine: &Engine, command: &Command, owners: &[MemberId], deadline: Instant) -> Outcome {
         let mut exhausted = None;
         let mut unreachable = Vec::new();
         for owner in owners {
