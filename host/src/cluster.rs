@@ -100,6 +100,8 @@ struct Inner {
     hints: mpsc::Sender<replicate::Hint>,
     /// How far the state of the cluster is taken over, and from whom.
     takeover: Mutex<Option<takeover::Takeover>>,
+    /// How often in a row a peer's log did not reach back while this host handed out.
+    owner_asked: std::sync::atomic::AtomicU32,
     /// When another host last needed a newer checkpoint.
     checkpoint_wanted: Mutex<Option<std::time::Instant>>,
     agreement: agreement::Agreement,
@@ -145,6 +147,7 @@ impl Cluster {
             acknowledged: Mutex::default(),
             hints,
             takeover: Mutex::default(),
+            owner_asked: std::sync::atomic::AtomicU32::new(0),
             checkpoint_wanted: Mutex::default(),
             agreement: agreement::Agreement::default(),
             flights: route::Flights::default(),

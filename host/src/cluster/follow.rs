@@ -148,7 +148,12 @@ async fn tell_tenures(
     let taking_over = cluster.inner.parts.vitals.percent_taken_over().is_some();
     let mut news = Vec::new();
     for (shard, grant) in pool.grants.iter() {
-        let tenure = tenure(seat.me, grant, pool, &vector, taking_over || stopped.holds(uid, shard, grant.epoch));
+        // Nothing is this host's own before it knows what it would answer for: not even what is held there may it end.
+        let tenure = if taking_over && grant.holder == seat.me {
+            Tenure::Theirs(MemberId(0))
+        } else {
+            tenure(seat.me, grant, pool, &vector, stopped.holds(uid, shard, grant.epoch))
+        };
         let said = (grant.epoch, tenure);
         if known.get(&shard) != Some(&said) {
             let after = grant.cut.filter(|_| grant.holder == seat.me);

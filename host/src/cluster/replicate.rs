@@ -199,6 +199,9 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
             taken_over = true;
             continue;
         }
+        if answer.gone.is_empty() {
+            cluster.inner.owner_asked.store(0, std::sync::atomic::Ordering::Release);
+        }
         let mut progress = false;
         for batch in answer.batches {
             let (origin, before) = (batch.origin, vector.get(&batch.origin).copied().unwrap_or_default());

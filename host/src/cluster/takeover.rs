@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kernel::{Adopting, Fingerprint, NamedRealm, News, Origin, RealmUid, Reply, Seq, SnapshotPart};
@@ -33,6 +34,10 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// Progress is told every so many per cent.
 const TOLD_EVERY: u64 = 10;
 
+/// A host that hands out asks so many peers for their logs before it stops handing out to take a snapshot: perhaps one of them
+/// still has what is missing.
+const OWNER_ASKS: u32 = 3;
+
 /// How far it is.
 #[derive(Clone, Debug)]
 pub(super) struct Takeover {
@@ -53,7 +58,7 @@ enum Step {
     Wait(String),
     /// What was taken in so far is of no use: from the beginning.
     Again(&'static str),
-    /// This host hands out: it needs no snapshot.
+    /// This host hands out, so it takes no snapshot.
     Owner,
 }
 
@@ -80,9 +85,17 @@ pub(super) async fn run(cluster: &Cluster, peer: PeerId) {
             }
             Step::Owner => {
                 *cluster.inner.takeover.lock() = None;
-                cluster.inner.parts.vitals.takes_over(None);
-                tracing::warn!(%peer, "its log does not reach back far enough, and a host with shards takes no snapshot");
-                return;
+                let asked = cluster.inner.owner_asked.fetch_add(1, Ordering::AcqRel).saturating_add(1);
+                if asked < OWNER_ASKS {
+                    tracing::warn!(%peer, "its log does not reach back far enough for this host, which has shards: others are asked");
+                    return;
+                }
+                if asked == OWNER_ASKS {
+                    tracing::warn!("no log reaches back far enough: this host hands out nothing until it has taken over the state of the cluster");
+                }
+                cluster.inner.parts.vitals.takes_over(Some(0));
+                cluster.inner.bell.notify_waiters();
+                "the kernel still hands out".to_owned()
             }
         };
         failed += 1;
@@ -172,8 +185,9 @@ async fn end(cluster: &Cluster, by: Origin, vector: Vector) -> Result<(), &'stat
         }
     });
     *cluster.inner.takeover.lock() = None;
+    cluster.inner.owner_asked.store(0, Ordering::Release);
     cluster.inner.parts.vitals.takes_over(None);
-    // What the ledger gave to this host meanwhile it only kept.
+    // What the ledger gave to this host counts again.
     cluster.inner.parts.vitals.tell_again();
     cluster.inner.bell.notify_waiters();
     tracing::info!("this host has taken over the state of the cluster");

@@ -11,6 +11,7 @@ mod merge;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kernel::Seq;
@@ -104,9 +105,9 @@ impl Compactor {
         let shared = &*self.shared;
         let _turn = shared.begin_cycle();
         let (old, files) = {
-            let mut state = shared.state.lock();
+            let state = shared.state.lock();
             // Whoever still wants one after a failure says so again.
-            state.wanted = false;
+            shared.wanted.store(false, Ordering::Release);
             if let Some(first) = state.damage.first() {
                 return Err(StoreError::Damaged { count: state.damage.len(), first: first.clone() });
             }
@@ -239,7 +240,7 @@ impl Compactor {
             state.sealed().fold((0, 0), |(files, bytes), log| (files + 1, bytes + log.durable_bytes()));
         let least = self.shared.settings.checkpoint_after_bytes;
         let base = state.manifest.base.map_or(0, |(_, sum)| sum.bytes);
-        let wanted = state.wanted && files > 0;
+        let wanted = files > 0 && self.shared.wanted.load(Ordering::Acquire);
         wanted || bytes >= base.clamp(least, least.saturating_mul(4)) || files >= MANY_FILES
     }
 

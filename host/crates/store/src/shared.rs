@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     open_tables: Mutex<BTreeMap<TableId, Arc<Table>>>,
     /// Checkpoints that other hosts are being told: they stay although they may be replaced.
     pub(crate) told: Mutex<Told>,
+    /// Somebody needs a checkpoint of what is in full log files, however little it is. Changed under the state's lock only.
+    pub(crate) wanted: AtomicBool,
     /// Also a table that was given up keeps its number: the next one under the same name could meet what is left of it.
     next_table: AtomicU64,
     _lock: DirLock,
@@ -63,8 +65,6 @@ pub(crate) struct State {
     pub(crate) unsure: bool,
     /// What an earlier life replaced may still be there. It goes only after all that replaced it was read back.
     pub(crate) untidy: bool,
-    /// Somebody needs a checkpoint of what is in full log files, however little it is.
-    pub(crate) wanted: bool,
     pub(crate) stopping: bool,
 }
 
@@ -97,6 +97,7 @@ impl Shared {
             waiting: AtomicUsize::new(0),
             open_tables: Mutex::new(BTreeMap::new()),
             told: Mutex::default(),
+            wanted: AtomicBool::new(false),
             _lock: lock,
         }
     }

@@ -21,7 +21,7 @@ use crate::record::Interner;
 use crate::table::OpenVolume;
 
 /// A replaced checkpoint goes if nobody asked for more of it for so long.
-const FRESH: Duration = Duration::from_secs(60);
+const FRESH: Duration = Duration::from_mins(1);
 
 /// Checkpoints that stay for others at a time; each may take as much of the disk as the newest. Hosts that begin at about the
 /// same time are told the same one.
@@ -189,7 +189,7 @@ impl Reader {
         let mut interner = Interner::default();
         let mut bytes = 0;
         let mut last = None;
-        while let Some(row) = rows.next() {
+        for row in rows.by_ref() {
             let row = row?.map_err(damaged)?;
             let key = row.key();
             let wanted = matches!(key, RowKey::Reserved(_) | RowKey::Span(_));

@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use kernel::{NodeId, Op, Seq};
 
@@ -108,7 +109,6 @@ impl Store {
             torn_bytes: scan.torn_bytes,
             unsure: false,
             untidy: true,
-            wanted: false,
             stopping: false,
         };
         let shared = Shared::new(dir.to_owned(), settings, medium, identity.clone(), state, lock, next_table);
@@ -194,7 +194,9 @@ impl Store {
     /// Has the compactor write a checkpoint of everything written so far, soon and whatever its size.
     pub fn want_checkpoint(&mut self) -> Result<(), StoreError> {
         self.seal()?;
-        self.shared.state.lock().wanted = true;
+        let state = self.shared.state.lock();
+        self.shared.wanted.store(true, Ordering::Release);
+        drop(state);
         self.shared.bell.notify_all();
         Ok(())
     }

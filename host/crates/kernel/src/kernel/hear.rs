@@ -186,8 +186,8 @@ impl Kernel {
         if let Some(held) = held {
             self.holders.remove(&held);
             if let Some(end) = held.expires_ms() {
-                let end_ms = self.log.clock.lease_end(end.get(), held.seq());
-                self.leases -= usize::from(stock.leases.remove(end_ms, held.seq()));
+                let lease_ms = self.log.clock.lease_end(end.get(), held.seq());
+                self.leases -= usize::from(stock.leases.remove(lease_ms, held.seq()));
             }
             let afterwards = match (reserved, over) {
                 (true, _) => Afterwards::Reserved,

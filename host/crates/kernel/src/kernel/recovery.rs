@@ -147,8 +147,7 @@ impl Recovery {
                 self.remember_reservation(key, op.seq, Some(Arc::clone(reservation)));
             }
             Fact::Unreserved(key) => self.remember_reservation(*key, op.seq, None),
-            Fact::Clock => {}
-            Fact::RestsOn(_) => {}
+            Fact::Clock | Fact::RestsOn(_) => {}
             Fact::Heard { origin, through } => self.heard(*origin, *through),
             Fact::Adopted(vector) => {
                 for (origin, through) in vector.iter() {

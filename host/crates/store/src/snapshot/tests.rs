@@ -199,7 +199,7 @@ fn a_checkpoint_that_is_wanted_is_written_however_little_is_in_it() {
     let (done, reports) = std::sync::mpsc::sync_channel(8);
     let worker = std::thread::spawn(move || compactor.run(|report| done.send(report).unwrap()));
     store.want_checkpoint().unwrap();
-    let report = reports.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
+    let report = reports.recv_timeout(Duration::from_mins(1)).unwrap().unwrap();
     assert_eq!((report.covered, report.checkpoint_ops), (Seq(3), 4));
     store.compactor().stop();
     worker.join().unwrap();
