@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn only_hosts_that_heard_the_same_and_go_on_to_differ_are_told() {
         let agreement = Agreement::default();
-        let peer = PeerId::random();
+        let peer: PeerId = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN".parse().unwrap();
         assert_eq!(agreement.note(peer, &fingerprint(9, 5, 1)), 0);
         *agreement.own.lock() = Some(fingerprint(8, 5, 2));
         // It knows an operation more.

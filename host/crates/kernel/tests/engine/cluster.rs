@@ -1,4 +1,10 @@
 //! Several kernels that share a pool: what each may hand out, whom it sends others to, and what it knows of the others.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "helpers of tests, which the lints do not take for such; what is missing or unexpected fails the test"
+)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,10 @@
 //! Hosts that know the same have the same digest, whatever came first.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "helpers of tests, which the lints do not take for such; what is missing or unexpected fails the test"
+)]
 
 use kernel::{Digest, Seq};
 use proptest::prelude::*;

@@ -1,4 +1,10 @@
 //! A host that cannot be given the logs any more takes in what another host knows, over whatever it knew before.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "helpers of tests, which the lints do not take for such; what is missing or unexpected fails the test"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
