@@ -61,7 +61,7 @@ pub(super) async fn look(cluster: &Cluster) {
 
 /// A member says what it knows.
 pub(super) fn compare(cluster: &Cluster, peer: PeerId, theirs: &Fingerprint) {
-    if !cluster.seat().is_some_and(|seat| seat.member_of(peer).is_some()) {
+    if cluster.seat().is_none_or(|seat| seat.member_of(peer).is_none()) {
         return;
     }
     let times = cluster.inner.agreement.note(peer, theirs);

@@ -227,20 +227,7 @@ impl Cluster {
                     .to_owned(),
             );
         }
-        if let Some(percent) = self.inner.parts.vitals.percent_taken_over() {
-            warnings.push(format!("this host takes over the state of the cluster: {percent} %"));
-        }
-        for peer in self.inner.agreement.differing() {
-            let named = ledger.as_ref().and_then(|ledger| {
-                ledger
-                    .members()
-                    .values()
-                    .find(|member| member.peer == peer.to_string())
-                    .map(|member| member.node.to_string())
-            });
-            let named = named.unwrap_or_else(|| peer.to_string());
-            warnings.push(format!("{named} heard the same operations as this host and knows something else: compare what both say, and make the wrong one anew"));
-        }
+        warnings.extend(self.state_warnings(ledger.as_deref()));
         let vector = self.vector();
         let member = |member: &Member| self.member_status(member, ledger.as_deref(), &voters, reachable(member));
         ClusterStatus {
@@ -269,6 +256,21 @@ impl Cluster {
                 .collect(),
             warnings,
         }
+    }
+
+    /// What is wrong with what this host knows of the others' facts.
+    fn state_warnings(&self, ledger: Option<&Ledger>) -> Vec<String> {
+        let percent = self.inner.parts.vitals.percent_taken_over();
+        let taking = percent.map(|percent| format!("this host takes over the state of the cluster: {percent} %"));
+        let differing = self.inner.agreement.differing().into_iter().map(|peer| {
+            let peer = peer.to_string();
+            let member = ledger.and_then(|ledger| ledger.members().values().find(|member| member.peer == peer));
+            let named = member.map_or(peer, |member| member.node.to_string());
+            format!(
+                "{named} heard the same operations as this host and knows something else: compare what both say, and make the wrong one anew"
+            )
+        });
+        taking.into_iter().chain(differing).collect()
     }
 
     fn member_status(&self, member: &Member, ledger: Option<&Ledger>, voters: &[u64], reachable: bool) -> MemberStatus {
