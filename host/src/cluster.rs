@@ -2,10 +2,11 @@
 //! must decide.
 //!
 //! Who knows what: `book` keeps the ledger as the replicated log drives it; `follow` tells the kernel what it says; `replicate`
-//! moves facts; `route` carries requests; `govern` keeps the cluster in shape (leases, voters, moves); `oversee`
-//! looks after lost hosts; `door` lets hosts
+//! moves facts, `takeover` all of them where the logs reach back no longer, and `agreement` compares; `route` carries
+//! requests; `govern` keeps the cluster in shape (leases, voters, moves); `oversee` looks after lost hosts; `door` lets hosts
 //! in and answers what they ask; `office` is what operators see and order.
 
+mod agreement;
 mod book;
 mod door;
 mod follow;
@@ -19,6 +20,7 @@ mod replicate;
 mod route;
 mod seat;
 mod stopped;
+mod takeover;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -73,6 +75,8 @@ pub(crate) struct Parts {
     pub(crate) view: Arc<View>,
     pub(crate) reader: Reader,
     pub(crate) vitals: Arc<Vitals>,
+    /// Only to have a checkpoint written for another host.
+    pub(crate) store: Arc<std::sync::Mutex<store::Store>>,
 }
 
 /// Most bytes of the log that are kept for other hosts although a checkpoint covers them.
@@ -102,6 +106,13 @@ struct Inner {
     /// What each peer said that it has.
     acknowledged: Mutex<BTreeMap<PeerId, Vector>>,
     hints: mpsc::Sender<replicate::Hint>,
+    /// How far the state of the cluster is taken over, and from whom.
+    takeover: Mutex<Option<takeover::Takeover>>,
+    /// How often in a row a peer's log did not reach back while this host handed out.
+    owner_asked: std::sync::atomic::AtomicU32,
+    /// When another host last needed a newer checkpoint.
+    checkpoint_wanted: Mutex<Option<std::time::Instant>>,
+    agreement: agreement::Agreement,
     flights: route::Flights,
     /// What this host stopped handing out from, to give it away.
     stopped: Mutex<stopped::Stopped>,
@@ -145,6 +156,10 @@ impl Cluster {
             heard,
             acknowledged: Mutex::default(),
             hints,
+            takeover: Mutex::default(),
+            owner_asked: std::sync::atomic::AtomicU32::new(0),
+            checkpoint_wanted: Mutex::default(),
+            agreement: agreement::Agreement::default(),
             flights: route::Flights::default(),
             stopped: Mutex::new(stopped),
             kept: Mutex::default(),

@@ -196,8 +196,9 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
         reader.retain(std::collections::BTreeMap::new(), cluster::RETAIN_BYTES);
     }
     let checkpoints = Checkpoints::start(store.compactor())?;
+    let store = Arc::new(Mutex::new(store));
     let parts = driver::Parts {
-        store: Arc::new(Mutex::new(store)),
+        store: Arc::clone(&store),
         reader: reader.clone(),
         view: Arc::clone(&view),
         types: Arc::clone(&types),
@@ -219,6 +220,7 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
             view: Arc::clone(&view),
             reader: reader.clone(),
             vitals: Arc::clone(&vitals),
+            store,
         };
         let (cluster, running) = meet(config, cluster_key, &identity, parts, heard)?;
         (engine.relayed(Arc::new(cluster::Router::new(cluster.clone()))), Arc::new(cluster), Some(running))

@@ -34,6 +34,9 @@ pub(crate) struct Vitals {
     conflicts: IntCounter,
     /// How often the kernel was made again.
     rebuilds: AtomicU64,
+    /// How much of the cluster's state is taken over, per cent and one more; 0: it is not being taken over.
+    taken_over: AtomicU64,
+    digest_mismatches: IntCounter,
     disk_free: IntGauge,
     clock_gauge: IntGauge,
 }
@@ -62,6 +65,11 @@ impl Vitals {
         let conflicts =
             IntCounter::new("nexus_clset_conflicts_total", "facts of other hosts that contradict known ones")?;
         registry.register(Box::new(conflicts.clone()))?;
+        let digest_mismatches = IntCounter::new(
+            "nexus_clset_digest_mismatch_total",
+            "comparisons with hosts that heard the same and know something else",
+        )?;
+        registry.register(Box::new(digest_mismatches.clone()))?;
         Ok(Self {
             serving: AtomicBool::new(false),
             storage_failed: AtomicBool::new(false),
@@ -82,6 +90,8 @@ impl Vitals {
             puts,
             conflicts,
             rebuilds: AtomicU64::new(0),
+            taken_over: AtomicU64::new(0),
+            digest_mismatches,
             disk_free: gauge("nexus_store_free_bytes", "free bytes on the data directory's disk")?,
             clock_gauge: gauge("nexus_clock_suspect", "1 while boot and wall clock disagree and leases do not expire")?,
         })
@@ -108,6 +118,26 @@ impl Vitals {
     /// How often that happened.
     pub(crate) fn rebuilds(&self) -> u64 {
         self.rebuilds.load(Ordering::Acquire)
+    }
+
+    /// What the kernel was told of the cluster must be told again.
+    pub(crate) fn tell_again(&self) {
+        self.rebuilt();
+    }
+
+    /// This host takes over the state of the cluster and has so many per cent of it; `None`: it has all of it.
+    pub(crate) fn takes_over(&self, percent: Option<u64>) {
+        self.taken_over.store(percent.map_or(0, |percent| percent.saturating_add(1)), Ordering::Release);
+    }
+
+    /// How many per cent are taken over; `None`: this host does not take over anything.
+    pub(crate) fn percent_taken_over(&self) -> Option<u64> {
+        self.taken_over.load(Ordering::Acquire).checked_sub(1)
+    }
+
+    /// A host that heard the same knows something else.
+    pub(crate) fn digest_differs(&self) {
+        self.digest_mismatches.inc();
     }
 
     /// Another host's facts contradict what is known.
@@ -176,6 +206,9 @@ impl Readiness for Ready {
         let vitals = &self.vitals;
         if !vitals.serving.load(Ordering::Acquire) {
             reasons.push("the daemon is starting or stopping".to_owned());
+        }
+        if let Some(percent) = vitals.percent_taken_over() {
+            reasons.push(format!("takes over the state of the cluster: {percent} %"));
         }
         if vitals.storage_failed.load(Ordering::Acquire) {
             reasons.push("the disk is full: a group could not be written".to_owned());

@@ -9,7 +9,7 @@ use net::{Channel, NetEvent, NetEvents, PeerId, Replier};
 
 use super::messages::{self, HelloAnswer, HelloAsk, RouteAsk, StateAsk};
 use super::replicate::{self, Hint};
-use super::{Cluster, seat};
+use super::{Cluster, agreement, seat, takeover};
 use crate::clock;
 
 /// The version of what hosts say to each other.
@@ -101,7 +101,10 @@ async fn answer(cluster: Cluster, peer: PeerId, channel: Channel, body: bytes::B
             None => Err("this host is no member".to_owned()),
         },
         Channel::State => match messages::read::<StateAsk>(&body) {
-            Ok(StateAsk::Pull { vector }) => {
+            Ok(StateAsk::Pull { vector, fingerprint }) => {
+                if let Some(theirs) = fingerprint {
+                    agreement::compare(&cluster, peer, &theirs);
+                }
                 let answering = cluster.clone();
                 let asked = vector.clone();
                 cluster.inner.acknowledged.lock().insert(peer, vector);
@@ -109,6 +112,11 @@ async fn answer(cluster: Cluster, peer: PeerId, channel: Channel, body: bytes::B
                 answer.map(|answer| messages::write(&answer)).map_err(|why| why.to_string())
             }
             Ok(StateAsk::Look) => Ok(messages::write(&replicate::answer_look(&cluster))),
+            Ok(StateAsk::Snapshot { cursor, known }) => {
+                let answering = cluster.clone();
+                let answer = tokio::task::spawn_blocking(move || takeover::answer(&answering, cursor, &known)).await;
+                answer.map(|answer| messages::write(&answer)).map_err(|why| why.to_string())
+            }
             Err(why) => Err(why),
         },
         Channel::Route => match messages::read::<RouteAsk>(&body) {

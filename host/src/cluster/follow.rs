@@ -121,7 +121,11 @@ fn let_in(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut Told) {
 async fn tell_sight(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut Told) -> Result<(), EngineError> {
     let connected: BTreeSet<String> = cluster.inner.net.connected().iter().map(ToString::to_string).collect();
     let reachable = |member: &&kernel::ledger::Member| member.id == seat.me || connected.contains(&member.peer);
-    let alive: BTreeSet<MemberId> = ledger.members().values().filter(reachable).map(|member| member.id).collect();
+    let mut alive: BTreeSet<MemberId> = ledger.members().values().filter(reachable).map(|member| member.id).collect();
+    if cluster.inner.parts.vitals.percent_taken_over().is_some() {
+        // Nobody's home: it does not know who holds something already.
+        alive.remove(&seat.me);
+    }
     let ring = ledger.ring();
     if told.members == ring.members() && told.alive == alive {
         return Ok(());
@@ -144,9 +148,15 @@ async fn tell_tenures(
     let known = told.tenures.entry(uid).or_default();
     let vector = cluster.vector();
     let stopped = cluster.inner.stopped.lock().clone();
+    let taking_over = cluster.inner.parts.vitals.percent_taken_over().is_some();
     let mut news = Vec::new();
     for (shard, grant) in pool.grants.iter() {
-        let tenure = tenure(seat.me, grant, pool, &vector, stopped.holds(uid, shard, grant.epoch));
+        // Nothing is this host's own before it knows what it would answer for: not even what is held there may it end.
+        let tenure = if taking_over && grant.holder == seat.me {
+            Tenure::Theirs(MemberId(0))
+        } else {
+            tenure(seat.me, grant, pool, &vector, stopped.holds(uid, shard, grant.epoch))
+        };
         let said = (grant.epoch, tenure);
         if known.get(&shard) != Some(&said) {
             let after = grant.cut.filter(|_| grant.holder == seat.me);

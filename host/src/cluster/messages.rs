@@ -3,7 +3,7 @@
 
 use api::engine::Outcome;
 use kernel::ledger::HostRole;
-use kernel::{Batch, ClusterId, Command, Leg, MemberId, NodeId, Origin, Seq};
+use kernel::{Batch, ClusterId, Command, Fingerprint, Leg, MemberId, NodeId, Origin, Seq, SnapshotPart};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -43,9 +43,37 @@ pub(super) enum HelloAnswer {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum StateAsk {
     /// What do you have that I have not?
-    Pull { vector: Vector },
-    /// What do you know?
+    Pull {
+        vector: Vector,
+        /// What the asker knows, as it last looked.
+        fingerprint: Option<Fingerprint>,
+    },
+    /// How far do you know each log?
     Look,
+    /// What do you know? From the beginning, or from where the last answer ended.
+    Snapshot {
+        cursor: Option<Cursor>,
+        /// From the beginning: what it must cover, or the asker would forget.
+        known: Vector,
+    },
+}
+
+/// Where a snapshot goes on; for the host that gave it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Cursor {
+    pub(super) table: u64,
+    pub(super) after: Vec<u8>,
+    pub(super) passed: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum SnapshotAnswer {
+    /// `passed` of `total` operations were looked at. Without `next` it is the last part.
+    Part { part: SnapshotPart, next: Option<Cursor>, passed: u64, total: u64 },
+    /// The checkpoint is gone: again from the beginning.
+    Restart,
+    /// Ask again later: why not now.
+    NotYet(String),
 }
 
 #[derive(Debug, Serialize, Deserialize)]

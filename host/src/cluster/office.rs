@@ -194,6 +194,9 @@ impl Cluster {
             (Some(seat), Some(ledger)) if ledger.last_index() > 0 && ledger.member(seat.me).is_none() => {
                 Standing::Removed
             }
+            (Some(seat), Some(ledger)) if ledger.last_index() > 0 && ledger.member(seat.me).is_none() => {
+                Standing::Removed
+            }
             (Some(_), _) => Standing::Member,
         };
         let reachable =
@@ -206,7 +209,8 @@ impl Cluster {
                 .filter(|member| voters.contains(&u64::from(member.id.0)) && reachable(member));
             up.count() * 2 > voters.len()
         });
-        let warnings = warnings(ledger.as_deref(), majority, reachable);
+        let mut warnings = warnings(ledger.as_deref(), majority, reachable);
+        warnings.extend(self.state_warnings(ledger.as_deref()));
         let vector = self.vector();
         let member = |member: &Member| self.member_status(member, ledger.as_deref(), &voters, reachable(member));
         ClusterStatus {
@@ -224,7 +228,7 @@ impl Cluster {
                 majority,
             }),
             members: ledger.iter().flat_map(|ledger| ledger.members().values()).map(member).collect(),
-            digest: String::new(),
+            digest: self.inner.agreement.own().map(|own| own.digest.to_string()).unwrap_or_default(),
             vector: vector
                 .iter()
                 .map(|(origin, through)| OriginStatus {
@@ -235,6 +239,21 @@ impl Cluster {
                 .collect(),
             warnings,
         }
+    }
+
+    /// What is wrong with what this host knows of the others' facts.
+    fn state_warnings(&self, ledger: Option<&Ledger>) -> Vec<String> {
+        let percent = self.inner.parts.vitals.percent_taken_over();
+        let taking = percent.map(|percent| format!("this host takes over the state of the cluster: {percent} %"));
+        let differing = self.inner.agreement.differing().into_iter().map(|peer| {
+            let peer = peer.to_string();
+            let member = ledger.and_then(|ledger| ledger.members().values().find(|member| member.peer == peer));
+            let named = member.map_or(peer, |member| member.node.to_string());
+            format!(
+                "{named} heard the same operations as this host and knows something else: compare what both say, and make the wrong one anew"
+            )
+        });
+        taking.into_iter().chain(differing).collect()
     }
 
     fn member_status(&self, member: &Member, ledger: Option<&Ledger>, voters: &[u64], reachable: bool) -> MemberStatus {

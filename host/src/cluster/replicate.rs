@@ -12,7 +12,7 @@ use store::RunError;
 use tokio::sync::mpsc;
 
 use super::messages::{self, StateAnswer, StateAsk};
-use super::{Cluster, Vector};
+use super::{Cluster, Vector, agreement, takeover};
 
 /// Batches that wait to be taken in.
 pub(super) const HINTS: usize = 1_024;
@@ -91,6 +91,7 @@ pub(super) async fn hear(cluster: Cluster, mut hints: mpsc::Receiver<Hint>) {
         match hint {
             None => return,
             Some(Hint::Pull(peer)) => catch_up(&cluster, peer).await,
+            Some(Hint::Batch { .. }) if is_taking_over(&cluster) => {}
             Some(Hint::Batch { from, batch }) => {
                 let known = cluster.inner.heard.borrow().get(&batch.origin).copied().unwrap_or_default();
                 if batch.through <= known {
@@ -111,19 +112,23 @@ async fn take_in(cluster: &Cluster, batch: Arc<Batch>) -> Option<Seq> {
     if batch.origin == cluster.inner.settings.origin {
         return None;
     }
+    let Some(Reply::Heard(Dot { origin, seq })) = ask_kernel(cluster, News::Batch(batch)).await else { return None };
+    cluster.inner.heard.send_modify(|heard| {
+        let known = heard.entry(origin).or_default();
+        *known = (*known).max(seq);
+    });
+    Some(seq)
+}
+
+/// The kernel's answer to news, as soon as what they made it write is on the disk.
+pub(super) async fn ask_kernel(cluster: &Cluster, news: News) -> Option<Reply> {
     let engine = cluster.engine()?;
     loop {
-        let outcome = engine.submit_here(vec![Command::News(News::Batch(Arc::clone(&batch)))]).await;
+        let outcome = engine.submit_here(vec![Command::News(news.clone())]).await;
         match outcome.and_then(|outcomes| outcomes.into_iter().next().unwrap_or(Err(EngineError::Stopped))) {
-            Ok(Ok(Reply::Heard(Dot { origin, seq }))) => {
-                cluster.inner.heard.send_modify(|heard| {
-                    let known = heard.entry(origin).or_default();
-                    *known = (*known).max(seq);
-                });
-                return Some(seq);
-            }
+            Ok(Ok(reply)) => return Some(reply),
             Err(EngineError::Overloaded { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
-            Ok(_) | Err(_) => return None,
+            Ok(Err(_)) | Err(_) => return None,
         }
     }
 }
@@ -137,6 +142,7 @@ pub(super) async fn pull(cluster: Cluster) {
             () = cluster.stopping().cancelled() => return,
         }
         let Some(seat) = cluster.seat() else { continue };
+        agreement::look(&cluster).await;
         let peers: Vec<PeerId> =
             cluster.inner.net.connected().into_iter().filter(|peer| seat.member_of(*peer).is_some()).collect();
         if peers.is_empty() {
@@ -151,11 +157,25 @@ pub(super) async fn pull(cluster: Cluster) {
     }
 }
 
+fn is_taking_over(cluster: &Cluster) -> bool {
+    cluster.inner.parts.vitals.percent_taken_over().is_some()
+}
+
 /// Pulls until the peer has nothing more that can be taken in now.
 async fn catch_up(cluster: &Cluster, peer: PeerId) {
+    // Once per call: it is as old as the last look.
+    let mut fingerprint = cluster.inner.agreement.own();
+    let mut taken_over = false;
+    if is_taking_over(cluster) {
+        takeover::run(cluster, peer).await;
+        taken_over = true;
+    }
     loop {
+        if is_taking_over(cluster) {
+            return;
+        }
         let vector = cluster.vector();
-        let ask = messages::write(&StateAsk::Pull { vector: vector.clone() });
+        let ask = messages::write(&StateAsk::Pull { vector: vector.clone(), fingerprint: fingerprint.take() });
         let answer = match cluster.inner.net.request(peer, Channel::State, ask, PULL_TIMEOUT).await {
             Ok(response) => messages::read::<StateAnswer>(&response.body),
             Err(error) => {
@@ -171,9 +191,18 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
             }
         };
         for origin in &answer.gone {
-            tracing::warn!(%peer, host = format_args!("{:x}", origin.host), "its log does not reach back far enough");
+            tracing::debug!(%peer, host = format_args!("{:x}", origin.host), "its log does not reach back far enough");
         }
         cluster.inner.acknowledged.lock().insert(peer, answer.vector);
+        if !answer.gone.is_empty() && !taken_over {
+            // Before anything else is heard: a snapshot must cover what is.
+            takeover::run(cluster, peer).await;
+            taken_over = true;
+            continue;
+        }
+        if answer.gone.is_empty() {
+            cluster.inner.owner_asked.store(0, std::sync::atomic::Ordering::Release);
+        }
         let mut progress = false;
         for batch in answer.batches {
             let (origin, before) = (batch.origin, vector.get(&batch.origin).copied().unwrap_or_default());

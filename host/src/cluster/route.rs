@@ -267,9 +267,28 @@ impl Cluster {
         }
         let engine = self.engine().ok_or("the host is stopping")?;
         let deadline = Instant::now() + left.min(self.inner.settings.response_deadline);
-        let outcomes = self.serve(&engine, ask.calls, deadline).await;
+        let outcomes = if self.inner.parts.vitals.percent_taken_over().is_some() {
+            self.pass_on(&engine, ask.calls, deadline).await
+        } else {
+            self.serve(&engine, ask.calls, deadline).await
+        };
         let through = Seq(*self.inner.parts.view.committed().borrow());
         Ok(RouteAnswer { outcomes, origin: self.inner.settings.origin, through })
+    }
+
+    /// While this host takes over the state of the cluster it does not know who holds something already, and owns nothing:
+    /// whoever takes it for a home is served by the home that comes next.
+    async fn pass_on(&self, engine: &Engine, calls: Vec<(Leg, Command)>, deadline: Instant) -> Vec<Outcome> {
+        let unreachable = Err(EngineError::Unreachable { hosts: vec![self.inner.settings.node.to_string()] });
+        let mut outcomes = Vec::with_capacity(calls.len());
+        for (leg, command) in calls {
+            outcomes.push(match leg {
+                // Boxed: the next home's answer may come from this very host.
+                Leg::Home | Leg::Entry => Box::pin(self.decide_one(engine, command, deadline)).await,
+                Leg::Space | Leg::Owner => unreachable.clone(),
+            });
+        }
+        outcomes
     }
 
     async fn serve(&self, engine: &Engine, calls: Vec<(Leg, Command)>, deadline: Instant) -> Vec<Outcome> {

@@ -1,15 +1,18 @@
 //! What may be asked of the kernel, and what it answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::allocation::{Allocation, Reservation};
-use crate::id::{Dot, Key, NodeId, PoolId, PoolUid, RealmUid, Revision, Seq, SubscriberId};
+use crate::digest::Fingerprint;
+use crate::id::{Dot, Key, NodeId, Origin, PoolId, PoolUid, RealmUid, Revision, Seq, SubscriberId};
 use crate::plan::{Plan, Strategy};
 use crate::pool::{Occupancy, Pool, PoolDraft, Sizing};
 use crate::replica::Batch;
+use crate::snapshot::{Adopting, SnapshotPart};
 use crate::span::Span;
 use crate::tenure::{Detour, Leg, ShardTenure, Sight};
 
@@ -128,6 +131,12 @@ pub enum News {
     Stable { through: Seq },
     /// What another host wrote.
     Batch(Arc<Batch>),
+    /// Some of what another host knows.
+    Snapshot(Arc<SnapshotPart>),
+    /// All of it was told. To be repeated until it is done.
+    SnapshotEnd { by: Origin, vector: BTreeMap<Origin, Seq> },
+    /// What should be equal on hosts that heard the same. Changes nothing.
+    Fingerprint,
 }
 
 /// Where an allocation would go.
@@ -200,6 +209,9 @@ pub enum Reply {
     Noted,
     /// Everything of that origin is known through here.
     Heard(Dot),
+    /// What became of a part of a snapshot, or of its end.
+    Adopting(Adopting),
+    Fingerprint(Box<Fingerprint>),
 }
 
 /// Why a command was refused. Nothing was changed.

@@ -67,7 +67,8 @@ impl Effects {
             | Fact::Unreserved(_)
             | Fact::Clock
             | Fact::Heard { .. }
-            | Fact::RestsOn(_) => None,
+            | Fact::RestsOn(_)
+            | Fact::Adopted(_) => None,
         });
         let answered = self.replies.iter().filter_map(|(_, answer)| match answer {
             Ok(Reply::Allocated { allocation, created: false } | Reply::Renewed(allocation)) => Some(allocation),
@@ -85,7 +86,9 @@ impl Effects {
                 | Reply::Reserved { .. }
                 | Reply::Unreserved(_)
                 | Reply::Noted
-                | Reply::Heard(_),
+                | Reply::Heard(_)
+                | Reply::Adopting(_)
+                | Reply::Fingerprint(_),
             )
             | Err(_) => None,
         });

@@ -1,5 +1,6 @@
 //! What the kernel writes down: operations of this host's log. State is what the log says; nothing else is kept.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,26 @@ pub enum Fact {
     /// What follows in this log rests on everything that origin wrote up to this dot: written when a shard is taken over from
     /// another host, so that nobody reads its new owner's words before the last ones of the former.
     RestsOn(Dot),
+    /// A snapshot of another host brought what still counts of all these origins up to here, not the operations themselves: so
+    /// they are heard, but this log cannot give them to others. One fact, because half of a snapshot's end would be wrong:
+    /// operations of the other half would be heard over words that come after them.
+    Adopted(Arc<BTreeMap<Origin, Seq>>),
+}
+
+impl Fact {
+    /// Whether it says what became of a span, as only its owner may.
+    pub(crate) const fn is_word(&self) -> bool {
+        match self {
+            Self::Held(_) | Self::Resting(_) | Self::Free(_) | Self::Reserved(_) | Self::Unreserved(_) => true,
+            Self::Pool(_)
+            | Self::PoolDeleted(_)
+            | Self::Realm(_)
+            | Self::Clock
+            | Self::Heard { .. }
+            | Self::RestsOn(_)
+            | Self::Adopted(_) => false,
+        }
+    }
 }
 
 /// One operation of the log.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use crate::allocation::Allocation;
+use crate::digest::{self, Sums};
 use crate::hash;
 use crate::id::{Key, PoolUid, RealmUid, SubscriberId};
 
@@ -26,11 +27,13 @@ pub(crate) struct Holders {
     by_subscriber: Table,
     by_span: Table,
     len: usize,
+    /// The sum of what is held in each (pool, realm).
+    sums: Sums,
 }
 
 impl Holders {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, by_subscriber: Table::new(), by_span: Table::new(), len: 0 }
+        Self { seed, by_subscriber: Table::new(), by_span: Table::new(), len: 0, sums: Sums::default() }
     }
 
     /// Makes room at once for what is about to be read back.
@@ -75,6 +78,7 @@ impl Holders {
         self.by_span
             .part_mut(hash)
             .insert_unique(hash, again, |held| span_hash(seed, held.pool, held.realm, held.span.start()));
+        self.sums.add((allocation.pool, allocation.realm), digest::of_held(&allocation));
         self.by_subscriber.part_mut(place.0).insert_unique(place.0, allocation, |held| place_of(seed, held));
         self.len += 1;
     }
@@ -88,6 +92,10 @@ impl Holders {
             held.span == allocation.span && is_of(held, pool, &allocation.subscriber, allocation.key())
         });
         let by_span = self.by_span.part_mut(hash).find_mut(hash, |held| starts_at(held, pool, realm, start));
+        if let Some(former) = &by_span {
+            self.sums.subtract((pool, realm), digest::of_held(former));
+            self.sums.add((pool, realm), digest::of_held(allocation));
+        }
         for slot in by_subscriber.into_iter().chain(by_span) {
             *slot = Arc::clone(allocation);
         }
@@ -104,9 +112,15 @@ impl Holders {
         let by_span = self.by_span.part_mut(hash).find_entry(hash, |held| starts_at(held, pool, realm, start));
         if let (Ok(one), Ok(other)) = (by_subscriber, by_span) {
             one.remove();
-            other.remove();
+            let (held, _) = other.remove();
+            self.sums.subtract((pool, realm), digest::of_held(&held));
             self.len -= 1;
         }
+    }
+
+    /// The sum of what is held in each (pool, realm) where something is.
+    pub(crate) const fn sums(&self) -> &Sums {
+        &self.sums
     }
 
     /// Number of parts for [`part`](Self::part).

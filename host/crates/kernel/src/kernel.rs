@@ -1,8 +1,10 @@
 //! The one entry: inputs in, effects out. What each command means is in the modules below; this one joins the parts.
 
+mod adopt;
 mod alarm;
 mod allocate;
 mod cluster;
+mod digest;
 mod explain;
 mod hear;
 mod lease;
@@ -90,6 +92,10 @@ pub struct Kernel {
     touched: Vec<(PoolUid, RealmUid)>,
     /// How far each other origin's operations are in this host's log.
     heard: BTreeMap<Origin, Seq>,
+    /// The last operation of each of them that said something of a span, or a later one.
+    words: BTreeMap<Origin, Seq>,
+    /// The snapshot that is being taken in.
+    adoption: Option<adopt::Adoption>,
     conflicts: Vec<Conflict>,
     faults: Vec<RecoveryFault>,
 }
@@ -142,6 +148,8 @@ impl PoolState {
 struct Log {
     next: Seq,
     clock: Clock,
+    /// The last operation of this host's own about a span.
+    last_word: Seq,
 }
 
 impl Log {
@@ -149,7 +157,11 @@ impl Log {
     fn write(&mut self, effects: &mut Effects, fact: impl FnOnce(Seq) -> Fact) -> Seq {
         let seq = self.next;
         self.next = Seq(seq.0 + 1);
-        effects.writes.push(Op { seq, stamp_ms: self.clock.stamp(), from: None, fact: fact(seq) });
+        let fact = fact(seq);
+        if fact.is_word() {
+            self.last_word = seq;
+        }
+        effects.writes.push(Op { seq, stamp_ms: self.clock.stamp(), from: None, fact });
         seq
     }
 

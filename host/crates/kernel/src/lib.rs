@@ -88,6 +88,7 @@
 mod allocation;
 mod clock;
 mod command;
+mod digest;
 mod draft;
 mod effects;
 mod fact;
@@ -107,6 +108,7 @@ mod ring;
 mod rules;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod snapshot;
 mod space;
 mod span;
 mod stock;
@@ -117,6 +119,7 @@ pub use command::{
     AllocateRequest, AllocationTarget, Choice, Command, CommandError, ExplainedOutcome, Explanation, Held, News, Reply,
     RequestId, ReserveRequest, Ttl,
 };
+pub use digest::{Digest, Fingerprint};
 pub use effects::{Answer, Durable, Effects, Notice};
 pub use fact::{Fact, Op, RealmRecord, SpanKey};
 pub use id::{
@@ -130,6 +133,7 @@ pub use replica::{Batch, NamedRealm, moved};
 pub use ring::{Ring, RingMember, RingShare};
 #[cfg(feature = "sim")]
 pub use rules::Rule;
+pub use snapshot::{Adopting, SnapshotPart};
 #[cfg(feature = "sim")]
 pub use space::SpaceProbe;
 pub use span::{Series, Span};

@@ -39,25 +39,35 @@ impl Batch {
         ops: impl IntoIterator<Item = &'a Op>,
         name: impl Fn(RealmUid) -> Option<NamedRealm>,
     ) -> Self {
-        let mut places: BTreeMap<RealmUid, RealmUid> = BTreeMap::new();
-        let mut realms = Vec::new();
-        let mut place = |realm: RealmUid| {
-            if let Some(place) = places.get(&realm) {
-                return Some(*place);
-            }
-            let place = RealmUid(u32::try_from(realms.len()).ok()?);
-            realms.push(name(realm)?);
-            places.insert(realm, place);
-            Some(place)
-        };
+        let mut places = Places::default();
         let ops = ops.into_iter();
         let ops = ops.filter_map(|op| {
-            let fact = with_realm(&op.fact, &mut place, op.seq)?;
+            let fact = with_realm(&op.fact, &mut |realm| places.of(realm, &name), op.seq)?;
             let seq = op.from.map_or(op.seq, |from| from.seq);
             Some(Op { seq, stamp_ms: op.stamp_ms, from: None, fact })
         });
         let ops = ops.collect();
-        Self { origin, after, through, realms, ops }
+        Self { origin, after, through, realms: places.realms, ops }
+    }
+}
+
+/// Realms by their place in a message.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    known: BTreeMap<RealmUid, RealmUid>,
+    pub(crate) realms: Vec<NamedRealm>,
+}
+
+impl Places {
+    /// The realm's place, made if it has none yet; `None` if it has no name.
+    pub(crate) fn of(&mut self, realm: RealmUid, name: &impl Fn(RealmUid) -> Option<NamedRealm>) -> Option<RealmUid> {
+        if let Some(place) = self.known.get(&realm) {
+            return Some(*place);
+        }
+        let place = RealmUid(u32::try_from(self.realms.len()).ok()?);
+        self.realms.push(name(realm)?);
+        self.known.insert(realm, place);
+        Some(place)
     }
 }
 
@@ -81,7 +91,9 @@ pub(crate) fn with_realm(fact: &Fact, realm: &mut impl FnMut(RealmUid) -> Option
         Fact::Free(of) => Fact::Free(key(of, realm(of.realm)?)),
         Fact::Unreserved(of) => Fact::Unreserved(key(of, realm(of.realm)?)),
         Fact::RestsOn(dot) => Fact::RestsOn(*dot),
-        Fact::Pool(_) | Fact::PoolDeleted(_) | Fact::Realm(_) | Fact::Clock | Fact::Heard { .. } => return None,
+        Fact::Pool(_) | Fact::PoolDeleted(_) | Fact::Realm(_) | Fact::Clock | Fact::Heard { .. } | Fact::Adopted(_) => {
+            return None;
+        }
     })
 }
 

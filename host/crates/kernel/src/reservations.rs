@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::allocation::Reservation;
+use crate::digest;
 use crate::id::SubscriberId;
 use crate::span::Span;
 
@@ -15,6 +16,7 @@ pub(crate) struct Reservations {
     by_subscriber: BTreeSet<(SubscriberId, u128)>,
     /// Reserved positions that nobody holds.
     idle: u128,
+    sum: u128,
 }
 
 impl Reservations {
@@ -22,7 +24,10 @@ impl Reservations {
     pub(crate) fn insert(&mut self, reservation: Arc<Reservation>) {
         let (start, len) = (reservation.span.start(), reservation.span.len());
         self.by_subscriber.insert((reservation.subscriber.clone(), start));
-        self.by_start.insert(start, reservation);
+        self.sum = self.sum.wrapping_add(digest::of_reserved(&reservation));
+        if let Some(former) = self.by_start.insert(start, reservation) {
+            self.sum = self.sum.wrapping_sub(digest::of_reserved(&former));
+        }
         self.idle += len;
     }
 
@@ -32,6 +37,7 @@ impl Reservations {
         self.by_start.remove(&span.start());
         self.by_subscriber.remove(&(reservation.subscriber.clone(), span.start()));
         self.idle -= span.len();
+        self.sum = self.sum.wrapping_sub(digest::of_reserved(&reservation));
         Some(reservation)
     }
 
@@ -75,6 +81,11 @@ impl Reservations {
     /// All of them, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Reservation>> {
         self.by_start.values()
+    }
+
+    /// The sum of all of them.
+    pub(crate) const fn sum(&self) -> u128 {
+        self.sum
     }
 
     /// Reserved positions that nobody holds.

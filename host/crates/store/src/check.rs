@@ -57,9 +57,18 @@ impl CheckReport {
         let own = self.identity.origin.into();
         self.origins.entry(op.from.map_or(own, |dot| dot.origin)).or_default().operations += 1;
         if let Fact::Heard { origin, through } = op.fact {
-            let known = self.origins.entry(origin).or_default();
-            known.heard = known.heard.max(through);
+            self.hear(origin, through);
         }
+        if let Fact::Adopted(vector) = &op.fact {
+            for (origin, through) in vector.iter() {
+                self.hear(*origin, *through);
+            }
+        }
+    }
+
+    fn hear(&mut self, origin: Origin, through: Seq) {
+        let known = self.origins.entry(origin).or_default();
+        known.heard = known.heard.max(through);
     }
 }
 

@@ -11,6 +11,7 @@ mod merge;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kernel::Seq;
@@ -105,6 +106,8 @@ impl Compactor {
         let _turn = shared.begin_cycle();
         let (old, files) = {
             let state = shared.state.lock();
+            // Whoever still wants one after a failure says so again.
+            shared.wanted.store(false, Ordering::Release);
             if let Some(first) = state.damage.first() {
                 return Err(StoreError::Damaged { count: state.damage.len(), first: first.clone() });
             }
@@ -226,7 +229,7 @@ impl Compactor {
             state.untidy = false;
         }
         shared.close_unnamed(&manifest);
-        Shared::remove_unnamed(&*shared.medium, &manifest)
+        shared.remove_unnamed(&manifest)
     }
 
     fn is_due(&self, state: &State) -> bool {
@@ -237,7 +240,8 @@ impl Compactor {
             state.sealed().fold((0, 0), |(files, bytes), log| (files + 1, bytes + log.durable_bytes()));
         let least = self.shared.settings.checkpoint_after_bytes;
         let base = state.manifest.base.map_or(0, |(_, sum)| sum.bytes);
-        bytes >= base.clamp(least, least.saturating_mul(4)) || files >= MANY_FILES
+        let wanted = files > 0 && self.shared.wanted.load(Ordering::Acquire);
+        wanted || bytes >= base.clamp(least, least.saturating_mul(4)) || files >= MANY_FILES
     }
 
     /// Makes a log file ahead if there is none.

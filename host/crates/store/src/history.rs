@@ -129,7 +129,7 @@ impl Reader {
         listed: &HistoryTable,
         ended: &mut Vec<Arc<Resting>>,
     ) -> Result<(), StoreError> {
-        let table = self.shared.history_table(listed.id)?;
+        let table = self.shared.table(listed.id)?;
         let mut interner = Interner::default();
         let damaged = |damage: crate::error::Damage| StoreError::corrupt(damage.key, damage.why);
         for class in (0..128_u8).filter(|class| listed.classes >> class & 1 == 1) {

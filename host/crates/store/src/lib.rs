@@ -31,6 +31,7 @@ mod retain;
 #[cfg(any(test, feature = "faulty"))]
 pub mod sample;
 mod shared;
+mod snapshot;
 mod store;
 mod table;
 mod text;
@@ -43,6 +44,7 @@ pub use history::{HistoryAnswer, HistoryQuery, Reader, Usage};
 pub use identity::{Identity, Origin};
 pub use operations::{Run, RunError};
 pub use recover::Recovered;
+pub use snapshot::{SnapshotCursor, SnapshotError, SnapshotRun};
 pub use store::{Store, StoreSettings};
 
 /// True for the names of files that hold facts: a directory with such files is a store, or was one.

@@ -56,8 +56,12 @@ impl Reader {
             (Arc::clone(&state.manifest), state.kept.iter().chain(&state.files).cloned().collect::<Vec<_>>())
         };
         let known = manifest.origins.get(&of).copied().unwrap_or_default();
-        if after < known.gone {
-            return Err(RunError::Gone { first: Seq(known.gone.0.saturating_add(1)) });
+        // What a snapshot told of was never in this log.
+        let adopted =
+            of.and_then(|of| files.iter().filter_map(|log| log.index().contents.adopted.get(&of).copied()).max());
+        let gone = known.gone.max(adopted.unwrap_or_default());
+        if after < gone {
+            return Err(RunError::Gone { first: Seq(gone.0.saturating_add(1)) });
         }
         let least = if of.is_none() { manifest.covered } else { known.heard };
         let through = complete(&files, of)?.max(least);

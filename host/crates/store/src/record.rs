@@ -46,10 +46,11 @@ pub(crate) enum Kind {
     Clock = 9,
     Heard = 10,
     RestsOn = 11,
+    Adopted = 12,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Pool,
         Self::PoolDeleted,
         Self::Realm,
@@ -61,6 +62,7 @@ impl Kind {
         Self::Clock,
         Self::Heard,
         Self::RestsOn,
+        Self::Adopted,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -81,6 +83,7 @@ impl Kind {
             Self::Clock => "clock",
             Self::Heard => "heard",
             Self::RestsOn => "rests on",
+            Self::Adopted => "adopted",
         }
     }
 
@@ -97,6 +100,7 @@ impl Kind {
             Fact::Clock => Self::Clock,
             Fact::Heard { .. } => Self::Heard,
             Fact::RestsOn(_) => Self::RestsOn,
+            Fact::Adopted(_) => Self::Adopted,
         }
     }
 }
@@ -108,9 +112,13 @@ pub(crate) fn span_key(fact: &Fact) -> Option<SpanKey> {
         Fact::Resting(rest) => Some(SpanKey { pool: rest.pool, realm: rest.realm, span: rest.span }),
         Fact::Reserved(kept) => Some(SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }),
         Fact::Free(key) | Fact::Unreserved(key) => Some(*key),
-        Fact::Pool(_) | Fact::PoolDeleted(_) | Fact::Realm(_) | Fact::Clock | Fact::Heard { .. } | Fact::RestsOn(_) => {
-            None
-        }
+        Fact::Pool(_)
+        | Fact::PoolDeleted(_)
+        | Fact::Realm(_)
+        | Fact::Clock
+        | Fact::Heard { .. }
+        | Fact::RestsOn(_)
+        | Fact::Adopted(_) => None,
     }
 }
 
@@ -335,7 +343,7 @@ impl<'a> Records<'_, 'a> {
         let (plain, marked) =
             if self.block.form == OWN_FORM { (byte, false) } else { (byte & !FROM, byte & FROM != 0) };
         let kind = Kind::from_byte(plain)
-            .filter(|kind| self.block.form != OWN_FORM || !matches!(kind, Kind::Heard | Kind::RestsOn));
+            .filter(|kind| self.block.form != OWN_FORM || !matches!(kind, Kind::Heard | Kind::RestsOn | Kind::Adopted));
         let kind = kind.ok_or_else(|| RecordFault::new(at, format!("record kind {plain} is unknown")))?;
         let from = if marked { Some(self.block.origins.dot(&mut bytes)?) } else { None };
         let key = match kind {
@@ -344,7 +352,13 @@ impl<'a> Records<'_, 'a> {
                 realm: kernel::RealmUid(bytes.varint_u32()?),
                 span: bytes.span()?,
             }),
-            Kind::Pool | Kind::PoolDeleted | Kind::Realm | Kind::Clock | Kind::Heard | Kind::RestsOn => None,
+            Kind::Pool
+            | Kind::PoolDeleted
+            | Kind::Realm
+            | Kind::Clock
+            | Kind::Heard
+            | Kind::RestsOn
+            | Kind::Adopted => None,
         };
         Ok(Record { kind, from, key, size, rest: bytes })
     }

@@ -73,7 +73,7 @@ pub(crate) fn recover(shared: &Shared, next_seq: Seq, each: &mut impl FnMut(Op))
             let mut out = Pieces { sender: piece_sender, batch: Vec::new(), bytes: 0 };
             let mut damage = Vec::new();
             if let Some((id, summary)) = manifest.base {
-                let table = Table::open(&shared.dir, id, shared.settings.cache_bytes)?;
+                let table = shared.table(id)?;
                 damage = read_table(&table, summary, &mut out)?;
             }
             each_frame(&files, |log, frame| {
@@ -90,6 +90,11 @@ pub(crate) fn recover(shared: &Shared, next_seq: Seq, each: &mut impl FnMut(Op))
             found.high_water_ms = found.high_water_ms.max(op.stamp_ms);
             if let Fact::Heard { origin, through } = op.fact {
                 note_heard(&mut found.heard, origin, through);
+            }
+            if let Fact::Adopted(vector) = &op.fact {
+                for (origin, through) in vector.iter() {
+                    note_heard(&mut found.heard, *origin, *through);
+                }
             }
             each(op);
         }
@@ -133,7 +138,7 @@ fn keep_damage(
         }
         found.damage.is_empty() && std::mem::replace(&mut state.untidy, false)
     };
-    if untidy { Shared::remove_unnamed(&*shared.medium, manifest) } else { Ok(()) }
+    if untidy { shared.remove_unnamed(manifest) } else { Ok(()) }
 }
 
 /// True if it is news.

@@ -65,6 +65,10 @@ impl Manifest {
             let reach = self.reach(Some(*origin));
             reach.heard = reach.heard.max(*through);
         }
+        for (origin, through) in &contents.adopted {
+            let reach = self.reach(Some(*origin));
+            reach.gone = reach.gone.max(*through);
+        }
     }
 
     /// Of the files that a checkpoint covers these stay; those go.

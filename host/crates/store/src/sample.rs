@@ -177,6 +177,13 @@ pub fn reserved(seq: u64, pool: u32, number: u32) -> Op {
     op(seq, Fact::Reserved(Arc::new(reservation)))
 }
 
+/// Snapshots of other hosts told what counts so far.
+#[must_use]
+pub fn adopted(seq: u64, vector: &[(u64, u64)]) -> Op {
+    let vector = vector.iter().map(|(host, through)| (origin(*host), Seq(*through))).collect();
+    op(seq, Fact::Adopted(Arc::new(vector)))
+}
+
 /// What is known after some operations, as text, so that two accounts can be compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
@@ -242,11 +249,18 @@ impl Known {
             }
             Fact::Unreserved(key) => drop(self.reserved.remove(key)),
             Fact::Clock | Fact::RestsOn(_) => {}
-            Fact::Heard { origin, through } => {
-                let known = self.heard.entry(*origin).or_default();
-                *known = (*known).max(*through);
+            Fact::Heard { origin, through } => self.hear(*origin, *through),
+            Fact::Adopted(vector) => {
+                for (origin, through) in vector.iter() {
+                    self.hear(*origin, *through);
+                }
             }
         }
+    }
+
+    fn hear(&mut self, origin: Origin, through: Seq) {
+        let known = self.heard.entry(origin).or_default();
+        *known = (*known).max(through);
     }
 
     /// What is known after all of these, [settled](Self::settled).

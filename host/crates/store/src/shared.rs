@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -14,6 +14,7 @@ use crate::log::{LogFile, Ordinal};
 use crate::manifest::{Manifest, TableId};
 use crate::medium::Medium;
 use crate::retain::Retention;
+use crate::snapshot::Told;
 use crate::store::StoreSettings;
 use crate::table::Table;
 
@@ -30,8 +31,12 @@ pub(crate) struct Shared {
     cycle: Mutex<()>,
     /// How many recoveries wait for a cycle, which then gives way.
     waiting: AtomicUsize,
-    /// Tables of the history stay open once they were asked: sled allows one opener at a time.
+    /// Tables stay open once they were asked: sled allows one opener at a time.
     open_tables: Mutex<BTreeMap<TableId, Arc<Table>>>,
+    /// Checkpoints that other hosts are being told: they stay although they may be replaced.
+    pub(crate) told: Mutex<Told>,
+    /// Somebody needs a checkpoint of what is in full log files, however little it is. Changed under the state's lock only.
+    pub(crate) wanted: AtomicBool,
     /// Also a table that was given up keeps its number: the next one under the same name could meet what is left of it.
     next_table: AtomicU64,
     _lock: DirLock,
@@ -91,6 +96,8 @@ impl Shared {
             cycle: Mutex::new(()),
             waiting: AtomicUsize::new(0),
             open_tables: Mutex::new(BTreeMap::new()),
+            told: Mutex::default(),
+            wanted: AtomicBool::new(false),
             _lock: lock,
         }
     }
@@ -126,8 +133,8 @@ impl Shared {
         Ok(())
     }
 
-    /// A table of the history, opened if it is not yet.
-    pub(crate) fn history_table(&self, id: TableId) -> Result<Arc<Table>, StoreError> {
+    /// A table, opened if it is not yet.
+    pub(crate) fn table(&self, id: TableId) -> Result<Arc<Table>, StoreError> {
         let mut open = self.open_tables.lock();
         if let Some(table) = open.get(&id) {
             return Ok(Arc::clone(table));
@@ -139,7 +146,8 @@ impl Shared {
 
     /// Forgets open tables that are not named any more; a reader that still uses one keeps it.
     pub(crate) fn close_unnamed(&self, manifest: &Manifest) {
-        self.open_tables.lock().retain(|id, _| manifest.names(*id));
+        let told = self.told.lock().fresh();
+        self.open_tables.lock().retain(|id, _| manifest.names(*id) || told.contains(id));
     }
 
     /// Removes the tables from this number on that are not named: a cycle made them in vain.
@@ -152,11 +160,13 @@ impl Shared {
     }
 
     /// Removes tables that are not named and log files before the first that is kept: left by a cycle that was cut short,
-    /// or replaced.
-    pub(crate) fn remove_unnamed(medium: &dyn Medium, manifest: &Manifest) -> Result<(), StoreError> {
+    /// or replaced. A checkpoint that another host is being told goes another time.
+    pub(crate) fn remove_unnamed(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        let medium = &*self.medium;
+        let told = self.told.lock().fresh();
         let names = medium.list().map_err(|error| StoreError::io("list", "the data directory", error))?;
         let is_gone = |name: &String| {
-            TableId::of(name).is_some_and(|id| !manifest.names(id))
+            TableId::of(name).is_some_and(|id| !manifest.names(id) && !told.contains(&id))
                 || Ordinal::of(name).is_some_and(|ordinal| ordinal < manifest.kept_log)
         };
         for name in names.iter().filter(|name| is_gone(name)) {

@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use kernel::{NodeId, Op, Seq};
 
@@ -186,6 +187,16 @@ impl Store {
             let name = log.ordinal.file_name();
             self.shared.medium.remove(&name).map_err(|error| StoreError::io("remove", &name, error))?;
         }
+        self.shared.bell.notify_all();
+        Ok(())
+    }
+
+    /// Has the compactor write a checkpoint of everything written so far, soon and whatever its size.
+    pub fn want_checkpoint(&mut self) -> Result<(), StoreError> {
+        self.seal()?;
+        let state = self.shared.state.lock();
+        self.shared.wanted.store(true, Ordering::Release);
+        drop(state);
         self.shared.bell.notify_all();
         Ok(())
     }

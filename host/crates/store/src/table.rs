@@ -113,6 +113,12 @@ impl Table {
     }
 }
 
+/// Keeps a volume open: opening one costs more than reading a few rows of it.
+#[derive(Debug)]
+pub(crate) struct OpenVolume {
+    _volume: Arc<Volume>,
+}
+
 /// Iterates rows. The outer error ends it; a damaged row or volume is reported in its place and the rest goes on.
 pub(crate) struct Rows<'a> {
     table: &'a Table,
@@ -152,6 +158,11 @@ impl<'a> Rows<'a> {
         };
         self.current = Some((parts, volume));
         Ok(true)
+    }
+
+    /// The volume that is being read, to be kept open until the next call goes on in it.
+    pub(crate) fn open_volume(&self) -> Option<OpenVolume> {
+        self.current.as_ref().map(|(_, volume)| OpenVolume { _volume: Arc::clone(volume) })
     }
 
     /// A volume cannot be read further.
@@ -197,6 +208,11 @@ impl Row {
     pub(crate) fn decode(&self, id: TableId, interner: &mut Interner, each: impl FnMut(Op)) -> Result<(), Damage> {
         let fault = |why: crate::record::RecordFault| row::damage(id, self.key, &why);
         Block::parse(&self.block).map_err(fault)?.decode_all(interner, each).map_err(fault)
+    }
+
+    /// How many operations are in it.
+    pub(crate) fn ops(&self) -> u32 {
+        self.ops
     }
 
     /// The row's key, for a look-up that must know where to stop.

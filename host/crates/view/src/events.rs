@@ -103,7 +103,9 @@ pub(crate) fn event_of(op: &Op, known: impl FnOnce(PoolUid) -> Option<Arc<Pool>>
         Fact::PoolDeleted(uid) => (known(*uid)?, EventKind::PoolDeleted),
         Fact::Reserved(reservation) => (known(reservation.pool)?, EventKind::Reserved(Arc::clone(reservation))),
         Fact::Unreserved(key) => (known(key.pool)?, EventKind::Unreserved(*key)),
-        Fact::Realm(_) | Fact::Free(_) | Fact::Clock | Fact::Heard { .. } | Fact::RestsOn(_) => return None,
+        Fact::Realm(_) | Fact::Free(_) | Fact::Clock | Fact::Heard { .. } | Fact::RestsOn(_) | Fact::Adopted(_) => {
+            return None;
+        }
     };
     Some(Event { seq: op.seq, stamp_ms: op.stamp_ms, pool, kind })
 }

@@ -115,6 +115,9 @@ impl Kernel {
             News::NodeLease { until_ms } => self.set_node_lease(until_ms),
             News::Stable { through } => self.set_stable(through),
             News::Batch(batch) => self.hear(&batch, effects),
+            News::Snapshot(part) => Reply::Adopting(self.adopt_part(&part, effects)),
+            News::SnapshotEnd { by, vector } => Reply::Adopting(self.adopt_end(by, &vector, effects)),
+            News::Fingerprint => Reply::Fingerprint(Box::new(self.fingerprint())),
         })
     }
 
@@ -245,7 +248,7 @@ impl Kernel {
 
     /// The ledger says who owns these shards. Older epochs than the known ones change nothing.
     fn set_tenures(&mut self, uid: PoolUid, tenures: &[ShardTenure], effects: &mut Effects) -> Reply {
-        let lease_good = self.lease_good();
+        let (lease_good, adopting) = (self.lease_good(), self.is_adopting());
         let Some(state) = self.pools.get_mut(&uid) else { return Reply::Noted };
         let covers: BTreeMap<ShardId, Shard> = state.pool.shards.iter().map(|shard| (shard.id, *shard)).collect();
         let mut opened = Vec::new();
@@ -259,11 +262,16 @@ impl Kernel {
             if slot.epoch > said.epoch {
                 continue;
             }
-            let term = Term { epoch: said.epoch, tenure: said.tenure, after: said.after };
+            // Not from what only a part of a snapshot says is free.
+            let tenure = match said.tenure {
+                Tenure::Escrow | Tenure::Leased if adopting => Tenure::Kept,
+                tenure @ (Tenure::Escrow | Tenure::Leased | Tenure::Kept | Tenure::Theirs(_)) => tenure,
+            };
+            let term = Term { epoch: said.epoch, tenure, after: said.after };
             let taken_over = slot.epoch < said.epoch && !matches!(said.tenure, Tenure::Theirs(_));
             rests_on.extend(said.after.filter(|_| taken_over));
             let was = std::mem::replace(slot, term).tenure;
-            match (is_open(was, lease_good), is_open(said.tenure, lease_good)) {
+            match (is_open(was, lease_good), is_open(tenure, lease_good)) {
                 (false, true) => opened.push(*shard),
                 (true, false) => closed.push(*shard),
                 (true, true) | (false, false) => {}

@@ -25,7 +25,7 @@ pub struct Conflict {
 }
 
 /// Whether an operation can be taken in now.
-enum Readiness {
+pub(super) enum Readiness {
     Now,
     /// It rests on something that was not heard yet: a pool, a grant, or the last words of a shard's former owner.
     Later,
@@ -37,7 +37,8 @@ impl Kernel {
     pub(super) fn hear(&mut self, batch: &Batch, effects: &mut Effects) -> Reply {
         let origin = batch.origin;
         let known = self.heard.get(&origin).copied().unwrap_or_default();
-        if batch.after > known || batch.through <= known {
+        // What a snapshot brings must not be mixed with what came before it.
+        if batch.after > known || batch.through <= known || self.adoption.is_some() {
             return Reply::Heard(Dot { origin, seq: known });
         }
         let mut through = batch.through;
@@ -48,6 +49,7 @@ impl Kernel {
                 break;
             }
             self.take_in(origin, op, batch, &mut realms, effects);
+            self.words.insert(origin, op.seq);
         }
         if through > known {
             self.heard.insert(origin, through);
@@ -66,14 +68,19 @@ impl Kernel {
         &self.conflicts
     }
 
-    fn readiness(&self, fact: &Fact) -> Readiness {
+    pub(super) fn readiness(&self, fact: &Fact) -> Readiness {
         let (pool, term) = match fact {
             Fact::RestsOn(dot) => return self.has_heard(*dot),
             Fact::Held(held) => (held.pool, Some((held.shard, held.epoch))),
             Fact::Resting(rest) => (rest.pool, None),
             Fact::Reserved(kept) => (kept.pool, None),
             Fact::Free(key) | Fact::Unreserved(key) => (key.pool, None),
-            Fact::Pool(_) | Fact::PoolDeleted(_) | Fact::Realm(_) | Fact::Clock | Fact::Heard { .. } => {
+            Fact::Pool(_)
+            | Fact::PoolDeleted(_)
+            | Fact::Realm(_)
+            | Fact::Clock
+            | Fact::Heard { .. }
+            | Fact::Adopted(_) => {
                 return Readiness::Now;
             }
         };
@@ -121,11 +128,16 @@ impl Kernel {
             Fact::RestsOn(dot) => {
                 self.log.relay(effects, from, Fact::RestsOn(dot));
             }
-            Fact::Pool(_) | Fact::PoolDeleted(_) | Fact::Realm(_) | Fact::Clock | Fact::Heard { .. } => {}
+            Fact::Pool(_)
+            | Fact::PoolDeleted(_)
+            | Fact::Realm(_)
+            | Fact::Clock
+            | Fact::Heard { .. }
+            | Fact::Adopted(_) => {}
         }
     }
 
-    fn hear_held(&mut self, held: &Allocation, from: Dot, effects: &mut Effects) {
+    pub(super) fn hear_held(&mut self, held: &Allocation, from: Dot, effects: &mut Effects) {
         let of = (held.pool, held.realm);
         if self.stock_of(of).is_none() {
             return;
@@ -172,7 +184,7 @@ impl Kernel {
         }
     }
 
-    fn hear_resting(&mut self, rest: &Resting, from: Dot, effects: &mut Effects) {
+    pub(super) fn hear_resting(&mut self, rest: &Resting, from: Dot, effects: &mut Effects) {
         let of = (rest.pool, rest.realm);
         if self.stock_of(of).is_none() {
             return;
@@ -223,7 +235,7 @@ impl Kernel {
         self.touch(of);
     }
 
-    fn hear_reserved(&mut self, kept: &Reservation, from: Dot, effects: &mut Effects) {
+    pub(super) fn hear_reserved(&mut self, kept: &Reservation, from: Dot, effects: &mut Effects) {
         let of = (kept.pool, kept.realm);
         let held = self.holders.starting_at(kept.pool, kept.realm, kept.span.start());
         let own = held.is_some_and(|held| held.span == kept.span && held.subscriber == kept.subscriber);
@@ -252,7 +264,7 @@ impl Kernel {
     }
 
     /// The (pool, realm), made at first use; `None` if the pool is gone.
-    fn stock_of(&mut self, of: (PoolUid, RealmUid)) -> Option<&mut Stock> {
+    pub(super) fn stock_of(&mut self, of: (PoolUid, RealmUid)) -> Option<&mut Stock> {
         let lease_good = self.lease_good();
         let state = self.pools.get_mut(&of.0)?;
         Some(self.stocks.entry(of).or_insert_with(|| {

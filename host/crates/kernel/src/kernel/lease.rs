@@ -101,8 +101,12 @@ impl Kernel {
         self.expiring() && self.lease_end(held).is_some_and(|end_ms| end_ms <= self.log.clock.now_ms())
     }
 
-    /// Whether leases end at all now.
+    /// Whether leases end at all now: not by what only a part of a snapshot says.
     pub(super) fn expiring(&self) -> bool {
+        self.adoption.is_none() && self.trusts_clock()
+    }
+
+    fn trusts_clock(&self) -> bool {
         self.log.clock.trusted() || !self.rules.keep(Rule::TrustedClock)
     }
 

@@ -34,6 +34,8 @@ pub struct Recovery {
     spans: HashTable<Last>,
     reservations: BTreeMap<SpanKey, (Seq, Option<Arc<Reservation>>)>,
     heard: BTreeMap<Origin, Seq>,
+    /// The last operation of this host's own about a span.
+    last_word: Seq,
     /// Of the kernel before, if the process lives on.
     clock: Option<Clock>,
 }
@@ -92,6 +94,7 @@ impl Recovery {
             spans: HashTable::new(),
             reservations: BTreeMap::new(),
             heard: BTreeMap::new(),
+            last_word: Seq(0),
             clock: None,
         }
     }
@@ -145,11 +148,21 @@ impl Recovery {
             }
             Fact::Unreserved(key) => self.remember_reservation(*key, op.seq, None),
             Fact::Clock | Fact::RestsOn(_) => {}
-            Fact::Heard { origin, through } => {
-                let known = self.heard.entry(*origin).or_default();
-                *known = (*known).max(*through);
+            Fact::Heard { origin, through } => self.heard(*origin, *through),
+            Fact::Adopted(vector) => {
+                for (origin, through) in vector.iter() {
+                    self.heard(*origin, *through);
+                }
             }
         }
+        if op.from.is_none() && op.fact.is_word() {
+            self.last_word = self.last_word.max(op.seq);
+        }
+    }
+
+    fn heard(&mut self, origin: Origin, through: Seq) {
+        let known = self.heard.entry(origin).or_default();
+        *known = (*known).max(through);
     }
 
     fn uses_pool(&mut self, uid: PoolUid) {
@@ -190,7 +203,7 @@ impl Recovery {
     /// What contradicts itself is left out and told by [`Kernel::faults`].
     pub fn finish(self, now: Tick) -> Kernel {
         let Self { settings, rules, last, high_water_ms, pools, deleted, next_pool, clock, .. } = self;
-        let Self { realms, realm_names, spans, reservations, heard, .. } = self;
+        let Self { realms, realm_names, spans, reservations, heard, last_word, .. } = self;
         let next = Seq(last.0 + 1);
         let grace_ms = if rules.keep(Rule::RestartGrace) { settings.restart_grace_ms } else { 0 };
         let clock = match clock {
@@ -198,7 +211,7 @@ impl Recovery {
             None => Clock::start(now, high_water_ms, next, settings.clock_tolerance_ms, grace_ms),
         };
         let mut kernel = Kernel {
-            log: Log { next, clock },
+            log: Log { next, clock, last_word },
             rules,
             pools: BTreeMap::new(),
             next_pool,
@@ -216,7 +229,10 @@ impl Recovery {
             conflicts: Vec::new(),
             cluster: settings.cluster.map(|origin| super::cluster::Cluster::new(origin, last)),
             touched: Vec::new(),
+            // Operations may be forgotten that were words: then nothing is said of what is not known for sure.
+            words: heard.clone(),
             heard,
+            adoption: None,
             faults: Vec::new(),
         };
         for (uid, (_, pool)) in pools {

@@ -25,6 +25,7 @@ enum About {
     Reservation(SpanKey),
     Clock,
     Heard(Origin),
+    Adopted,
 }
 
 fn about(fact: &Fact) -> About {
@@ -38,6 +39,7 @@ fn about(fact: &Fact) -> About {
         Fact::Reserved(kept) => About::Reservation(SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }),
         Fact::Unreserved(key) => About::Reservation(*key),
         Fact::Clock | Fact::RestsOn(_) => About::Clock,
+        Fact::Adopted(_) => About::Adopted,
         Fact::Heard { origin, .. } => About::Heard(*origin),
     }
 }
@@ -47,7 +49,7 @@ fn pool_of(about: &About) -> Option<PoolUid> {
     match about {
         About::Pool(uid) => Some(*uid),
         About::Span(key) | About::Reservation(key) => Some(key.pool),
-        About::PoolDeleted(_) | About::Realm(_) | About::Clock | About::Heard(_) => None,
+        About::PoolDeleted(_) | About::Realm(_) | About::Clock | About::Heard(_) | About::Adopted => None,
     }
 }
 
@@ -63,9 +65,13 @@ fn checkpoint(old: &[Op]) -> Vec<&Op> {
     let kept = last.iter().filter(|(about, op)| match &op.fact {
         Fact::Free(_) | Fact::Unreserved(_) | Fact::Clock | Fact::RestsOn(_) => false,
         Fact::PoolDeleted(_) => Some(*about) == highest,
-        Fact::Pool(_) | Fact::Realm(_) | Fact::Held(_) | Fact::Resting(_) | Fact::Reserved(_) | Fact::Heard { .. } => {
-            pool_of(about).is_none_or(|uid| !deleted(uid))
-        }
+        Fact::Pool(_)
+        | Fact::Realm(_)
+        | Fact::Held(_)
+        | Fact::Resting(_)
+        | Fact::Reserved(_)
+        | Fact::Heard { .. }
+        | Fact::Adopted(_) => pool_of(about).is_none_or(|uid| !deleted(uid)),
     });
     kept.map(|(_, op)| *op).collect()
 }

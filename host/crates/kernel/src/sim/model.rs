@@ -199,7 +199,7 @@ impl Model {
                     other => broken(Invariant::Reserved, format!("{span:?} was not reserved but {other:?}")),
                 }
             }
-            Fact::Clock | Fact::Heard { .. } | Fact::RestsOn(_) => Ok(()),
+            Fact::Clock | Fact::Heard { .. } | Fact::RestsOn(_) | Fact::Adopted(_) => Ok(()),
         }
     }
 

@@ -1,5 +1,10 @@
 //! Several kernels that share a pool: what each may hand out, whom it sends others to, and what it knows of the others.
-
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "helpers of tests, which the lints do not take for such; what is missing or unexpected fails the test"
+)]
 #![allow(clippy::indexing_slicing, reason = "a test that finds nothing there has failed")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "whatever else is said is the fault that is looked for")]
 
@@ -7,35 +12,40 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kernel::{
-    Batch, Command, CommandError, Detour, Dot, Epoch, KernelSettings, Leg, MemberId, News, Origin, Pool, Reply, Ring,
-    RingMember, Seq, ShardId, ShardTenure, Sight, Strategy, Tenure,
+    Batch, Command, CommandError, Detour, Dot, Epoch, Fact, KernelSettings, Leg, MemberId, NamedRealm, News, Op,
+    Origin, Pool, PoolDraft, RealmUid, Reply, Ring, RingMember, Seq, ShardId, ShardTenure, Sight, Strategy, Tenure,
 };
 
 use crate::bed::{Answer, Bed, SETTINGS, addresses, given, request, target};
 
 /// Hosts that hear of each other when the test says so.
-struct Hosts {
-    beds: Vec<Bed>,
-    pool: Arc<Pool>,
+pub(crate) struct Hosts {
+    pub(crate) beds: Vec<Bed>,
+    pub(crate) pool: Arc<Pool>,
 }
 
-fn member(host: usize) -> MemberId {
+pub(crate) fn member(host: usize) -> MemberId {
     MemberId(u32::try_from(host).expect("few hosts") + 1)
 }
 
-fn origin(host: usize) -> Origin {
+pub(crate) fn origin(host: usize) -> Origin {
     Origin { host: u64::from(member(host).0) * 1_000, incarnation: 0 }
 }
 
 impl Hosts {
     /// A pool of 256 addresses in 4 shards a host, dealt out in turn.
-    fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         let mut draft = addresses(0x0a00_0000, 256);
         draft.sharding_factor = Some(u32::try_from(count * 4).expect("few"));
         let mut geometry = (*draft.geometry).clone();
         geometry.cut = 1;
         draft.geometry = Arc::new(geometry);
         draft.terms.strategy = Strategy::FirstFree;
+        Self::sharing(draft, count, count)
+    }
+
+    /// So many hosts, the first of which own the shards of this pool in turn.
+    pub(crate) fn sharing(draft: PoolDraft, count: usize, owners: usize) -> Self {
         let (_, pool) = Bed::with(draft);
         let mut hosts = Self {
             beds: (0..count)
@@ -47,12 +57,12 @@ impl Hosts {
         for host in 0..count {
             hosts.tell(host, News::Pool(Arc::clone(&pool)));
             hosts.see(host, &all);
-            hosts.grant(host, Epoch(1), |shard| usize::try_from(shard.0).expect("few") % count);
+            hosts.grant(host, Epoch(1), |shard| usize::try_from(shard.0).expect("few") % owners);
         }
         hosts
     }
 
-    fn tell(&mut self, host: usize, news: News) -> Reply {
+    pub(crate) fn tell(&mut self, host: usize, news: News) -> Reply {
         self.beds[host].ask(Command::News(news)).expect("news are taken in")
     }
 
@@ -64,7 +74,7 @@ impl Hosts {
         self.tell(host, News::Sight(Box::new(Sight { me: member(host), ring, alive, origins })));
     }
 
-    fn grant(&mut self, host: usize, epoch: Epoch, owner: impl Fn(ShardId) -> usize) {
+    pub(crate) fn grant(&mut self, host: usize, epoch: Epoch, owner: impl Fn(ShardId) -> usize) {
         let tenures = self.pool.shards.iter().map(|shard| {
             let owner = owner(shard.id);
             let tenure = if owner == host { Tenure::Escrow } else { Tenure::Theirs(member(owner)) };
@@ -75,20 +85,13 @@ impl Hosts {
     }
 
     /// What one host wrote, to another.
-    fn share(&mut self, from: usize, to: usize) -> Seq {
+    pub(crate) fn share(&mut self, from: usize, to: usize) -> Seq {
         let origin = origin(from);
         let known = self.beds[to].kernel.heard().get(&origin).copied().unwrap_or_default();
         let log = &self.beds[from].log;
         let through = log.last().map_or(Seq(0), |op| op.seq);
         let own: Vec<_> = log.iter().filter(|op| op.from.is_none() && op.seq > known).collect();
-        let realms: Vec<_> = log
-            .iter()
-            .filter_map(|op| match &op.fact {
-                kernel::Fact::Realm(realm) => Some((realm.uid, (realm.tenant.clone(), realm.name.clone()))),
-                _ => None,
-            })
-            .collect();
-        let name = |uid| realms.iter().find(|(known, _)| *known == uid).map(|(_, name)| name.clone());
+        let name = namer(log);
         let batch = Batch::pack(origin, known, through, own, name);
         match self.tell(to, News::Batch(Arc::new(batch))) {
             Reply::Heard(Dot { seq, .. }) => seq,
@@ -104,7 +107,7 @@ impl Hosts {
         }
     }
 
-    fn allocate(&mut self, host: usize, leg: Leg, subscriber: &str) -> Answer {
+    pub(crate) fn allocate(&mut self, host: usize, leg: Leg, subscriber: &str) -> Answer {
         let command = Box::new(Command::Allocate(Box::new(request(&self.pool, subscriber))));
         self.beds[host].ask(Command::Relayed { leg, command })
     }
@@ -120,6 +123,18 @@ impl Hosts {
     fn held(&self, host: usize) -> u128 {
         self.beds[host].occupancy(self.pool.uid).held
     }
+}
+
+/// What the realms of a log are called.
+pub(crate) fn namer(log: &[Op]) -> impl Fn(RealmUid) -> Option<NamedRealm> + use<> {
+    let realms: Vec<_> = log
+        .iter()
+        .filter_map(|op| match &op.fact {
+            Fact::Realm(realm) => Some((realm.uid, (realm.tenant.clone(), realm.name.clone()))),
+            _ => None,
+        })
+        .collect();
+    move |uid| realms.iter().find(|(known, _)| *known == uid).map(|(_, name)| name.clone())
 }
 
 fn detour(answer: Answer) -> Detour {

@@ -55,13 +55,20 @@ impl Globals {
             }
             Fact::Unreserved(key) => drop(self.reserved.remove(key)),
             Fact::Clock => self.note_time(op.seq, op.stamp_ms),
-            Fact::Heard { origin, through } => {
-                let (origin, through) = (*origin, *through);
-                if self.heard.get(&origin).is_none_or(|(known, _)| *known < through) {
-                    self.heard.insert(origin, (through, op));
+            Fact::Heard { origin, through } => self.note_heard(*origin, *through, &op),
+            Fact::Adopted(vector) => {
+                for (origin, through) in vector.iter() {
+                    self.note_heard(*origin, *through, &op);
                 }
             }
             Fact::Held(_) | Fact::Resting(_) | Fact::Free(_) | Fact::RestsOn(_) => {}
+        }
+    }
+
+    fn note_heard(&mut self, origin: Origin, through: Seq, op: &Op) {
+        if self.heard.get(&origin).is_none_or(|(known, _)| *known < through) {
+            let op = Op { seq: op.seq, stamp_ms: op.stamp_ms, from: None, fact: Fact::Heard { origin, through } };
+            self.heard.insert(origin, (through, op));
         }
     }
 
@@ -81,7 +88,8 @@ impl Globals {
             | Fact::Unreserved(_)
             | Fact::Clock
             | Fact::Heard { .. }
-            | Fact::RestsOn(_) => false,
+            | Fact::RestsOn(_)
+            | Fact::Adopted(_) => false,
         }
     }
 

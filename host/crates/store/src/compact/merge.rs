@@ -146,10 +146,10 @@ pub(super) fn merge(
     on_damage: OnDamage,
 ) -> Result<Merged, StoreError> {
     let old_table = match old.base {
-        Some((id, _)) => Some(Table::open(&shared.dir, id, shared.settings.cache_bytes)?),
+        Some((id, _)) => Some(shared.table(id)?),
         None => None,
     };
-    let mut old_ops = OldOps::new(old_table.as_ref(), Wanted::Spans, on_damage);
+    let mut old_ops = OldOps::new(old_table.as_deref(), Wanted::Spans, on_damage);
     let mut globals = old_ops.globals()?;
     let overview = look_over(files, on_damage, &mut globals, old.covered)?;
     let Overview { covered, spans, ends } = overview;
@@ -389,7 +389,7 @@ impl Work<'_> {
         bounds: Vec<RowKey>,
     ) -> Result<HistoryTable, StoreError> {
         let table = match youngest {
-            Some(table) => Some(self.shared.history_table(table.id)?),
+            Some(table) => Some(self.shared.table(table.id)?),
             None => None,
         };
         let mut old = OldOps::new(table.as_deref(), self.wanted, self.on_damage);

@@ -41,6 +41,8 @@ pub(crate) struct Contents {
     pub(crate) numbers: BTreeMap<Of, Numbers>,
     /// How far others were heard.
     pub(crate) heard: BTreeMap<Origin, Seq>,
+    /// Of those, up to where a snapshot told what counts, and not the operations.
+    pub(crate) adopted: BTreeMap<Origin, Seq>,
 }
 
 impl Contents {
@@ -58,14 +60,40 @@ impl Contents {
         *known = (*known).max(through);
     }
 
+    fn note_adopted(&mut self, origin: Origin, through: Seq) {
+        let known = self.adopted.entry(origin).or_default();
+        *known = (*known).max(through);
+        self.note_heard(origin, through);
+    }
+
+    /// What a fact says of how far others are known.
+    fn note_fact(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Heard { origin, through } => self.note_heard(*origin, *through),
+            Fact::Adopted(vector) => {
+                for (origin, through) in vector.iter() {
+                    self.note_adopted(*origin, *through);
+                }
+            }
+            Fact::Pool(_)
+            | Fact::PoolDeleted(_)
+            | Fact::Realm(_)
+            | Fact::Held(_)
+            | Fact::Resting(_)
+            | Fact::Free(_)
+            | Fact::Reserved(_)
+            | Fact::Unreserved(_)
+            | Fact::Clock
+            | Fact::RestsOn(_) => {}
+        }
+    }
+
     /// Of operations that are being written.
     pub(crate) fn of_ops(ops: &[Op]) -> Self {
         let mut found = Self::default();
         for op in ops {
             found.note_one(op.from, op.seq);
-            if let Fact::Heard { origin, through } = op.fact {
-                found.note_heard(origin, through);
-            }
+            found.note_fact(&op.fact);
         }
         found
     }
@@ -82,10 +110,8 @@ impl Contents {
         for record in block.records() {
             let record = record?;
             self.note_one(record.from, block.seq(&record)?);
-            if record.kind == Kind::Heard
-                && let Fact::Heard { origin, through } = block.decode(&record, &mut interner)?.fact
-            {
-                self.note_heard(origin, through);
+            if matches!(record.kind, Kind::Heard | Kind::Adopted) {
+                self.note_fact(&block.decode(&record, &mut interner)?.fact);
             }
         }
         Ok(())
@@ -98,6 +124,9 @@ impl Contents {
         }
         for (origin, through) in &other.heard {
             self.note_heard(*origin, *through);
+        }
+        for (origin, through) in &other.adopted {
+            self.note_adopted(*origin, *through);
         }
     }
 }

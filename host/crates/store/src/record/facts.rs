@@ -1,5 +1,6 @@
 //! Allocations, what became of them, reservations, realms. Pools are in `pool`.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -81,6 +82,12 @@ pub(super) fn put_fact(out: &mut Vec<u8>, op: &Op, nodes: &mut NodeTable, origin
         Fact::Resting(rest) => put_resting(out, rest, op, nodes),
         Fact::Reserved(kept) => put_reserved(out, kept, op),
         Fact::RestsOn(dot) => origins.put(out, *dot),
+        Fact::Adopted(vector) => {
+            put_varint(out, vector.len() as u64);
+            for (origin, through) in vector.iter() {
+                origins.put(out, Dot { origin: *origin, seq: *through });
+            }
+        }
         Fact::Heard { origin, through } => origins.put(out, Dot { origin: *origin, seq: *through }),
         Fact::Free(_) | Fact::Unreserved(_) | Fact::Clock => {}
     }
@@ -104,6 +111,14 @@ pub(super) fn read_fact(
         Kind::Unreserved => Fact::Unreserved(keyed()?),
         Kind::Clock => Fact::Clock,
         Kind::RestsOn => Fact::RestsOn(context.origins.dot(bytes)?),
+        Kind::Adopted => {
+            let mut vector = BTreeMap::new();
+            for _ in 0..bytes.varint()? {
+                let Dot { origin, seq } = context.origins.dot(bytes)?;
+                vector.insert(origin, seq);
+            }
+            Fact::Adopted(Arc::new(vector))
+        }
         Kind::Heard => {
             let Dot { origin, seq: through } = context.origins.dot(bytes)?;
             Fact::Heard { origin, through }

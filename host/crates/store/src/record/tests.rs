@@ -222,6 +222,8 @@ fn fact() -> impl Strategy<Value = Fact> {
         1 => Just(Fact::Clock),
         1 => (origin(), number()).prop_map(|(origin, through)| Fact::Heard { origin, through: Seq(through) }),
         1 => (origin(), number()).prop_map(|(origin, seq)| Fact::RestsOn(Dot { origin, seq: Seq(seq) })),
+        1 => prop::collection::btree_map(origin(), number().prop_map(Seq), 0..9)
+            .prop_map(|vector| Fact::Adopted(Arc::new(vector))),
     ]
 }
 

@@ -17,7 +17,7 @@ const MAX_PART_BYTES: usize = MAX_VALUE_BYTES - PART_HEADER_BYTES;
 pub(crate) struct Row {
     pub(crate) key: RowKey,
     pub(crate) block: Vec<u8>,
-    ops: u32,
+    pub(super) ops: u32,
     digest: u64,
     bytes: u64,
 }
