@@ -145,7 +145,8 @@ class Form(unittest.TestCase):
     def test_the_example_of_a_cluster_is_a_configuration(self):
         line = [BINARY, "serve", "--check-config", "--config", str(tree.DEPLOY / "examples/cluster-core-1.yaml")]
         key = ["--cluster-key-file", str(Path(self.folder) / "cluster.key")]
-        ran = subprocess.run(line + key, capture_output=True, text=True)
+        own = {name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")}
+        ran = subprocess.run(line + key, env=own, capture_output=True, text=True)
         self.assertEqual((ran.returncode, ran.stderr), (0, ""))
 
 
