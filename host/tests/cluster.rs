@@ -338,6 +338,53 @@ fn what_a_lost_host_leased_is_taken_over_and_handed_out_again_when_nobody_can_ho
 }
 
 #[test]
+fn a_host_that_was_alone_grows_into_a_cluster_with_all_it_knew() {
+    let mut hosts = Hosts::new(2);
+    let dir = hosts.dirs[0].path().to_owned();
+    let alone = Start::on(&dir).with(&["--compact-at", "64KiB"]).run();
+    assert_eq!(alone.post("/api/v1/pools", &pool()).0, 201);
+    let mut answered = BTreeMap::new();
+    for round in 0..8 {
+        let requests: Vec<Value> = (0..250)
+            .map(|line| json!({"pool_id": "homes", "subscriber_id": format!("line-{round}-{line}")}))
+            .collect();
+        let (status, answer) = alone.post("/api/v1/allocations:batch", &json!({"requests": requests}));
+        assert_eq!(status, 200, "{answer}");
+        for result in answer["results"].as_array().expect("results") {
+            let found = &result["allocation"];
+            answered.insert(found["subscriber_id"].as_str().expect("a name").to_owned(), address(found));
+        }
+    }
+    assert_eq!(answered.len(), 2_000);
+    // A file of the log that is not written any more goes into a checkpoint.
+    assert!(alone.stop().success());
+    let alone = Start::on(&dir).with(&["--compact-at", "64KiB"]).run();
+    wait_for("a checkpoint lets go of the log", || {
+        let mut names = std::fs::read_dir(&dir).ok()?.flatten().map(|entry| entry.file_name());
+        names.any(|name| name.to_string_lossy().starts_with("table-")).then_some(())
+    });
+    assert!(alone.stop().success());
+    // Now it has a peer: its pools are the cluster's first ones.
+    hosts.start(0);
+    let (status, answer) = hosts.post(0, "/api/v1/cluster/init", &json!({}));
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(hosts.held(0), answered);
+    hosts.start(1);
+    assert_eq!(hosts.post(1, "/api/v1/cluster/join", &json!({})).0, 200);
+    hosts.await_members(1, 2);
+    hosts.await_held(&answered);
+    wait_for("the new host is ready", || (hosts.get(1, "/ready").0 == 200).then_some(()));
+    for line in 0..20 {
+        let name = format!("line-3-{line}");
+        assert_eq!(address(&hosts.allocate(1, &name)), answered[&name], "{name}");
+        let name = format!("new-{line}");
+        answered.insert(name.clone(), address(&hosts.allocate(1, &name)));
+    }
+    distinct(&answered);
+    hosts.await_held(&answered);
+}
+
+#[test]
 fn hosts_that_start_together_form_nothing_by_themselves_and_two_clusters_do_not_meet() {
     let mut hosts = Hosts::new(3);
     for host in 0..3 {

@@ -52,7 +52,11 @@ pub(super) async fn renew(cluster: Cluster) {
                 // It joins again under its own name; `door` does that for hosts that never left.
                 rejoin(&cluster, &seat).await;
             }
-            Ok(Err(error)) => tracing::info!(%error, "the node lease is not renewed; leased shards wait"),
+            Ok(Err(error)) => {
+                // Of a process before this one, whose lease must be declared over first.
+                pause = Duration::from_secs(2);
+                tracing::info!(%error, "the node lease is not renewed; leased shards wait");
+            }
             Err(error) => tracing::debug!(%error, "the node lease is not renewed"),
         }
     }

@@ -107,7 +107,7 @@ impl Limits {
     pub const fn small() -> Self {
         Self(LimitValues {
             file_bytes: 2 * MIB,
-            compile_time: Duration::from_secs(5),
+            compile_time: Duration::from_secs(30),
             code_bytes: 8 * MIB,
             memory_bytes: 16 * MIB,
             memories: 1,
