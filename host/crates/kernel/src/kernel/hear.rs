@@ -120,7 +120,10 @@ impl Kernel {
         let Some(fact) = with_realm(&op.fact, &mut number, Seq(0)) else { return };
         let from = Dot { origin, seq: op.seq };
         match fact {
-            Fact::Held(held) => self.hear_held(&held, from, effects),
+            Fact::Held(held) => {
+                self.hear_held(&held, from, effects);
+                self.adopt(&held, effects);
+            }
             Fact::Resting(rest) => self.hear_resting(&rest, from, effects),
             Fact::Free(key) => self.hear_free(key, from, effects),
             Fact::Reserved(kept) => self.hear_reserved(&kept, from, effects),
@@ -169,18 +172,19 @@ impl Kernel {
             }
             self.holders.insert(place, Arc::clone(&held));
         }
-        self.log.relay(effects, from, Fact::Held(Arc::clone(&held)));
-        self.adopt(&held, effects);
+        self.log.relay(effects, from, Fact::Held(held));
         self.reschedule(of);
         self.touch(of);
     }
 
     /// A former owner handed it out before he heard that the shard is this host's: its space was kept for that, and from now
     /// on this host answers for it.
-    fn adopt(&mut self, held: &Arc<Allocation>, effects: &mut Effects) {
+    fn adopt(&mut self, heard: &Allocation, effects: &mut Effects) {
+        let held = self.holders.starting_at(heard.pool, heard.realm, heard.span.start()).cloned();
+        let Some(held) = held.filter(|held| held.span == heard.span) else { return };
         let term = self.pools.get(&held.pool).map(|state| state.tenure(held.shard));
         if term.is_some_and(|(epoch, tenure)| epoch > held.epoch && !matches!(tenure, Tenure::Theirs(_))) {
-            self.take_over(held, effects);
+            self.take_over(&held, effects);
         }
     }
 
