@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::allocation::{Allocation, Reservation};
 use crate::id::{Dot, Key, NodeId, PoolId, PoolUid, RealmUid, Revision, SubscriberId};
 use crate::plan::{Plan, Strategy};
-use crate::pool::{Occupancy, Pool, PoolDraft, Sizing};
+use crate::pool::{Durability, Occupancy, Pool, PoolDraft, Sizing};
 use crate::replica::Batch;
 use crate::span::Span;
 use crate::tenure::{Detour, Leg, ShardTenure, Sight};
@@ -185,9 +185,14 @@ pub enum Reply {
     Allocated {
         allocation: Arc<Allocation>,
         created: bool,
+        /// What was reached when the answer left. The kernel knows of its own host only; whoever sends the answer says more.
+        durability: Durability,
     },
     Explained(Box<Explanation>),
-    Renewed(Arc<Allocation>),
+    Renewed {
+        allocation: Arc<Allocation>,
+        durability: Durability,
+    },
     Released(Arc<Allocation>),
     Reserved {
         reservation: Arc<Reservation>,
