@@ -2,9 +2,10 @@
 //! must decide.
 //!
 //! Who knows what: `book` keeps the ledger as the replicated log drives it; `follow` tells the kernel what it says; `replicate`
-//! moves facts; `route` carries requests; `govern` keeps the cluster in shape (leases, voters, moves); `door` lets hosts
+//! moves facts; `acks` lets answers wait until another host has them; `route` carries requests; `govern` keeps the cluster in shape (leases, voters, moves); `door` lets hosts
 //! in and answers what they ask; `office` is what operators see and order.
 
+mod acks;
 mod book;
 mod door;
 mod follow;
@@ -36,6 +37,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use view::View;
 
+use crate::driver::{Parcel, Standing};
 use crate::vitals::Vitals;
 use seat::Seat;
 
@@ -61,13 +63,27 @@ pub(crate) struct Settings {
 }
 
 /// What of the daemon the cluster works with.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Parts {
     /// Weak: the driver ends when the last face does.
     pub(crate) engine: WeakEngine,
     pub(crate) view: Arc<View>,
     pub(crate) reader: Reader,
     pub(crate) vitals: Arc<Vitals>,
+    /// What this host may answer for; the cluster keeps it.
+    pub(crate) standing: Arc<Standing>,
+    /// Answers that wait until another host has them.
+    pub(crate) parcels: mpsc::Receiver<Parcel>,
+}
+
+/// The same, without what one task alone takes.
+#[derive(Debug)]
+struct Lent {
+    engine: WeakEngine,
+    view: Arc<View>,
+    reader: Reader,
+    vitals: Arc<Vitals>,
+    standing: Arc<Standing>,
 }
 
 /// How far each origin's log is known.
@@ -81,7 +97,7 @@ pub(crate) struct Cluster {
 
 struct Inner {
     settings: Settings,
-    parts: Parts,
+    parts: Lent,
     net: Net,
     /// Drawn by this process; a copy of the disk has another.
     nonce: u64,
@@ -93,6 +109,8 @@ struct Inner {
     heard: watch::Sender<Vector>,
     /// What each peer said that it has.
     acknowledged: Mutex<BTreeMap<PeerId, Vector>>,
+    /// Which of this host's own operations another host has.
+    acks: acks::Acks,
     hints: mpsc::Sender<replicate::Hint>,
     flights: route::Flights,
     /// What this host stopped handing out from, to give it away.
@@ -125,15 +143,17 @@ impl Cluster {
         let nonce = nonce::of_this_process(&settings.data_path)?;
         let (heard, _) = watch::channel(heard);
         let stopped = stopped::Stopped::read(&settings.data_path)?;
+        let Parts { engine, view, reader, vitals, standing, parcels } = parts;
         let inner = Inner {
             settings,
-            parts,
+            parts: Lent { engine, view, reader, vitals, standing },
             net,
             nonce,
             seat: RwLock::new(None),
             bell: Notify::new(),
             heard,
             acknowledged: Mutex::default(),
+            acks: acks::Acks::default(),
             hints,
             flights: route::Flights::default(),
             stopped: Mutex::new(stopped),
@@ -146,17 +166,24 @@ impl Cluster {
             let seat = Seat::take(&cluster, membership).await?;
             cluster.sit(seat);
         }
-        let tasks = cluster.run(events, hinted);
+        let tasks = cluster.run(events, hinted, parcels);
         Ok((cluster.clone(), Running { cluster, tasks }))
     }
 
-    fn run(&self, events: NetEvents, hinted: mpsc::Receiver<replicate::Hint>) -> JoinSet<()> {
+    fn run(
+        &self,
+        events: NetEvents,
+        hinted: mpsc::Receiver<replicate::Hint>,
+        parcels: mpsc::Receiver<Parcel>,
+    ) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         tasks.spawn(door::run(self.clone(), events));
         tasks.spawn(follow::run(self.clone()));
         tasks.spawn(replicate::publish(self.clone()));
         tasks.spawn(replicate::hear(self.clone(), hinted));
         tasks.spawn(replicate::pull(self.clone()));
+        tasks.spawn(acks::push(self.clone()));
+        tasks.spawn(acks::deliver(self.clone(), parcels));
         tasks.spawn(govern::renew(self.clone()));
         tasks.spawn(govern::vote(self.clone()));
         tasks.spawn(govern::give(self.clone()));

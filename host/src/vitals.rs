@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use api::ports::{PluginState, Readiness, ResourceTypes};
+use kernel::Durability;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, exponential_buckets};
@@ -30,6 +31,10 @@ pub(crate) struct Vitals {
     group_size: Histogram,
     puts: IntCounter,
     conflicts: IntCounter,
+    answers_peer: IntCounter,
+    answers_local: IntCounter,
+    /// The last answer that waited for another host waited in vain.
+    unacknowledged: AtomicBool,
     /// How often the kernel was made again.
     rebuilds: AtomicU64,
     disk_free: IntGauge,
@@ -60,6 +65,12 @@ impl Vitals {
         let conflicts =
             IntCounter::new("nexus_clset_conflicts_total", "facts of other hosts that contradict known ones")?;
         registry.register(Box::new(conflicts.clone()))?;
+        let waited = |reached: &str| {
+            let opts = Opts::new("nexus_answers_acknowledged_total", "answers that waited for another host's disk");
+            let counter = IntCounter::with_opts(opts.const_label("reached", reached))?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
         Ok(Self {
             serving: AtomicBool::new(false),
             storage_failed: AtomicBool::new(false),
@@ -78,6 +89,9 @@ impl Vitals {
             )?,
             puts,
             conflicts,
+            answers_peer: waited("peer")?,
+            answers_local: waited("local")?,
+            unacknowledged: AtomicBool::new(false),
             rebuilds: AtomicU64::new(0),
             disk_free: gauge("nexus_store_free_bytes", "free bytes on the data directory's disk")?,
             clock_gauge: gauge("nexus_clock_suspect", "1 while boot and wall clock disagree and leases do not expire")?,
@@ -105,6 +119,20 @@ impl Vitals {
     /// Another host's facts contradict what is known.
     pub(crate) fn conflict(&self) {
         self.conflicts.inc();
+    }
+
+    /// So many answers waited for another host, and this was reached. The edge is logged once each way.
+    pub(crate) fn acknowledged(&self, reached: Durability, answers: usize) {
+        let answers = u64::try_from(answers).unwrap_or(u64::MAX);
+        let in_vain = reached == Durability::Local;
+        if in_vain { &self.answers_local } else { &self.answers_peer }.inc_by(answers);
+        if self.unacknowledged.swap(in_vain, Ordering::AcqRel) != in_vain {
+            if in_vain {
+                tracing::warn!("no other host has what is answered in time: answers are on this host's disk only");
+            } else {
+                tracing::info!("another host has what is answered, before it is answered");
+            }
+        }
     }
 
     /// Free disk as last seen. The edge is logged once each way.

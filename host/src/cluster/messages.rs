@@ -44,6 +44,14 @@ pub(super) enum HelloAnswer {
 pub(super) enum StateAsk {
     /// What do you have that I have not?
     Pull { vector: Vector },
+    /// What I wrote last: take it in, and say how far you have everything then, on your disk.
+    Push(Batch),
+}
+
+/// The answer to a push.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct PushAnswer {
+    pub(super) vector: Vector,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

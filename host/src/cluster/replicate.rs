@@ -10,7 +10,7 @@ use net::{Channel, PeerId};
 use store::RunError;
 use tokio::sync::mpsc;
 
-use super::messages::{self, StateAnswer, StateAsk};
+use super::messages::{self, PushAnswer, StateAnswer, StateAsk};
 use super::{Cluster, Vector};
 
 /// Batches that wait to be taken in.
@@ -20,7 +20,7 @@ pub(super) const HINTS: usize = 1_024;
 const GOSSIP_BYTES: usize = 36 * 1024;
 
 /// Operations of one answer, as they lie on the disk. On the wire they take up to about twice that.
-const PULL_BYTES: usize = 64 * 1024;
+pub(super) const PULL_BYTES: usize = 64 * 1024;
 
 /// The most of an answer's operations, whatever they weigh.
 const PULL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,7 +72,7 @@ pub(super) async fn publish(cluster: Cluster) {
     }
 }
 
-fn pack(cluster: &Cluster, origin: Origin, after: Seq, through: Seq, ops: &[kernel::Op]) -> Batch {
+pub(super) fn pack(cluster: &Cluster, origin: Origin, after: Seq, through: Seq, ops: &[kernel::Op]) -> Batch {
     let view = &cluster.inner.parts.view;
     let name = |uid: RealmUid| -> Option<NamedRealm> {
         view.realm(uid).map(|realm| (realm.tenant.clone(), realm.name.clone()))
@@ -172,7 +172,7 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
         for origin in &answer.gone {
             tracing::warn!(%peer, host = format_args!("{:x}", origin.host), "its log does not reach back far enough");
         }
-        cluster.inner.acknowledged.lock().insert(peer, answer.vector);
+        cluster.acknowledge(peer, answer.vector);
         let mut progress = false;
         for batch in answer.batches {
             let (origin, before) = (batch.origin, vector.get(&batch.origin).copied().unwrap_or_default());
@@ -183,6 +183,15 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
             return;
         }
     }
+}
+
+/// What a peer wrote last, taken in if it continues what is known here. The answer tells, if it does not.
+pub(super) async fn answer_push(cluster: &Cluster, batch: Batch) -> PushAnswer {
+    let known = cluster.inner.heard.borrow().get(&batch.origin).copied().unwrap_or_default();
+    if batch.after <= known && batch.through > known {
+        take_in(cluster, Arc::new(batch)).await;
+    }
+    PushAnswer { vector: cluster.vector() }
 }
 
 /// What this host has and the asker has not, as much as fits.
