@@ -2,10 +2,11 @@
 //! must decide.
 //!
 //! Who knows what: `book` keeps the ledger as the replicated log drives it; `follow` tells the kernel what it says; `replicate`
-//! moves facts, `takeover` all of them where the logs reach back no longer, and `agreement` compares; `route` carries
+//! moves facts, `acks` lets answers wait until another host has them, `takeover` all of them where the logs reach back no longer, and `agreement` compares; `route` carries
 //! requests; `govern` keeps the cluster in shape (leases, voters, moves); `oversee` looks after lost hosts; `door` lets hosts
 //! in and answers what they ask; `office` is what operators see and order.
 
+mod acks;
 mod agreement;
 mod book;
 mod door;
@@ -41,6 +42,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use view::View;
 
+use crate::driver::{Parcel, Standing};
 use crate::vitals::Vitals;
 use seat::Seat;
 
@@ -68,7 +70,7 @@ pub(crate) struct Settings {
 }
 
 /// What of the daemon the cluster works with.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Parts {
     /// Weak: the driver ends when the last face does.
     pub(crate) engine: WeakEngine,
@@ -77,6 +79,22 @@ pub(crate) struct Parts {
     pub(crate) vitals: Arc<Vitals>,
     /// Only to have a checkpoint written for another host.
     pub(crate) store: Arc<std::sync::Mutex<store::Store>>,
+    /// What this host may answer for; the cluster keeps it.
+    pub(crate) standing: Arc<Standing>,
+    /// Answers that wait until another host has them.
+    pub(crate) parcels: mpsc::Receiver<Parcel>,
+}
+
+/// The same, without what one task alone takes.
+#[derive(Debug)]
+struct Lent {
+    engine: WeakEngine,
+    view: Arc<View>,
+    reader: Reader,
+    vitals: Arc<Vitals>,
+    standing: Arc<Standing>,
+    /// Only to have a checkpoint written for another host.
+    store: Arc<std::sync::Mutex<store::Store>>,
 }
 
 /// Most bytes of the log that are kept for other hosts although a checkpoint covers them.
@@ -93,7 +111,7 @@ pub(crate) struct Cluster {
 
 struct Inner {
     settings: Settings,
-    parts: Parts,
+    parts: Lent,
     net: Net,
     /// Drawn by this process; a copy of the disk has another.
     nonce: u64,
@@ -105,6 +123,8 @@ struct Inner {
     heard: watch::Sender<Vector>,
     /// What each peer said that it has.
     acknowledged: Mutex<BTreeMap<PeerId, Vector>>,
+    /// Which of this host's own operations another host has.
+    acks: acks::Acks,
     hints: mpsc::Sender<replicate::Hint>,
     /// How far the state of the cluster is taken over, and from whom.
     takeover: Mutex<Option<takeover::Takeover>>,
@@ -146,15 +166,17 @@ impl Cluster {
         let nonce = nonce::of_this_process(&settings.data_path)?;
         let (heard, _) = watch::channel(heard);
         let stopped = stopped::Stopped::read(&settings.data_path)?;
+        let Parts { engine, view, reader, vitals, store, standing, parcels } = parts;
         let inner = Inner {
             settings,
-            parts,
+            parts: Lent { engine, view, reader, vitals, standing, store },
             net,
             nonce,
             seat: RwLock::new(None),
             bell: Notify::new(),
             heard,
             acknowledged: Mutex::default(),
+            acks: acks::Acks::default(),
             hints,
             takeover: Mutex::default(),
             owner_asked: std::sync::atomic::AtomicU32::new(0),
@@ -173,17 +195,24 @@ impl Cluster {
             let seat = Seat::take(&cluster, membership).await?;
             cluster.sit(seat);
         }
-        let tasks = cluster.run(events, hinted);
+        let tasks = cluster.run(events, hinted, parcels);
         Ok((cluster.clone(), Running { cluster, tasks }))
     }
 
-    fn run(&self, events: NetEvents, hinted: mpsc::Receiver<replicate::Hint>) -> JoinSet<()> {
+    fn run(
+        &self,
+        events: NetEvents,
+        hinted: mpsc::Receiver<replicate::Hint>,
+        parcels: mpsc::Receiver<Parcel>,
+    ) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         tasks.spawn(door::run(self.clone(), events));
         tasks.spawn(follow::run(self.clone()));
         tasks.spawn(replicate::publish(self.clone()));
         tasks.spawn(replicate::hear(self.clone(), hinted));
         tasks.spawn(replicate::pull(self.clone()));
+        tasks.spawn(acks::push(self.clone()));
+        tasks.spawn(acks::deliver(self.clone(), parcels));
         tasks.spawn(govern::renew(self.clone()));
         tasks.spawn(govern::vote(self.clone()));
         tasks.spawn(govern::give(self.clone()));

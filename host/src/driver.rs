@@ -2,14 +2,17 @@
 //!
 //! The kernel's thread takes commands from the bounded queue, up to [`TURN`] a turn, and steps the kernel; their effects
 //! gather in one group. As soon as the flusher is idle it gets the group: it names the new allocations, makes the records
-//! durable, shows them in the read view, and only then answers. While it does, the next group forms.
+//! durable, shows them in the read view, and only then answers. While it does, the next group forms. In a cluster the
+//! courier sends the answers: once more it looks whether this host still decides, and some wait for another host.
 //!
 //! A group that does not fit on the disk is refused, and once there is space the kernel is made again from what is on
 //! the disk; any other failure to write ends the process, because then nobody knows what is there.
 
+mod courier;
 mod flusher;
 mod group;
 mod recovery;
+mod standing;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -24,9 +27,11 @@ use view::View;
 use crate::clock;
 use crate::threads::Essential;
 use crate::vitals::Vitals;
+pub(crate) use courier::{Courier, Parcel};
 use flusher::Flusher;
 use group::{Group, Waiter, refuse};
 pub(crate) use recovery::{Damaged, empty_view, recover};
+pub(crate) use standing::Standing;
 
 /// Commands stepped before the flusher and the alarm are looked at again.
 const TURN: usize = 256;
@@ -57,6 +62,8 @@ pub(crate) struct Parts {
     pub(crate) min_free_bytes: u64,
     pub(crate) log_file_bytes: u64,
     pub(crate) damaged: Damaged,
+    /// `None`: this host is alone.
+    pub(crate) courier: Option<Courier>,
 }
 
 /// The kernel's and the flusher's thread.
@@ -103,10 +110,11 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(parts: Parts, kernel: Kernel, waker: Waker) -> Self {
+    fn new(mut parts: Parts, kernel: Kernel, waker: Waker) -> Self {
         let (groups, taken) = sync_channel(1);
         let (done, outcome) = sync_channel(1);
-        let working = Flusher::new(&parts, waker);
+        let courier = parts.courier.take();
+        let working = Flusher::new(&parts, courier, waker);
         let flusher = Essential::start("flusher", move || working.run(&taken, &done));
         let flusher = flusher.expect("the daemon may start a thread");
         Self {

@@ -195,6 +195,8 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
         // Until it is known what every other host has.
         reader.retain(std::collections::BTreeMap::new(), cluster::RETAIN_BYTES);
     }
+    let standing = Arc::new(driver::Standing::default());
+    let (courier, parcels) = driver::Courier::new(Arc::clone(&standing));
     let checkpoints = Checkpoints::start(store.compactor())?;
     let store = Arc::new(Mutex::new(store));
     let parts = driver::Parts {
@@ -207,6 +209,7 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
         min_free_bytes: config.min_free_bytes,
         log_file_bytes,
         damaged: recovered.damaged,
+        courier: is_clustered(config).then_some(courier),
     };
     let heard = recovered.kernel.heard().clone();
     let driver = Driver::start(parts, recovered.kernel, inbox, engine.waker()).context("no thread for the kernel")?;
@@ -221,6 +224,8 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
             reader: reader.clone(),
             vitals: Arc::clone(&vitals),
             store,
+            standing,
+            parcels,
         };
         let (cluster, running) = meet(config, cluster_key, &identity, parts, heard)?;
         (engine.relayed(Arc::new(cluster::Router::new(cluster.clone()))), Arc::new(cluster), Some(running))

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use api::ports::{PluginState, Readiness, ResourceTypes};
+use kernel::Durability;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, exponential_buckets};
@@ -32,6 +33,10 @@ pub(crate) struct Vitals {
     group_size: Histogram,
     puts: IntCounter,
     conflicts: IntCounter,
+    answers_peer: IntCounter,
+    answers_local: IntCounter,
+    /// The last answer that waited for another host waited in vain.
+    unacknowledged: AtomicBool,
     /// How often the kernel was made again.
     rebuilds: AtomicU64,
     /// How much of the cluster's state is taken over, per cent and one more; 0: it is not being taken over.
@@ -70,6 +75,12 @@ impl Vitals {
             "comparisons with hosts that heard the same and know something else",
         )?;
         registry.register(Box::new(digest_mismatches.clone()))?;
+        let waited = |reached: &str| {
+            let opts = Opts::new("nexus_answers_acknowledged_total", "answers that waited for another host's disk");
+            let counter = IntCounter::with_opts(opts.const_label("reached", reached))?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
         Ok(Self {
             serving: AtomicBool::new(false),
             storage_failed: AtomicBool::new(false),
@@ -89,6 +100,9 @@ impl Vitals {
             )?,
             puts,
             conflicts,
+            answers_peer: waited("peer")?,
+            answers_local: waited("local")?,
+            unacknowledged: AtomicBool::new(false),
             rebuilds: AtomicU64::new(0),
             taken_over: AtomicU64::new(0),
             digest_mismatches,
@@ -143,6 +157,20 @@ impl Vitals {
     /// Another host's facts contradict what is known.
     pub(crate) fn conflict(&self) {
         self.conflicts.inc();
+    }
+
+    /// So many answers waited for another host, and this was reached. The edge is logged once each way.
+    pub(crate) fn acknowledged(&self, reached: Durability, answers: usize) {
+        let answers = u64::try_from(answers).unwrap_or(u64::MAX);
+        let in_vain = reached == Durability::Local;
+        if in_vain { &self.answers_local } else { &self.answers_peer }.inc_by(answers);
+        if self.unacknowledged.swap(in_vain, Ordering::AcqRel) != in_vain {
+            if in_vain {
+                tracing::warn!("no other host has what is answered in time: answers are on this host's disk only");
+            } else {
+                tracing::info!("another host has what is answered, before it is answered");
+            }
+        }
     }
 
     /// Free disk as last seen. The edge is logged once each way.

@@ -79,18 +79,24 @@ async fn greet(cluster: Cluster, peer: PeerId) {
 }
 
 fn hint(cluster: &Cluster, from: PeerId, body: &[u8]) {
-    let Some(seat) = cluster.seat() else { return };
     let Ok(batch) = messages::read::<Batch>(body) else {
         tracing::debug!(%from, "gossip that cannot be read");
         return;
     };
-    let ledger = seat.book.ledger();
-    let name = from.to_string();
     // A host gossips its own operations only.
-    if !ledger.members().values().any(|member| member.peer == name && member.origin == batch.origin) {
+    if !writes(cluster, from, &batch) {
         return;
     }
     let _full = cluster.inner.hints.try_send(Hint::Batch { from, batch: Arc::new(batch) });
+}
+
+/// Whether a batch is of the member that this peer is.
+fn writes(cluster: &Cluster, peer: PeerId, batch: &Batch) -> bool {
+    let name = peer.to_string();
+    cluster.seat().is_some_and(|seat| {
+        let ledger = seat.book.ledger();
+        ledger.members().values().any(|member| member.peer == name && member.origin == batch.origin)
+    })
 }
 
 async fn answer(cluster: Cluster, peer: PeerId, channel: Channel, body: bytes::Bytes, left: Duration, reply: Replier) {
@@ -107,7 +113,7 @@ async fn answer(cluster: Cluster, peer: PeerId, channel: Channel, body: bytes::B
                 }
                 let answering = cluster.clone();
                 let asked = vector.clone();
-                cluster.inner.acknowledged.lock().insert(peer, vector);
+                cluster.acknowledge(peer, vector);
                 let answer = tokio::task::spawn_blocking(move || replicate::answer_pull(&answering, &asked)).await;
                 answer.map(|answer| messages::write(&answer)).map_err(|why| why.to_string())
             }
@@ -117,6 +123,11 @@ async fn answer(cluster: Cluster, peer: PeerId, channel: Channel, body: bytes::B
                 let answer = tokio::task::spawn_blocking(move || takeover::answer(&answering, cursor, &known)).await;
                 answer.map(|answer| messages::write(&answer)).map_err(|why| why.to_string())
             }
+            // A host pushes its own operations only.
+            Ok(StateAsk::Push(batch)) if writes(&cluster, peer, &batch) => {
+                Ok(messages::write(&replicate::answer_push(&cluster, batch).await))
+            }
+            Ok(StateAsk::Push(batch)) => Err(format!("origin {:x} is not the host that pushes it", batch.origin.host)),
             Err(why) => Err(why),
         },
         Channel::Route => match messages::read::<RouteAsk>(&body) {

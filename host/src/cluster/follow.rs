@@ -194,6 +194,8 @@ fn tenure(me: MemberId, grant: Grant, pool: &LedgerPool, vector: &Vector, stoppe
 /// Tells the kernel, and waits until it is on the disk.
 pub(super) async fn note(cluster: &Cluster, news: News) -> Result<(), EngineError> {
     let engine = cluster.engine().ok_or(EngineError::Stopped)?;
+    // Before the kernel knows: what it decided in a term that is over must not be answered.
+    cluster.inner.parts.standing.hear(&news);
     let outcomes = engine.submit_here(vec![Command::News(news)]).await?;
     match outcomes.into_iter().next() {
         Some(Ok(Ok(_))) => Ok(()),

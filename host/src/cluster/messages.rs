@@ -56,6 +56,14 @@ pub(super) enum StateAsk {
         /// From the beginning: what it must cover, or the asker would forget.
         known: Vector,
     },
+    /// What I wrote last: take it in, and say how far you have everything then, on your disk.
+    Push(Batch),
+}
+
+/// The answer to a push.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct PushAnswer {
+    pub(super) vector: Vector,
 }
 
 /// Where a snapshot goes on; for the host that gave it.

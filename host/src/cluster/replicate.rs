@@ -11,7 +11,7 @@ use net::{Channel, PeerId};
 use store::RunError;
 use tokio::sync::mpsc;
 
-use super::messages::{self, StateAnswer, StateAsk};
+use super::messages::{self, PushAnswer, StateAnswer, StateAsk};
 use super::{Cluster, Vector, agreement, takeover};
 
 /// Batches that wait to be taken in.
@@ -21,7 +21,7 @@ pub(super) const HINTS: usize = 1_024;
 const GOSSIP_BYTES: usize = 36 * 1024;
 
 /// Operations of one answer, as they lie on the disk. On the wire they take up to about twice that.
-const PULL_BYTES: usize = 64 * 1024;
+pub(super) const PULL_BYTES: usize = 64 * 1024;
 
 /// The most of an answer's operations, whatever they weigh.
 const PULL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -73,7 +73,7 @@ pub(super) async fn publish(cluster: Cluster) {
     }
 }
 
-fn pack(cluster: &Cluster, origin: Origin, after: Seq, through: Seq, ops: &[kernel::Op]) -> Batch {
+pub(super) fn pack(cluster: &Cluster, origin: Origin, after: Seq, through: Seq, ops: &[kernel::Op]) -> Batch {
     let view = &cluster.inner.parts.view;
     let name = |uid: RealmUid| -> Option<NamedRealm> {
         view.realm(uid).map(|realm| (realm.tenant.clone(), realm.name.clone()))
@@ -193,7 +193,7 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
         for origin in &answer.gone {
             tracing::debug!(%peer, host = format_args!("{:x}", origin.host), "its log does not reach back far enough");
         }
-        cluster.inner.acknowledged.lock().insert(peer, answer.vector);
+        cluster.acknowledge(peer, answer.vector);
         if !answer.gone.is_empty() && !taken_over {
             // Before anything else is heard: a snapshot must cover what is.
             takeover::run(cluster, peer).await;
@@ -213,6 +213,15 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
             return;
         }
     }
+}
+
+/// What a peer wrote last, taken in if it continues what is known here. The answer tells, if it does not.
+pub(super) async fn answer_push(cluster: &Cluster, batch: Batch) -> PushAnswer {
+    let known = cluster.inner.heard.borrow().get(&batch.origin).copied().unwrap_or_default();
+    if batch.after <= known && batch.through > known {
+        take_in(cluster, Arc::new(batch)).await;
+    }
+    PushAnswer { vector: cluster.vector() }
 }
 
 /// What this host knows, and no operations.

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::Cluster;
 use super::messages::{self, CALLS, RouteAnswer, RouteAsk};
+use crate::clock;
 
 /// How long an answer waits for this host to hear what it is about. Without it a look-up right after the answer could miss.
 const HEAR_WITHIN: Duration = Duration::from_millis(250);
@@ -75,6 +76,7 @@ impl Relay for Router {
         let cluster = self.cluster.clone();
         Box::pin(async move {
             let engine = cluster.engine().ok_or(EngineError::Stopped)?;
+            let arrived_ms = clock::boot_ms();
             let deadline = Instant::now() + cluster.inner.settings.response_deadline;
             if commands.iter().any(is_for_ledger) {
                 let mut outcomes = Vec::with_capacity(commands.len());
@@ -85,9 +87,12 @@ impl Relay for Router {
                         cluster.decide_one(&engine, command, deadline).await
                     });
                 }
+                cluster.refuse_late(&mut outcomes, arrived_ms);
                 return Ok(outcomes);
             }
-            cluster.decide_all(&engine, commands, deadline).await
+            let mut outcomes = cluster.decide_all(&engine, commands, deadline).await?;
+            cluster.refuse_late(&mut outcomes, arrived_ms);
+            Ok(outcomes)
         })
     }
 }
@@ -127,6 +132,15 @@ const fn is_carried(command: &Command) -> bool {
 }
 
 impl Cluster {
+    /// A late answer might be about what another owner has handed out since. Counted on a clock that runs on in suspend, of
+    /// which the host knows nothing afterwards.
+    fn refuse_late(&self, outcomes: &mut [Outcome], arrived_ms: u64) {
+        let within_ms = u64::try_from(self.inner.settings.response_deadline.as_millis()).unwrap_or(u64::MAX);
+        if clock::boot_ms().saturating_sub(arrived_ms) > within_ms {
+            refuse_grants(outcomes, &EngineError::Late { within_ms });
+        }
+    }
+
     pub(super) async fn decide_all(
         &self,
         engine: &Engine,
@@ -239,11 +253,14 @@ impl Cluster {
             view.allocation(theirs.pool, &theirs.subscriber, theirs.key()).filter(|ours| ours.span == theirs.span)
         };
         match outcome {
-            Ok(Ok(Reply::Allocated { allocation, created })) => {
+            Ok(Ok(Reply::Allocated { allocation, created, durability })) => {
                 let allocation = own(&allocation).unwrap_or(allocation);
-                Ok(Ok(Reply::Allocated { allocation, created }))
+                Ok(Ok(Reply::Allocated { allocation, created, durability }))
             }
-            Ok(Ok(Reply::Renewed(allocation))) => Ok(Ok(Reply::Renewed(own(&allocation).unwrap_or(allocation)))),
+            Ok(Ok(Reply::Renewed { allocation, durability })) => {
+                let allocation = own(&allocation).unwrap_or(allocation);
+                Ok(Ok(Reply::Renewed { allocation, durability }))
+            }
             other => other,
         }
     }
@@ -352,6 +369,15 @@ impl Cluster {
         match exhausted {
             Some(error) if unreachable.is_empty() => Ok(Err(error)),
             Some(_) | None => Err(EngineError::Unreachable { hosts: unreachable }),
+        }
+    }
+}
+
+/// What would give somebody a resource becomes an error.
+fn refuse_grants(outcomes: &mut [Outcome], error: &EngineError) {
+    for outcome in outcomes {
+        if let Ok(Ok(Reply::Allocated { .. } | Reply::Renewed { .. })) = outcome {
+            *outcome = Err(error.clone());
         }
     }
 }

@@ -11,6 +11,7 @@ use kernel::{Allocation, Effects, Notice, PoolUid, RequestId, Span};
 use store::{Store, StoreError};
 use view::View;
 
+use super::courier::Courier;
 use super::group::{Group, Waiter, refuse};
 use super::recovery::owned;
 use super::{Flushed, Parts};
@@ -22,18 +23,21 @@ pub(super) struct Flusher {
     types: Arc<dyn ResourceTypes>,
     vitals: Arc<Vitals>,
     waker: Waker,
+    /// `None`: this host is alone.
+    courier: Option<Courier>,
     /// Jobs not yet fully answered, by their first request id.
     open: BTreeMap<RequestId, Waiter>,
 }
 
 impl Flusher {
-    pub(super) fn new(parts: &Parts, waker: Waker) -> Self {
+    pub(super) fn new(parts: &Parts, courier: Option<Courier>, waker: Waker) -> Self {
         Self {
             store: Arc::clone(&parts.store),
             view: Arc::clone(&parts.view),
             types: Arc::clone(&parts.types),
             vitals: Arc::clone(&parts.vitals),
             waker,
+            courier,
             open: BTreeMap::new(),
         }
     }
@@ -79,18 +83,22 @@ impl Flusher {
         for notice in durable.notices {
             self.notice(notice);
         }
+        let mut answered = Vec::new();
         for (id, answer) in durable.replies {
-            self.answer(id, answer);
+            answered.extend(self.answer(id, answer));
+        }
+        match &self.courier {
+            Some(courier) => courier.send(answered, &self.view),
+            None => answered.into_iter().for_each(Waiter::send),
         }
         Ok(())
     }
 
-    fn answer(&mut self, id: RequestId, answer: Result<kernel::Reply, kernel::CommandError>) {
-        let Some((&first, waiter)) = self.open.range_mut(..=id).next_back() else { return };
+    /// Notes an outcome; gives the waiter when it was the last one.
+    fn answer(&mut self, id: RequestId, answer: Result<kernel::Reply, kernel::CommandError>) -> Option<Waiter> {
+        let (&first, waiter) = self.open.range_mut(..=id).next_back()?;
         waiter.answer(id, Ok(answer));
-        if let Some(waiter) = self.open.remove(&first).and_then(Waiter::unless_done) {
-            self.open.insert(first, waiter);
-        }
+        if waiter.is_done() { self.open.remove(&first) } else { None }
     }
 
     /// Names what has no name yet, one plugin call a pool. What the plugin cannot name stands without: its answer says

@@ -38,14 +38,33 @@ impl Waiter {
         }
     }
 
+    /// Whether every outcome is known.
+    pub(super) const fn is_done(&self) -> bool {
+        self.missing == 0
+    }
+
+    /// The outcomes that are known.
+    pub(super) fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        self.outcomes.iter().flatten()
+    }
+
+    pub(super) fn outcomes_mut(&mut self) -> impl Iterator<Item = &mut Outcome> {
+        self.outcomes.iter_mut().flatten()
+    }
+
     /// Answers if every outcome is known; otherwise gives the waiter back.
     pub(super) fn unless_done(self) -> Option<Self> {
-        if self.missing > 0 {
+        if !self.is_done() {
             return Some(self);
         }
+        self.send();
+        None
+    }
+
+    /// Answers; every outcome is known.
+    pub(super) fn send(self) {
         // A caller that went away does not want its answer; the records stand.
         let _gone = self.answer.send(self.outcomes.into_iter().flatten().collect());
-        None
     }
 }
 

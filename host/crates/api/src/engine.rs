@@ -24,6 +24,10 @@ pub enum EngineError {
     Damaged(String),
     #[error("{} could not be asked", hosts.join(", "))]
     Unreachable { hosts: Vec<String> },
+    #[error("the resource's shard has another owner since, who decides now")]
+    OwnerChanged,
+    #[error("the answer took longer than the response deadline of {within_ms} ms, so it is not given any more")]
+    Late { within_ms: u64 },
     #[error("the cluster's ledger gave no answer: {0}")]
     Ledger(String),
     #[error(

@@ -163,6 +163,8 @@ fn of_engine(error: &EngineError) -> Status {
         EngineError::Storage(_) => later("STORAGE_FAILED", "It could not be recorded"),
         EngineError::Damaged(_) => later("POOL_DAMAGED", "The pool's records are damaged on disk"),
         EngineError::Unreachable { .. } => later("OWNER_UNREACHABLE", "The host that decides cannot be asked"),
+        EngineError::OwnerChanged => later("OWNER_CHANGED", "Another host decides since the request came"),
+        EngineError::Late { .. } => later("ANSWER_LATE", "The answer came too late to be given"),
         EngineError::Ledger(_) => later("LEDGER_UNAVAILABLE", "The cluster's ledger cannot decide now"),
         EngineError::NotInCluster => later("NOT_IN_CLUSTER", "The host is in no cluster yet"),
         EngineError::Stopped => later("STOPPING", "The daemon is stopping"),

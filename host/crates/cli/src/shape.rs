@@ -22,11 +22,20 @@ pub(crate) use pool::{
 };
 pub(crate) use reservation::{RESERVATION_COLUMNS, reservation_document, reservation_lines, reservation_row};
 
-use nexus_proto::v1::{Attribute, Occupancy};
+use nexus_proto::v1::{Attribute, Durability, Occupancy};
 use prost_types::Timestamp;
 
 use crate::document::{Document, Fields};
 use crate::words::{grains, time};
+
+/// Empty where nothing was chosen or reached.
+const fn durability(level: Durability) -> &'static str {
+    match level {
+        Durability::Unspecified => "",
+        Durability::Local => "local",
+        Durability::Peer => "peer",
+    }
+}
 
 fn attributes_document(attributes: &[Attribute]) -> Option<Document> {
     if attributes.is_empty() {

@@ -43,6 +43,7 @@ fn draft(strategy: Strategy, lease: LeaseTerms, len: u128) -> PoolDraft {
             lease,
             hold_down_ms: 60_000,
             strict: false,
+            ack: None,
             realm_by: Vec::new(),
             metadata: CompactString::default(),
         },

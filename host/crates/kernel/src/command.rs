@@ -10,7 +10,7 @@ use crate::allocation::{Allocation, Reservation};
 use crate::digest::Fingerprint;
 use crate::id::{Dot, Key, NodeId, Origin, PoolId, PoolUid, RealmUid, Revision, Seq, SubscriberId};
 use crate::plan::{Plan, Strategy};
-use crate::pool::{Occupancy, Pool, PoolDraft, Sizing};
+use crate::pool::{Durability, Occupancy, Pool, PoolDraft, Sizing};
 use crate::replica::Batch;
 use crate::snapshot::{Adopting, SnapshotPart};
 use crate::span::Span;
@@ -196,9 +196,14 @@ pub enum Reply {
     Allocated {
         allocation: Arc<Allocation>,
         created: bool,
+        /// What was reached when the answer left. The kernel knows of its own host only; whoever sends the answer says more.
+        durability: Durability,
     },
     Explained(Box<Explanation>),
-    Renewed(Arc<Allocation>),
+    Renewed {
+        allocation: Arc<Allocation>,
+        durability: Durability,
+    },
     Released(Arc<Allocation>),
     Reserved {
         reservation: Arc<Reservation>,

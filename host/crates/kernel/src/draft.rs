@@ -33,6 +33,7 @@ pub(crate) fn differences(found: &PoolDraft, wanted: &PoolDraft) -> Vec<CompactS
         ("lease", found_terms.lease == wanted_terms.lease),
         ("hold_down", found_terms.hold_down_ms == wanted_terms.hold_down_ms),
         ("strict", found_terms.strict == wanted_terms.strict),
+        ("ack", found_terms.ack == wanted_terms.ack),
         ("realm_by", found_terms.realm_by == wanted_terms.realm_by),
         ("metadata", found_terms.metadata == wanted_terms.metadata),
         ("extra", found.extra == wanted.extra),

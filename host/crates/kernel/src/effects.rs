@@ -71,7 +71,9 @@ impl Effects {
             | Fact::Adopted(_) => None,
         });
         let answered = self.replies.iter().filter_map(|(_, answer)| match answer {
-            Ok(Reply::Allocated { allocation, created: false } | Reply::Renewed(allocation)) => Some(allocation),
+            Ok(Reply::Allocated { allocation, created: false, .. } | Reply::Renewed { allocation, .. }) => {
+                Some(allocation)
+            }
             Ok(
                 // It is among the writes.
                 Reply::Allocated { created: true, .. }

@@ -41,6 +41,7 @@
 //!         lease: LeaseTerms::None,
 //!         hold_down_ms: 60_000,
 //!         strict: false,
+//!         ack: None,
 //!         realm_by: Vec::new(),
 //!         metadata: "".into(),
 //!     },
@@ -75,7 +76,7 @@
 //!     assert_eq!(operations.len(), 1);
 //!     Ok::<_, std::io::Error>(())
 //! })?;
-//! let [(_, Ok(Reply::Allocated { allocation, created: true }))] = answered.replies.as_slice() else {
+//! let [(_, Ok(Reply::Allocated { allocation, created: true, .. }))] = answered.replies.as_slice() else {
 //!     return Err("nothing allocated".into());
 //! };
 //! assert_eq!(allocation.span.start(), 0x0a00_0000);
@@ -128,7 +129,9 @@ pub use id::{
 };
 pub use kernel::{Conflict, Input, Kernel, KernelSettings, Recovery, RecoveryFault};
 pub use plan::{Plan, Strategy, UnknownStrategy};
-pub use pool::{Alignment, Geometry, LeaseTerms, Occupancy, Pool, PoolDraft, PoolTerms, RealmRef, Shard, Sizing};
+pub use pool::{
+    Alignment, Durability, Geometry, LeaseTerms, Occupancy, Pool, PoolDraft, PoolTerms, RealmRef, Shard, Sizing,
+};
 pub use replica::{Batch, NamedRealm, moved};
 pub use ring::{Ring, RingMember, RingShare};
 #[cfg(feature = "sim")]

@@ -56,6 +56,25 @@ pub enum LeaseTerms {
     Timed { default_ms: u64, min_ms: u64, max_ms: u64 },
 }
 
+/// Where an answer's record is on disk before the answer leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Durability {
+    /// On the host that decided.
+    Local,
+    /// On one more host too: the loss of the one that decided does not lose what was answered.
+    Peer,
+}
+
+impl Durability {
+    /// As people write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Peer => "peer",
+        }
+    }
+}
+
 /// What an operator may choose of a pool beside its spec.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolTerms {
@@ -65,6 +84,8 @@ pub struct PoolTerms {
     pub hold_down_ms: u64,
     /// Rather refuse than hand out a resting span.
     pub strict: bool,
+    /// What an answer waits for. `None`: another host, where there are others.
+    pub ack: Option<Durability>,
     /// Named attributes of a request whose values make its realm. Empty: the pool's realm as it is.
     pub realm_by: Vec<CompactString>,
     /// Free-form, shown as given (JSON object as text).

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use compact_str::ToCompactString as _;
 use kernel::{
-    Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, Dot, EndCause, Epoch, Fact, Geometry,
-    LeaseTerms, NodeId, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid, Reservation,
-    Resting, Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy,
+    Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, Dot, Durability, EndCause, Epoch, Fact,
+    Geometry, LeaseTerms, NodeId, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid,
+    Reservation, Resting, Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy,
 };
 
 /// 2026-01-01, when all samples begin.
@@ -77,6 +77,12 @@ pub fn pool(seq: u64, uid: u32, shards: u32) -> Op {
             lease: LeaseTerms::Timed { default_ms: 3_600_000, min_ms: 60_000, max_ms: 86_400_000 },
             hold_down_ms: 60_000,
             strict: false,
+            // Format 1, of whose samples pools 1 and 2 are, knew nothing of it.
+            ack: match uid {
+                3 => Some(Durability::Local),
+                4 => Some(Durability::Peer),
+                _ => None,
+            },
             realm_by: vec!["olt_id".into()],
             metadata: "{}".into(),
         },

@@ -71,6 +71,8 @@ fn every_kind() -> Vec<Op> {
     ops.insert(8, sample::heard(8, 0, 180));
     ops.push(sample::heard(18, 1, 500));
     ops.push(sample::heard(19, 0, 190));
+    ops.push(sample::pool(20, 3, 4));
+    ops.push(sample::pool(21, 4, 2));
     numbered(ops)
 }
 

@@ -33,6 +33,7 @@ fn pool(uid: u32) -> Arc<Pool> {
         lease: LeaseTerms::None,
         hold_down_ms: 0,
         strict: false,
+        ack: None,
         realm_by: Vec::new(),
         metadata: "".into(),
     };

@@ -136,9 +136,9 @@ impl App {
 
     fn granted(&self, pool: &Arc<Pool>, outcome: Outcome) -> Result<Granted, AppError> {
         match outcome? {
-            Ok(Reply::Allocated { allocation, created }) => {
+            Ok(Reply::Allocated { allocation, created, durability }) => {
                 self.name(pool, &allocation)?;
-                Ok(Granted { holding: Holding { allocation, pool: Arc::clone(pool) }, created })
+                Ok(Granted { holding: Holding { allocation, pool: Arc::clone(pool) }, created, durability })
             }
             Ok(other) => Err(unexpected(&other)),
             Err(error) => Err(self.refused(pool, error)),

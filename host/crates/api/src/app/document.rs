@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use compact_str::CompactString;
-use kernel::{InvalidId, LeaseTerms, Pool, PoolId, Revision, Strategy, TypeId};
+use kernel::{Durability, InvalidId, LeaseTerms, Pool, PoolId, Revision, Strategy, TypeId};
 use nexus_plugin_contract::nearest;
 use serde_json::{Map, Value};
 
@@ -14,7 +14,7 @@ use super::input::{Pairs, PoolInput};
 use super::spelling::suggestion;
 
 /// Fields of a pool that are the host's, in either form.
-const HOST_FIELDS: [&str; 14] = [
+const HOST_FIELDS: [&str; 15] = [
     "id",
     "type",
     "realm",
@@ -24,6 +24,7 @@ const HOST_FIELDS: [&str; 14] = [
     "lease",
     "hold_down",
     "strict",
+    "ack",
     "metadata",
     "sharding_factor",
     "backup_ratio",
@@ -104,6 +105,7 @@ impl<'a> Reading<'a> {
             // Clients of the older form do not know that a resource may rest.
             hold_down_ms: hold_down_ms.or(if older_form { Some(0) } else { None }),
             strict: self.reader.boolean("strict", self.field("strict")),
+            ack: self.ack(),
             realm_by: self.realm_by(),
             metadata: self.reader.metadata("metadata", self.field("metadata")),
             sharding_factor: self.sharding_factor(),
@@ -195,6 +197,19 @@ impl<'a> Reading<'a> {
             Ok(strategy) => Some(strategy),
             Err(fault) => {
                 self.reader.fault("strategy", raw, fault);
+                None
+            }
+        }
+    }
+
+    /// `default` is how answers say that nothing was chosen.
+    fn ack(&mut self) -> Option<Durability> {
+        match self.reader.text("ack", self.field("ack"))? {
+            "default" => None,
+            "local" => Some(Durability::Local),
+            "peer" => Some(Durability::Peer),
+            other => {
+                self.reader.fault("ack", other, "must be local, peer or default");
                 None
             }
         }

@@ -1,7 +1,9 @@
 //! What is asked of the application layer, already read from whatever a face speaks.
 
 use compact_str::{CompactString, format_compact};
-use kernel::{Key, LeaseTerms, NodeId, PoolId, RealmName, Revision, Seq, Strategy, SubscriberId, Ttl, TypeId};
+use kernel::{
+    Durability, Key, LeaseTerms, NodeId, PoolId, RealmName, Revision, Seq, Strategy, SubscriberId, Ttl, TypeId,
+};
 
 use super::error::{AppError, read_id};
 
@@ -92,6 +94,7 @@ pub struct PoolInput {
     pub lease: Option<LeaseTerms>,
     pub hold_down_ms: Option<u64>,
     pub strict: Option<bool>,
+    pub ack: Option<Durability>,
     pub realm_by: Vec<CompactString>,
     /// JSON object as text, or empty.
     pub metadata: CompactString,

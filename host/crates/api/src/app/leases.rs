@@ -8,7 +8,7 @@ use super::caller::{Caller, Role};
 use super::error::AppError;
 use super::input::{ReleaseScope, Select};
 use super::lookups::{nothing_held, shown};
-use super::output::Holding;
+use super::output::{Granted, Holding};
 use crate::engine::{EngineError, Outcome};
 
 fn target(held: &Holding) -> AllocationTarget {
@@ -58,7 +58,7 @@ impl App {
         subscriber: &SubscriberId,
         select: &Select,
         ttl: Ttl,
-    ) -> Result<Vec<Holding>, AppError> {
+    ) -> Result<Vec<Granted>, AppError> {
         caller.needs(Role::Allocate)?;
         let all = self.all_of(caller, subscriber, select)?;
         if all.is_empty() {
@@ -72,9 +72,10 @@ impl App {
         let mut renewed = Vec::with_capacity(leased.len());
         for (held, outcome) in leased.into_iter().zip(self.carry_out(commands).await?) {
             match outcome? {
-                Ok(Reply::Renewed(allocation)) => {
+                Ok(Reply::Renewed { allocation, durability }) => {
                     self.name(&held.pool, &allocation)?;
-                    renewed.push(Holding { allocation, pool: held.pool });
+                    let holding = Holding { allocation, pool: held.pool };
+                    renewed.push(Granted { holding, created: false, durability });
                 }
                 Ok(other) => return Err(unexpected(&other)),
                 Err(CommandError::NotHeld { .. }) => {}

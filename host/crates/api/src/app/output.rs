@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use kernel::{
-    Allocation, AllocationKind, ExplainedOutcome, NodeId, Occupancy, Pool, RealmName, Reservation, Resting, Seq,
-    SpanKey, Strategy,
+    Allocation, AllocationKind, Durability, ExplainedOutcome, NodeId, Occupancy, Pool, RealmName, Reservation, Resting,
+    Seq, SpanKey, Strategy,
 };
 
 use crate::ports::HistoryEntry;
@@ -61,12 +61,14 @@ impl Holding {
     }
 }
 
-/// The answer to an allocate.
+/// The answer to an allocate or a renewal.
 #[derive(Clone, Debug)]
 pub struct Granted {
     pub holding: Holding,
     /// False: the subscriber held it already.
     pub created: bool,
+    /// On how many hosts' disks it was when it was answered.
+    pub durability: Durability,
 }
 
 /// What a subscriber holds.

@@ -214,6 +214,7 @@ impl App {
             lease: input.lease.unwrap_or(LeaseTerms::None),
             hold_down_ms,
             strict: input.strict.unwrap_or(port),
+            ack: input.ack,
             realm_by: input.realm_by,
             metadata: input.metadata,
         };

@@ -27,6 +27,7 @@ pub(super) fn sample(plugin: &PluginStatus) -> Option<Pool> {
         lease: LeaseTerms::None,
         hold_down_ms: 0,
         strict: false,
+        ack: None,
         realm_by: Vec::new(),
         metadata: CompactString::default(),
     };

@@ -6,7 +6,7 @@ use nexus_proto::v1;
 use nexus_proto::v1::nexus_server::Nexus;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::show::{self, timestamp};
+use super::show::{self, Detail, durability, timestamp};
 use super::{Face, answer, read, refuse};
 use crate::app::{AppError, Caller, HolderQuery, read_id};
 
@@ -17,7 +17,11 @@ impl Face {
         let select = read::select(&pool_id, &key, &duid, iaid)?;
         let renewed = self.app.renew(caller, &subscriber, &select, read::ttl(ttl)?).await;
         let renewed = renewed.map_err(|error| self.perhaps_swapped(caller, error, &subscriber_id))?;
-        Ok(v1::RenewResponse { renewed: self.allocations(&renewed) })
+        let renewed = renewed.iter().map(|granted| {
+            let durability = durability(Some(granted.durability)).into();
+            v1::Allocation { durability, ..self.allocation(&granted.holding, Detail::Full) }
+        });
+        Ok(v1::RenewResponse { renewed: renewed.collect() })
     }
 
     async fn look_up_by_resource(

@@ -170,6 +170,13 @@ pub(super) fn pool_definition(wanted: v1::PoolDefinition, id: Option<&str>) -> R
     if let Some(strict) = wanted.strict {
         set("strict", strict.into());
     }
+    match v1::Durability::try_from(wanted.ack) {
+        Ok(v1::Durability::Unspecified) => {}
+        Ok(v1::Durability::Local) => set("ack", "local".into()),
+        Ok(v1::Durability::Peer) => set("ack", "peer".into()),
+        // The reader refuses it and says what would be right.
+        Err(_) => set("ack", wanted.ack.to_string().into()),
+    }
     if let Some(rest) = duration("hold_down", wanted.hold_down)? {
         set("hold_down", format!("{rest}ms").into());
     }

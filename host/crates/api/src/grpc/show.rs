@@ -2,7 +2,7 @@
 
 use std::time::Duration as StdDuration;
 
-use kernel::{AllocationKind, EndCause, LeaseTerms, Occupancy, Pool, RealmUid};
+use kernel::{AllocationKind, Durability, EndCause, LeaseTerms, Occupancy, Pool, RealmUid};
 use nexus_proto::v1;
 use prost_types::{Duration, Timestamp};
 
@@ -68,6 +68,7 @@ impl Face {
                 Detail::Lean => Vec::new(),
             },
             metadata: allocation.extra.as_ref().map_or_else(String::new, |extra| extra.metadata.to_string()),
+            durability: v1::Durability::Unspecified.into(),
         }
     }
 
@@ -100,7 +101,20 @@ impl Face {
 
     /// The answer to an allocate.
     pub(super) fn granted(&self, granted: &Granted, detail: Detail) -> v1::AllocateResponse {
-        v1::AllocateResponse { created: granted.created, ..self.held(&granted.holding, detail) }
+        let mut answer = v1::AllocateResponse { created: granted.created, ..self.held(&granted.holding, detail) };
+        if let Some(allocation) = &mut answer.allocation {
+            allocation.set_durability(durability(Some(granted.durability)));
+        }
+        answer
+    }
+}
+
+/// Where an answer's record is, or has to be.
+pub(super) fn durability(level: Option<Durability>) -> v1::Durability {
+    match level {
+        None => v1::Durability::Unspecified,
+        Some(Durability::Local) => v1::Durability::Local,
+        Some(Durability::Peer) => v1::Durability::Peer,
     }
 }
 
@@ -163,6 +177,7 @@ pub(super) fn pool(pool: &Pool) -> v1::Pool {
         realm_by: terms.realm_by.iter().map(ToString::to_string).collect(),
         sharding_factor: draft.sharding_factor.unwrap_or_default(),
         metadata: terms.metadata.to_string(),
+        ack: durability(terms.ack).into(),
     };
     let attribute = |name: &str| {
         let attributes = &draft.geometry.attributes;

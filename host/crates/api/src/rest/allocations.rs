@@ -32,10 +32,10 @@ pub(super) async fn allocate(
     body: Body,
 ) -> Result<Response, Refusal> {
     let input = body.json::<AllocateBody>()?.read()?;
-    let Granted { holding, created } = rest.app.allocate(&caller, input).await?;
+    let Granted { holding, created, durability } = rest.app.allocate(&caller, input).await?;
     let own = own_attributes(&rest.app, &params, &holding).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    answer(status, &AllocationBody::full(&holding, realm_of(&rest.app, &holding), &own).granted(created))
+    answer(status, &AllocationBody::full(&holding, realm_of(&rest.app, &holding), &own).granted(created, durability))
 }
 
 /// The same as `POST /api/v1/allocations`.
@@ -76,9 +76,9 @@ pub(super) async fn batch(By(caller): By, State(rest): State<Rest>, body: Body) 
 
 fn batch_result<'a>(app: &App, result: &'a Result<Granted, AppError>) -> BatchResult<'a> {
     match result {
-        Ok(Granted { holding, created }) => BatchResult {
+        Ok(Granted { holding, created, durability }) => BatchResult {
             status: if *created { StatusCode::CREATED } else { StatusCode::OK }.as_u16(),
-            allocation: Some(AllocationBody::row(holding, realm_of(app, holding))),
+            allocation: Some(AllocationBody::row(holding, realm_of(app, holding)).durable(*durability)),
             problem: None,
         },
         Err(error) => {

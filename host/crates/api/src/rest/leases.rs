@@ -9,11 +9,11 @@ use super::Rest;
 use super::allocations::select;
 use super::body::{Body, answer, no_content};
 use super::dto::allocation::{AllocationBody, HoldingsBody, RenewBody};
-use super::lists::{realm_of, rows};
+use super::lists::realm_of;
 use super::openapi::{Conflicts, Problems, Unknown};
 use super::params::{By, Params, Segments};
 use super::problem::Refusal;
-use crate::app::{AppError, ReleaseScope, read_id};
+use crate::app::{AppError, Granted, ReleaseScope, read_id};
 
 /// Release exactly what a look-up with the same parameters shows.
 #[utoipa::path(delete, path = "/api/v1/allocations/{subscriber}", operation_id = "release", tag = "allocations",
@@ -66,7 +66,13 @@ pub(super) async fn renew(
     let Some(first) = renewed.first() else {
         return Err(AppError::NothingHeld { subscriber, pool: select.pool }.into());
     };
-    let shown = AllocationBody::full(first, realm_of(&rest.app, first), &[]);
-    let allocations = rows(&rest.app, &renewed);
+    let shown = AllocationBody::full(&first.holding, realm_of(&rest.app, &first.holding), &[]);
+    let shown = shown.durable(first.durability);
+    let allocations: Vec<AllocationBody<'_>> = renewed
+        .iter()
+        .map(|Granted { holding, durability, .. }| {
+            AllocationBody::row(holding, realm_of(&rest.app, holding)).durable(*durability)
+        })
+        .collect();
     answer(StatusCode::OK, &HoldingsBody { shown, count: allocations.len(), allocations })
 }

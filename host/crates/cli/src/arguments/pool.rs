@@ -152,6 +152,10 @@ pub(crate) struct FieldArgs {
     /// Rather refuse than hand out a resting resource [default: the type's]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
     pub(crate) strict: Option<bool>,
+    /// What an answer waits for: local (on the disk of the host that decides), peer (and of one more) or default (peer in a
+    /// cluster)
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) ack: Option<String>,
     /// How many shards [default: as the type's cut gives]
     #[arg(long, value_name = "COUNT")]
     pub(crate) sharding_factor: Option<u32>,

@@ -45,7 +45,9 @@ impl Draft {
     /// Sets what was said over what is there.
     pub(super) fn set(&mut self, args: &FieldArgs) -> Result<(), Failure> {
         let FieldArgs { type_id, cidr, range, set, realm, shared, realm_by, strategy, .. } = args;
-        let texts = [("type", type_id), ("realm", realm), ("strategy", strategy), ("hold_down", &args.hold_down)];
+        let FieldArgs { hold_down, ack, .. } = args;
+        let texts =
+            [("type", type_id), ("realm", realm), ("strategy", strategy), ("hold_down", hold_down), ("ack", ack)];
         for (name, text) in texts {
             if let Some(text) = text {
                 self.put(name, Document::text(text.as_str()));

@@ -51,6 +51,7 @@ pub(crate) fn allocation_document(allocation: &Allocation) -> Document {
         .some("created_at", time_document(allocation.created_at.as_ref()))
         .some("renewed_at", time_document(allocation.renewed_at.as_ref()))
         .some("fence", fence)
+        .some_text("durability", super::durability(allocation.durability()))
         .number("version", allocation.version)
         .some("attributes", attributes_document(&allocation.attributes))
         .some("metadata", object(&allocation.metadata))
@@ -100,6 +101,7 @@ pub(crate) fn allocation_lines(allocation: &Allocation) -> Vec<(&'static str, Ce
         ("attributes", attributes_text(&allocation.attributes).into()),
         ("metadata", allocation.metadata.as_str().into()),
         ("fence", fence.unwrap_or_default().into()),
+        ("durability", super::durability(allocation.durability()).into()),
     ]
 }
 

@@ -35,6 +35,7 @@ fn definition_fields(definition: &PoolDefinition) -> Fields {
         .put("lease", definition.lease.as_ref().map_or_else(|| Document::text("none"), lease_document))
         .some("hold_down", definition.hold_down.as_ref().map(|rest| Document::text(duration(Some(rest)))))
         .some("strict", definition.strict.map(Document::Truth))
+        .some_text("ack", super::durability(definition.ack()))
         .some("sharding_factor", (definition.sharding_factor > 0).then(|| Document::number(definition.sharding_factor)))
         .some("metadata", object(&definition.metadata))
 }
@@ -112,6 +113,7 @@ pub(crate) fn pool_lines(pool: &Pool) -> Vec<(&'static str, Cell)> {
             format!("{default} ({min} to {max})")
         },
     );
+    let ack = super::durability(definition.ack());
     vec![
         ("pool", definition.id.as_str().into()),
         ("type", definition.r#type.as_str().into()),
@@ -128,6 +130,7 @@ pub(crate) fn pool_lines(pool: &Pool) -> Vec<(&'static str, Cell)> {
         ("lease", lease.into()),
         ("hold-down", duration(definition.hold_down.as_ref()).into()),
         ("strict", definition.strict.map(|strict| strict.to_string()).unwrap_or_default().into()),
+        ("ack", if ack.is_empty() { "default" } else { ack }.into()),
         ("shards", pool.shards.to_string().into()),
         ("metadata", definition.metadata.as_str().into()),
         ("revision", pool.revision.to_string().into()),

@@ -87,6 +87,14 @@ shards: 1024
 }
 
 #[test]
+fn what_answers_wait_for_is_in_the_document_if_it_was_chosen() {
+    let mut chosen = pool();
+    assert_eq!(pool_document(&chosen).field("ack"), None);
+    chosen.definition.as_mut().unwrap().set_ack(nexus_proto::v1::Durability::Peer);
+    assert_eq!(pool_document(&chosen).field("ack").and_then(Document::as_text), Some("peer"));
+}
+
+#[test]
 fn a_pool_without_lease_says_none() {
     let mut bare = pool();
     bare.definition.as_mut().unwrap().lease = None;

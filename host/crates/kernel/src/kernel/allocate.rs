@@ -11,6 +11,7 @@ use crate::fact::{Fact, SpanKey};
 use crate::holders::Place;
 use crate::id::{PoolUid, RealmName, RealmUid};
 use crate::plan::Strategy;
+use crate::pool::Durability;
 use crate::rules::Rule;
 use crate::span::Span;
 use crate::stock::Stock;
@@ -88,7 +89,8 @@ impl Kernel {
             match self.seek(request, &site, draw) {
                 Ok((found, fresh)) => {
                     let allocation = self.hand_out(request, &site, place, found, fresh, effects)?;
-                    return Ok(Outcome::Answered(Reply::Allocated { allocation, created: true }));
+                    let durability = Durability::Local;
+                    return Ok(Outcome::Answered(Reply::Allocated { allocation, created: true, durability }));
                 }
                 Err(Obstacle::Refused(error)) => return Err(error),
                 Err(Obstacle::Lapsed(over)) => self.end(&over, EndCause::Expired, effects),
@@ -241,7 +243,7 @@ impl Kernel {
             None if state.tenure(held.shard).0 != held.epoch => self.take_over(held, effects),
             None => Arc::clone(held),
         };
-        Ok(Reply::Allocated { allocation, created: false })
+        Ok(Reply::Allocated { allocation, created: false, durability: Durability::Local })
     }
 
     /// Nothing is left here: perhaps another host has space.

@@ -10,7 +10,7 @@ use crate::command::{AllocationTarget, CommandError, Reply, Ttl};
 use crate::effects::Effects;
 use crate::fact::Fact;
 use crate::id::{PoolUid, RealmUid};
-use crate::pool::{LeaseTerms, PoolTerms};
+use crate::pool::{Durability, LeaseTerms, PoolTerms};
 use crate::rules::Rule;
 use crate::stock::{Afterwards, Stock};
 use crate::tenure::{Leg, Tenure};
@@ -50,7 +50,8 @@ impl Kernel {
         if held.expires_ms().is_none() {
             return Err(CommandError::NoLease { pool });
         }
-        Ok(Reply::Renewed(self.renew_lease(&held, ttl, effects)))
+        let allocation = self.renew_lease(&held, ttl, effects);
+        Ok(Reply::Renewed { allocation, durability: Durability::Local })
     }
 
     pub(super) fn release(

@@ -72,7 +72,7 @@ fn allocated(
     match held.filter(|lease| !model.over(lease)) {
         Some(lease) => repeated(&lease.allocation, request, realm, answer, operations),
         None => match answer {
-            Ok(Reply::Allocated { allocation, created: true }) => given(model, pool, request, allocation),
+            Ok(Reply::Allocated { allocation, created: true, .. }) => given(model, pool, request, allocation),
             Ok(other) => broken(Invariant::Idempotent, format!("nothing was held, but {other:?}")),
             Err(error) => refused(model, pool, request, realm, error),
         },
@@ -98,7 +98,7 @@ fn repeated(
 ) -> Verdict {
     let asks_for = request.plan.at.map_or(request.plan.len == held.span.len(), |at| at == held.span);
     let right = match answer {
-        Ok(Reply::Allocated { allocation, created: false }) => {
+        Ok(Reply::Allocated { allocation, created: false, .. }) => {
             allocation.span == held.span && realm == Some(held.realm) && (!request.explicit || asks_for)
         }
         Err(CommandError::HoldsInOtherRealm { .. }) => realm != Some(held.realm),

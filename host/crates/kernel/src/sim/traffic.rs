@@ -353,6 +353,7 @@ fn draft(kind: &Kind, draws: &mut Draws) -> PoolDraft {
             lease,
             hold_down_ms: *draws.pick(&[0, 5_000, 60_000, 7_200_000]),
             strict: draws.one_in(3),
+            ack: None,
             realm_by: realm_by.iter().map(|name| CompactString::from(*name)).collect(),
             metadata: CompactString::default(),
         },

@@ -139,8 +139,8 @@ impl World {
         let Some((explained, answer)) = explained.zip(answer) else { return Ok(()) };
         let same = match (&explained, &answer) {
             (Ok(Reply::Explained(explained)), answer) => match (&explained.outcome, answer) {
-                (ExplainedOutcome::AlreadyHeld { span }, Ok(Reply::Allocated { allocation, created: false }))
-                | (ExplainedOutcome::WouldGet { span, .. }, Ok(Reply::Allocated { allocation, created: true })) => {
+                (ExplainedOutcome::AlreadyHeld { span }, Ok(Reply::Allocated { allocation, created: false, .. }))
+                | (ExplainedOutcome::WouldGet { span, .. }, Ok(Reply::Allocated { allocation, created: true, .. })) => {
                     *span == allocation.span || self.model.had_ended_leases()
                 }
                 (ExplainedOutcome::WouldFail(error), Err(other)) => **error == *other || self.model.had_ended_leases(),
@@ -356,7 +356,7 @@ impl World {
             }
             let what = format!("{:?} was answered {span:?}", request.subscriber);
             match self.request(Command::Allocate(Box::new(request)))? {
-                Some(Ok(Reply::Allocated { allocation, created: false })) if allocation.span == span => {}
+                Some(Ok(Reply::Allocated { allocation, created: false, .. })) if allocation.span == span => {}
                 other => return broken(Invariant::Kept, format!("{what}, after the restart {other:?}")),
             }
         }

@@ -8,7 +8,7 @@ fn a_repeat_gives_the_same_answer_and_writes_nothing() {
     let first = bed.allocate(&pool, "a");
     let written = bed.log.len();
     match bed.ask(Command::Allocate(Box::new(request(&pool, "a")))) {
-        Ok(Reply::Allocated { allocation, created: false }) => assert_eq!(allocation.span, first.span),
+        Ok(Reply::Allocated { allocation, created: false, .. }) => assert_eq!(allocation.span, first.span),
         other => panic!("{other:?}"),
     }
     assert_eq!(bed.log.len(), written);

@@ -204,6 +204,7 @@ pub(crate) fn addresses(start: u128, len: u128) -> PoolDraft {
         lease,
         hold_down_ms: 60_000,
         strict: false,
+        ack: None,
         realm_by: Vec::new(),
         metadata: CompactString::default(),
     };

@@ -57,10 +57,12 @@ fn a_repeat_renews_the_lease_and_renewing_needs_one() {
     assert_eq!(again.created_ms(), first.created_ms());
     assert_eq!(again.expires_ms().map(|end| end.get() - bed.now.wall_ms), Some(10_000));
     let renew = |bed: &mut Bed, ttl| bed.ask(Command::Renew { target: target(&pool, "a"), ttl });
-    assert!(matches!(renew(&mut bed, Ttl::Millis(20_000)), Ok(Reply::Renewed(_))));
+    assert!(matches!(renew(&mut bed, Ttl::Millis(20_000)), Ok(Reply::Renewed { .. })));
     bed.pass(15_000);
     bed.alarms();
-    assert!(matches!(renew(&mut bed, Ttl::Permanent), Ok(Reply::Renewed(held)) if held.expires_ms().is_none()));
+    assert!(
+        matches!(renew(&mut bed, Ttl::Permanent), Ok(Reply::Renewed { allocation, .. }) if allocation.expires_ms().is_none())
+    );
     assert!(matches!(renew(&mut bed, Ttl::Default), Err(CommandError::NoLease { .. })));
     bed.pass(1_000_000);
     assert_eq!(bed.kernel.allocations(), 1);
@@ -91,7 +93,7 @@ fn a_lease_that_is_over_is_over_whether_its_turn_has_come_or_not() {
     assert!(matches!(renewed, Err(CommandError::NotHeld { .. })));
     assert!(matches!(bed.release(&pool, "c"), Err(CommandError::NotHeld { .. })));
     match bed.ask(Command::Allocate(Box::new(request(&pool, "a")))) {
-        Ok(Reply::Allocated { allocation, created: true }) => assert_eq!(allocation.span, held.span),
+        Ok(Reply::Allocated { allocation, created: true, .. }) => assert_eq!(allocation.span, held.span),
         other => panic!("{other:?}"),
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use kernel::{
-    Alignment, Epoch, Geometry, LeaseTerms, Pool, PoolDraft, PoolTerms, PoolUid, RealmRef, Revision, Shard, ShardId,
-    Sizing, Strategy,
+    Alignment, Durability, Epoch, Geometry, LeaseTerms, Pool, PoolDraft, PoolTerms, PoolUid, RealmRef, Revision, Shard,
+    ShardId, Sizing, Strategy,
 };
 
 use super::facts::{compact, id};
@@ -162,6 +162,23 @@ fn read_strategy(bytes: &mut Bytes<'_>) -> Result<Strategy, RecordFault> {
     })
 }
 
+/// Beside `strict` in its byte.
+const STRICT: u8 = 1;
+const ACK_LOCAL: u8 = 2;
+const ACK_PEER: u8 = 4;
+
+fn read_switches(bytes: &mut Bytes<'_>) -> Result<(bool, Option<Durability>), RecordFault> {
+    let at = bytes.offset();
+    let switches = bytes.byte()?;
+    let ack = match switches & !STRICT {
+        0 => None,
+        ACK_LOCAL => Some(Durability::Local),
+        ACK_PEER => Some(Durability::Peer),
+        _ => return Err(RecordFault::new(at, format!("{switches} is no set of a pool's switches"))),
+    };
+    Ok((switches & STRICT != 0, ack))
+}
+
 fn put_terms(out: &mut Vec<u8>, terms: &PoolTerms) {
     put_strategy(out, terms.strategy);
     match terms.lease {
@@ -174,7 +191,12 @@ fn put_terms(out: &mut Vec<u8>, terms: &PoolTerms) {
         }
     }
     put_varint(out, terms.hold_down_ms);
-    out.push(u8::from(terms.strict));
+    let ack = match terms.ack {
+        None => 0,
+        Some(Durability::Local) => ACK_LOCAL,
+        Some(Durability::Peer) => ACK_PEER,
+    };
+    out.push(u8::from(terms.strict) | ack);
     put_varint(out, terms.realm_by.len() as u64);
     for attribute in &terms.realm_by {
         put_text(out, attribute);
@@ -189,11 +211,14 @@ fn read_terms(bytes: &mut Bytes<'_>) -> Result<PoolTerms, RecordFault> {
     } else {
         LeaseTerms::None
     };
+    let hold_down_ms = bytes.varint()?;
+    let (strict, ack) = read_switches(bytes)?;
     Ok(PoolTerms {
         strategy,
         lease,
-        hold_down_ms: bytes.varint()?,
-        strict: truth(bytes)?,
+        hold_down_ms,
+        strict,
+        ack,
         realm_by: list(bytes, 1, compact)?,
         metadata: compact(bytes)?,
     })

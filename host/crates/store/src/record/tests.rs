@@ -4,13 +4,14 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use kernel::{
-    Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, Dot, EndCause, Epoch, Fact, Geometry,
-    LeaseTerms, NodeId, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid, Reservation,
-    Resting, Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy as Placement,
+    Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, Dot, Durability, EndCause, Epoch, Fact,
+    Geometry, LeaseTerms, NodeId, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid,
+    Reservation, Resting, Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy as Placement,
 };
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::*;
 
@@ -159,12 +160,14 @@ fn terms() -> impl Strategy<Value = PoolTerms> {
     let lease = option::of((number(), number(), number())).prop_map(|timed| {
         timed.map_or(LeaseTerms::None, |(default_ms, min_ms, max_ms)| LeaseTerms::Timed { default_ms, min_ms, max_ms })
     });
-    (placement(), lease, number(), any::<bool>(), vec(text().prop_map(Into::into), 0..3), text()).prop_map(
-        |(strategy, lease, hold_down_ms, strict, realm_by, metadata)| PoolTerms {
+    let ack = option::of(select(vec![Durability::Local, Durability::Peer]));
+    (placement(), lease, number(), (any::<bool>(), ack), vec(text().prop_map(Into::into), 0..3), text()).prop_map(
+        |(strategy, lease, hold_down_ms, (strict, ack), realm_by, metadata)| PoolTerms {
             strategy,
             lease,
             hold_down_ms,
             strict,
+            ack,
             realm_by,
             metadata: metadata.into(),
         },

@@ -154,6 +154,7 @@ pub(crate) fn pool(addresses: u128) -> Arc<Pool> {
         hold_down_ms: 60_000,
         strict: false,
         realm_by: Vec::new(),
+        ack: None,
         metadata: "".into(),
     };
     let draft = PoolDraft {

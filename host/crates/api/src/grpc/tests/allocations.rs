@@ -181,6 +181,8 @@ async fn leases_are_renewed_listed_as_expiring_and_end() {
     let renew = v1::RenewRequest { subscriber_id: "line-7".to_owned(), ..Default::default() };
     let renewed = answered(client.nexus().renew(renew.clone()).await).unwrap().renewed;
     assert!(renewed[0].expires_at.unwrap().seconds > given.expires_at);
+    let reached = [renewed[0].durability(), given.allocation.unwrap().durability()];
+    assert_eq!(reached, [v1::Durability::Local; 2]);
     served.daemon.advance(3_601_000);
     assert_eq!(blame(answered(client.nexus().renew(renew).await)).0, Code::NotFound);
 }

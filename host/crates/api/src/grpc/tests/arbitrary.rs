@@ -148,7 +148,7 @@ fn any_other_request_is_answered() {
             let definition = v1::PoolDefinition {
                 id: b, r#type: c.clone(), spec: a, realm: c, shared: flag, strategy: d.clone(),
                 lease: Some(v1::LeaseTerms { default: time, min: time, max: None }), hold_down: time, strict: Some(flag),
-                realm_by: vec![d.clone()], sharding_factor: number, metadata: d,
+                realm_by: vec![d.clone()], sharding_factor: number, metadata: d, ack: 3,
             };
             let pool = Some(v1::apply_pool_request::Pool::Definition(definition));
             is_sound(face.apply_pool(Request::new(v1::ApplyPoolRequest { pool, dry_run: true, beside: Vec::new() })).await);

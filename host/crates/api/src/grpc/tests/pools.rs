@@ -25,6 +25,7 @@ async fn a_pool_is_made_once_and_shown_as_it_is() {
     wanted.lease =
         Some(v1::LeaseTerms { default: Some(prost_types::Duration { seconds: 600, nanos: 0 }), min: None, max: None });
     wanted.metadata = r#"{"site":"east"}"#.to_owned();
+    wanted.set_ack(v1::Durability::Peer);
     let create = |definition| {
         let pool = Some(v1::create_pool_request::Pool::Definition(definition));
         v1::CreatePoolRequest { pool, dry_run: false }
@@ -37,6 +38,7 @@ async fn a_pool_is_made_once_and_shown_as_it_is() {
     assert_eq!((pool.cidr.as_str(), pool.prefix, pool.gateway.as_str()), ("10.0.0.0/24", 32, "10.0.0.1"));
     assert_eq!((pool.dns, pool.revision), (vec!["10.0.0.53".to_owned()], 1));
     let shown = pool.definition.unwrap();
+    assert_eq!(shown.ack(), v1::Durability::Peer);
     assert_eq!(shown.lease.unwrap().default.unwrap().seconds, 600);
     assert_eq!(shown.metadata, r#"{"site":"east"}"#);
     let other = blame(answered(client.pools().create_pool(create(definition(SPEC))).await));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use compact_str::CompactString;
-use kernel::{Key, Ttl};
+use kernel::{Durability, Key, Ttl};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -201,6 +201,10 @@ pub(crate) struct AllocationBody<'a> {
     /// In the answer to an allocate: false if the subscriber held it already.
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<bool>,
+    /// In the answer to an allocate or a renewal: `local` if it was on the disk of the host that decided, `peer` if on one
+    /// more host's too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    durability: Option<&'static str>,
     is_backup: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     backup_node_id: Option<&'a str>,
@@ -252,6 +256,7 @@ impl<'a> AllocationBody<'a> {
             epoch: fence.epoch.0,
             alloc_type: held.alloc_type(),
             created: None,
+            durability: None,
             // Backup allocations come with edge nodes; the fields are part of the form.
             is_backup: false,
             backup_node_id: None,
@@ -264,8 +269,13 @@ impl<'a> AllocationBody<'a> {
     }
 
     /// As the answer to an allocate.
-    pub(crate) fn granted(self, created: bool) -> Self {
-        Self { created: Some(created), ..self }
+    pub(crate) fn granted(self, created: bool, durability: Durability) -> Self {
+        Self { created: Some(created), ..self.durable(durability) }
+    }
+
+    /// As the answer to a renewal.
+    pub(crate) fn durable(self, durability: Durability) -> Self {
+        Self { durability: Some(durability.as_str()), ..self }
     }
 
     /// As a single answer shows it: with attributes, the pool's and `own`.

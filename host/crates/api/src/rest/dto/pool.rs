@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kernel::{LeaseTerms, Occupancy, Pool};
+use kernel::{Durability, LeaseTerms, Occupancy, Pool};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -43,6 +43,9 @@ pub(crate) struct PoolBody {
     hold_down: Option<Value>,
     /// Rather refuse than hand out a resting resource.
     strict: Option<bool>,
+    /// What an answer waits for: `local` (on the disk of the host that decides) or `peer` (and of one more). `default`, or
+    /// absent: `peer` in a cluster, `local` on a host that is alone.
+    ack: Option<String>,
     /// Free-form, given back as it was.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Value>,
@@ -66,7 +69,7 @@ pub(crate) struct PoolBody {
 
 /// A pool.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Pool, example = json!({"id": "isp-east", "type": "ipv4", "cidr": "100.64.0.0/10", "prefix": 32, "gateway": "100.64.0.1", "dns": ["9.9.9.9"], "exclusions": [], "metadata": {}, "sharding_factor": 256, "backup_ratio": 0, "tenant": "default", "realm": "default", "shared": false, "realm_by": [], "strategy": "first-free", "lease": "none", "hold_down": 60, "strict": false, "spec": {"cidr": "100.64.0.0/10", "gateway": "100.64.0.1", "dns": ["9.9.9.9"]}, "capacity": 4_194_304, "attributes": {"cidr": "100.64.0.0/10", "prefix": "32", "netmask": "255.192.0.0", "gateway": "100.64.0.1", "dns": "9.9.9.9"}, "mapping_id": "ipv4/1", "revision": 1, "created_at": "2026-01-31T08:00:00.000Z", "updated_at": "2026-01-31T08:00:00.000Z"}))]
+#[schema(as = Pool, example = json!({"id": "isp-east", "type": "ipv4", "cidr": "100.64.0.0/10", "prefix": 32, "gateway": "100.64.0.1", "dns": ["9.9.9.9"], "exclusions": [], "metadata": {}, "sharding_factor": 256, "backup_ratio": 0, "tenant": "default", "realm": "default", "shared": false, "realm_by": [], "strategy": "first-free", "lease": "none", "hold_down": 60, "strict": false, "ack": "default", "spec": {"cidr": "100.64.0.0/10", "gateway": "100.64.0.1", "dns": ["9.9.9.9"]}, "capacity": 4_194_304, "attributes": {"cidr": "100.64.0.0/10", "prefix": "32", "netmask": "255.192.0.0", "gateway": "100.64.0.1", "dns": "9.9.9.9"}, "mapping_id": "ipv4/1", "revision": 1, "created_at": "2026-01-31T08:00:00.000Z", "updated_at": "2026-01-31T08:00:00.000Z"}))]
 pub(crate) struct PoolAnswer<'a> {
     id: &'a str,
     #[serde(rename = "type")]
@@ -103,6 +106,8 @@ pub(crate) struct PoolAnswer<'a> {
     #[schema(value_type = u64)]
     hold_down: Value,
     strict: bool,
+    /// `local`, `peer`, or `default` if nothing was chosen.
+    ack: &'static str,
     #[schema(value_type = Object)]
     spec: Value,
     /// Grains, excluded ones included.
@@ -159,6 +164,7 @@ impl<'a> PoolAnswer<'a> {
             lease: lease(draft.terms.lease),
             hold_down: duration(draft.terms.hold_down_ms),
             strict: draft.terms.strict,
+            ack: draft.terms.ack.map_or("default", Durability::as_str),
             spec: spec.take(),
             capacity,
             capacity_exact: exact(capacity),
@@ -173,7 +179,7 @@ impl<'a> PoolAnswer<'a> {
 
 /// A page of pools.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PoolList, example = json!({"pools": [{"id": "isp-east", "type": "ipv4", "cidr": "100.64.0.0/10", "prefix": 32, "gateway": "100.64.0.1", "dns": ["9.9.9.9"], "exclusions": [], "metadata": {}, "sharding_factor": 256, "backup_ratio": 0, "tenant": "default", "realm": "default", "shared": false, "realm_by": [], "strategy": "first-free", "lease": "none", "hold_down": 60, "strict": false, "spec": {"cidr": "100.64.0.0/10", "gateway": "100.64.0.1", "dns": ["9.9.9.9"]}, "capacity": 4_194_304, "attributes": {"cidr": "100.64.0.0/10", "prefix": "32", "netmask": "255.192.0.0", "gateway": "100.64.0.1", "dns": "9.9.9.9"}, "mapping_id": "ipv4/1", "revision": 1, "created_at": "2026-01-31T08:00:00.000Z", "updated_at": "2026-01-31T08:00:00.000Z"}], "count": 1, "total": 1}))]
+#[schema(as = PoolList, example = json!({"pools": [{"id": "isp-east", "type": "ipv4", "cidr": "100.64.0.0/10", "prefix": 32, "gateway": "100.64.0.1", "dns": ["9.9.9.9"], "exclusions": [], "metadata": {}, "sharding_factor": 256, "backup_ratio": 0, "tenant": "default", "realm": "default", "shared": false, "realm_by": [], "strategy": "first-free", "lease": "none", "hold_down": 60, "strict": false, "ack": "default", "spec": {"cidr": "100.64.0.0/10", "gateway": "100.64.0.1", "dns": ["9.9.9.9"]}, "capacity": 4_194_304, "attributes": {"cidr": "100.64.0.0/10", "prefix": "32", "netmask": "255.192.0.0", "gateway": "100.64.0.1", "dns": "9.9.9.9"}, "mapping_id": "ipv4/1", "revision": 1, "created_at": "2026-01-31T08:00:00.000Z", "updated_at": "2026-01-31T08:00:00.000Z"}], "count": 1, "total": 1}))]
 pub(crate) struct PoolsBody<'a> {
     pub(crate) pools: Vec<PoolAnswer<'a>>,
     pub(crate) count: usize,
@@ -184,7 +190,7 @@ pub(crate) struct PoolsBody<'a> {
 
 /// What an update did or would do.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PoolUpdate, example = json!({"id": "isp-east", "type": "ipv4", "cidr": "100.64.0.0/10", "prefix": 32, "gateway": "100.64.0.1", "dns": ["9.9.9.9"], "exclusions": [], "metadata": {}, "sharding_factor": 256, "backup_ratio": 0, "tenant": "default", "realm": "default", "shared": false, "realm_by": [], "strategy": "first-free", "lease": "none", "hold_down": 60, "strict": false, "spec": {"cidr": "100.64.0.0/10", "gateway": "100.64.0.1", "dns": ["9.9.9.9"]}, "capacity": 4_194_304, "attributes": {"cidr": "100.64.0.0/10", "prefix": "32", "netmask": "255.192.0.0", "gateway": "100.64.0.1", "dns": "9.9.9.9"}, "mapping_id": "ipv4/1", "revision": 1, "created_at": "2026-01-31T08:00:00.000Z", "updated_at": "2026-01-31T08:00:00.000Z", "applied": true, "added_grains": 256, "removed_grains": 0}))]
+#[schema(as = PoolUpdate, example = json!({"id": "isp-east", "type": "ipv4", "cidr": "100.64.0.0/10", "prefix": 32, "gateway": "100.64.0.1", "dns": ["9.9.9.9"], "exclusions": [], "metadata": {}, "sharding_factor": 256, "backup_ratio": 0, "tenant": "default", "realm": "default", "shared": false, "realm_by": [], "strategy": "first-free", "lease": "none", "hold_down": 60, "strict": false, "ack": "default", "spec": {"cidr": "100.64.0.0/10", "gateway": "100.64.0.1", "dns": ["9.9.9.9"]}, "capacity": 4_194_304, "attributes": {"cidr": "100.64.0.0/10", "prefix": "32", "netmask": "255.192.0.0", "gateway": "100.64.0.1", "dns": "9.9.9.9"}, "mapping_id": "ipv4/1", "revision": 1, "created_at": "2026-01-31T08:00:00.000Z", "updated_at": "2026-01-31T08:00:00.000Z", "applied": true, "added_grains": 256, "removed_grains": 0}))]
 pub(crate) struct PoolUpdateBody<'a> {
     #[serde(flatten)]
     pool: PoolAnswer<'a>,

@@ -36,6 +36,33 @@ async fn a_pool_is_described_changed_and_counted() {
 }
 
 #[tokio::test]
+async fn a_pool_says_what_its_answers_wait_for_and_an_answer_what_was_reached() {
+    let face = Face::start();
+    let body =
+        |ack: &str| json!({"id": "p", "type": "ipv4", "spec": {"cidr": "10.0.0.0/24"}, "lease": "1h", "ack": ack});
+    for (said, shown) in [("peer", "peer"), ("local", "local"), ("default", "default")] {
+        let pool = if said == "peer" {
+            face.post("/api/v1/pools", &body(said)).await.with(201)
+        } else {
+            face.put("/api/v1/pools/p", &body(said)).await.with(200)
+        };
+        assert_eq!(pool["ack"], shown);
+        assert_eq!(face.get("/api/v1/pools/p").await.with(200)["ack"], shown);
+    }
+    let problem = face.put("/api/v1/pools/p", &body("all")).await.problem(400, "INVALID_FIELD");
+    assert_eq!((&problem["errors"][0]["field"], &problem["errors"][0]["value"]), (&json!("ack"), &json!("all")));
+    let request = json!({"pool_id": "p", "subscriber_id": "alice"});
+    assert_eq!(face.post("/api/v1/allocate", &request).await.with(201)["durability"], "local");
+    assert_eq!(face.post("/api/v1/allocate", &request).await.with(200)["durability"], "local");
+    let renewed = face.post("/api/v1/allocations/alice/renew", &json!({})).await.with(200);
+    assert_eq!((&renewed["durability"], &renewed["allocations"][0]["durability"]), (&json!("local"), &json!("local")));
+    let batch = face.post("/api/v1/allocations:batch", &json!({"requests": [request]})).await.with(200);
+    assert_eq!(batch["results"][0]["allocation"]["durability"], "local");
+    // A look-up does not know what was waited for.
+    assert_eq!(face.get("/api/v1/allocations/alice").await.with(200).get("durability"), None);
+}
+
+#[tokio::test]
 async fn a_pool_grows_and_says_beforehand_by_how_much() {
     let face = Face::with_pool().await;
     let larger = json!({"cidr": "10.0.0.0/23"});

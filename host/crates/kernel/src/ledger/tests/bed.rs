@@ -124,6 +124,7 @@ pub(super) fn shaped(id: &str, spans: Vec<Series>, excluded: Vec<Series>) -> Poo
             lease: LeaseTerms::None,
             hold_down_ms: 0,
             strict: false,
+            ack: None,
             realm_by: Vec::new(),
             metadata: "".into(),
         },

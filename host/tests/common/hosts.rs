@@ -1,0 +1,171 @@
+//! Hosts that know of each other, as real daemons.
+
+#![allow(clippy::indexing_slicing, reason = "a test that finds nothing there has failed")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{Daemon, Start, call, directory, wait_for};
+
+const KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// Hosts that know of each other, running or not.
+#[derive(Debug)]
+pub struct Hosts {
+    dirs: Vec<TempDir>,
+    ports: Vec<u16>,
+    running: Vec<Option<Daemon>>,
+    /// The cluster key of hosts that start from now on.
+    pub key: &'static str,
+    /// What they are told beside.
+    pub flags: Vec<&'static str>,
+}
+
+/// Ports that nobody listens on now. Somebody else may take one before the daemon does; then the test fails and says so.
+fn free_ports(count: usize) -> Vec<u16> {
+    let sockets: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    sockets.iter().map(|socket| socket.local_addr().expect("bound").port()).collect()
+}
+
+impl Hosts {
+    pub fn new(count: usize) -> Self {
+        let dirs = (0..count).map(|_| directory()).collect();
+        Self {
+            dirs,
+            ports: free_ports(count),
+            running: (0..count).map(|_| None).collect(),
+            key: KEY,
+            flags: Vec::new(),
+        }
+    }
+
+    /// Formed: the first host began, the others joined.
+    pub fn formed(count: usize) -> Self {
+        Self::formed_with(count, &[])
+    }
+
+    /// As [`Self::formed`], of hosts that are told something beside.
+    pub fn formed_with(count: usize, flags: &[&'static str]) -> Self {
+        let mut hosts = Self::new(count);
+        hosts.flags = flags.to_vec();
+        for host in 0..count {
+            hosts.start(host);
+        }
+        assert_eq!(hosts.post(0, "/api/v1/cluster/init", &json!({})).0, 200);
+        for host in 1..count {
+            let (status, answer) = hosts.post(host, "/api/v1/cluster/join", &json!({}));
+            assert_eq!(status, 200, "{answer}");
+        }
+        for host in 0..count {
+            hosts.await_members(host, count);
+        }
+        hosts
+    }
+
+    pub fn start(&mut self, host: usize) {
+        let others = self.ports.iter().enumerate().filter(|(other, _)| *other != host);
+        let peers: Vec<String> = others.map(|(_, port)| format!("127.0.0.1:{port}")).collect();
+        let start = Start::on(self.dirs[host].path()).named(&format!("core-{}", host + 1)).with(&[
+            "--p2p-port",
+            &self.ports[host].to_string(),
+            "--peers",
+            &peers.join(","),
+            "--cluster-key",
+            self.key,
+        ]);
+        let start = start.with(&self.flags);
+        self.running[host] = Some(start.run());
+    }
+
+    pub fn dir(&self, host: usize) -> &std::path::Path {
+        self.dirs[host].path()
+    }
+
+    pub fn daemon(&self, host: usize) -> &Daemon {
+        self.running[host].as_ref().expect("the host runs")
+    }
+
+    pub fn get(&self, host: usize, path: &str) -> (u16, Value) {
+        self.daemon(host).get(path)
+    }
+
+    pub fn post(&self, host: usize, path: &str, body: &Value) -> (u16, Value) {
+        self.daemon(host).post(path, body)
+    }
+
+    pub fn kill(&mut self, host: usize) {
+        self.running[host].take().expect("the host runs").kill();
+    }
+
+    pub fn status(&self, host: usize) -> Value {
+        let (status, answer) = self.get(host, "/api/v1/cluster/status");
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
+    /// Waits until a host sees all members, reaches them, and knows who leads the ledger.
+    pub fn await_members(&self, host: usize, count: usize) {
+        wait_for("the host sees the whole cluster", || {
+            let status = self.status(host);
+            let members = status["members"].as_array()?;
+            let reached = members.iter().filter(|member| member["reachable"] == true).count();
+            (members.len() == count && reached == count && status["ledger"]["leader"].is_number()).then_some(())
+        });
+    }
+
+    pub fn create(&self, host: usize, pool: &Value) {
+        let (status, answer) = self.post(host, "/api/v1/pools", pool);
+        assert_eq!(status, 201, "{answer}");
+        for other in (0..self.running.len()).filter(|other| self.running[*other].is_some()) {
+            let path = format!("/api/v1/pools/{}", pool["id"].as_str().expect("an id"));
+            wait_for("every host has the pool", || (self.get(other, &path).0 == 200).then_some(()));
+        }
+    }
+
+    /// Until it is decided: what is retryable is asked again.
+    pub fn allocate(&self, host: usize, subscriber: &str) -> Value {
+        let url = format!("{}/api/v1/allocate", self.daemon(host).rest);
+        let body = json!({"pool_id": "homes", "subscriber_id": subscriber}).to_string();
+        wait_for("an allocation is decided", || match call(&url, "POST", &[], Some(body.clone())) {
+            (200 | 201, answer) => Some(answer),
+            (503, _) => None,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    pub fn held(&self, host: usize) -> BTreeMap<String, String> {
+        let (status, page) = self.get(host, "/api/v1/allocations?pool_id=homes&limit=10000");
+        assert_eq!(status, 200, "{page}");
+        let text = |row: &Value, name: &str| row[name].as_str().expect("text").to_owned();
+        page["allocations"]
+            .as_array()
+            .expect("rows")
+            .iter()
+            .map(|row| (text(row, "subscriber_id"), text(row, "ip")))
+            .collect()
+    }
+
+    /// Waits until every host that runs shows exactly this.
+    pub fn await_held(&self, answered: &BTreeMap<String, String>) {
+        for host in (0..self.running.len()).filter(|host| self.running[*host].is_some()) {
+            wait_for("the hosts agree", || (self.held(host) == *answered).then_some(()));
+        }
+    }
+}
+
+pub fn pool() -> Value {
+    json!({"id": "homes", "cidr": "100.64.0.0/18"})
+}
+
+pub fn address(answer: &Value) -> String {
+    answer["ip"].as_str().expect("an address").to_owned()
+}
+
+pub fn distinct(answered: &BTreeMap<String, String>) {
+    let addresses: BTreeSet<&String> = answered.values().collect();
+    assert_eq!(addresses.len(), answered.len(), "an address was given twice");
+}
