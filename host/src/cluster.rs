@@ -12,6 +12,7 @@ mod govern;
 mod messages;
 mod nonce;
 mod office;
+mod old_disk;
 mod pools;
 mod replicate;
 mod route;
@@ -93,6 +94,8 @@ struct Inner {
     heard: watch::Sender<Vector>,
     /// What each peer said that it has.
     acknowledged: Mutex<BTreeMap<PeerId, Vector>>,
+    /// How far each peer said that it knows this host's own log.
+    told: watch::Sender<old_disk::Told>,
     hints: mpsc::Sender<replicate::Hint>,
     flights: route::Flights,
     /// What this host stopped handing out from, to give it away.
@@ -134,6 +137,7 @@ impl Cluster {
             bell: Notify::new(),
             heard,
             acknowledged: Mutex::default(),
+            told: watch::Sender::default(),
             hints,
             flights: route::Flights::default(),
             stopped: Mutex::new(stopped),
@@ -142,11 +146,13 @@ impl Cluster {
             stopping: CancellationToken::new(),
         };
         let cluster = Self { inner: Arc::new(inner) };
+        let tasks = cluster.run(events, hinted);
         if let Some(membership) = seat::read(&cluster.inner.settings.data_path)? {
+            // Without its seat this host owns nothing and has no vote.
+            old_disk::look(&cluster).await?;
             let seat = Seat::take(&cluster, membership).await?;
             cluster.sit(seat);
         }
-        let tasks = cluster.run(events, hinted);
         Ok((cluster.clone(), Running { cluster, tasks }))
     }
 

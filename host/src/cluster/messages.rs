@@ -25,6 +25,8 @@ pub(super) enum HelloAsk {
         weight: u32,
         at_ms: u64,
     },
+    /// How far do you know this log?
+    Known { origin: Origin },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +39,7 @@ pub(super) enum HelloAnswer {
     Refused(String),
     /// Ask again later: why not now.
     NotNow(String),
+    Known { through: Seq },
 }
 
 /// About facts.

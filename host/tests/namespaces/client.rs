@@ -24,13 +24,13 @@ const RESPONSE_DEADLINE_MS: u64 = 5_000;
 const PATIENCE: Duration = Duration::from_secs(6);
 
 /// Between two requests of a client.
-const PAUSE: Duration = Duration::from_millis(25);
+const PAUSE: Duration = Duration::from_millis(60);
 
 /// Times a request is asked, over all hosts.
 const ATTEMPTS: usize = 4;
 
 /// Clients beside each host.
-const CLIENTS: usize = 3;
+const CLIENTS: usize = 2;
 
 /// A client holds at most so many; more would only make the lists long.
 const MOST_HELD: usize = 80;
