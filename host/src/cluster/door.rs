@@ -237,7 +237,9 @@ impl Cluster {
             }
             HelloAnswer::Refused(why) => Err(Refusal::Final(why)),
             HelloAnswer::NotNow(why) => Err(Refusal::NotNow(why)),
-            HelloAnswer::Who { .. } | HelloAnswer::Known { .. } => Err(Refusal::NotNow("it answered something else".to_owned())),
+            HelloAnswer::Who { .. } | HelloAnswer::Known { .. } => {
+                Err(Refusal::NotNow("it answered something else".to_owned()))
+            }
         }
     }
 }

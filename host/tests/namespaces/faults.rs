@@ -13,7 +13,7 @@ use crate::common::wait_for;
 use crate::history::boot_ms;
 use crate::hosts::{Hosts, SMALL, name};
 use crate::random::Random;
-use crate::{PERMANENT, UNHEALED_MS};
+use crate::{LEASED, UNHEALED_MS};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -32,16 +32,8 @@ pub(crate) enum Fault {
     OldDisk,
 }
 
-pub(crate) const ALL: [Fault; 8] = [
-    Fault::Cut,
-    Fault::OneWay,
-    Fault::Kill,
-    Fault::Freeze,
-    Fault::FullDisk,
-    Fault::Join,
-    Fault::Drain,
-    Fault::OldDisk,
-];
+pub(crate) const ALL: [Fault; 8] =
+    [Fault::Cut, Fault::OneWay, Fault::Kill, Fault::Freeze, Fault::FullDisk, Fault::Join, Fault::Drain, Fault::OldDisk];
 
 /// Does it, undoes it, and waits until every host serves. Gives when owners were away.
 pub(crate) fn play(fault: Fault, hosts: &mut Hosts, load: &Load, random: &mut Random) -> Excused {
@@ -72,6 +64,7 @@ pub(crate) fn play(fault: Fault, hosts: &mut Hosts, load: &Load, random: &mut Ra
         Fault::Drain => drain(hosts, host, other),
         Fault::OldDisk => old_disk(hosts, load, host, other),
     }
+    eprintln!("{} undone", boot_ms());
     hosts.await_all();
     let healed_ms = boot_ms();
     for host in hosts.up() {
@@ -84,9 +77,7 @@ pub(crate) fn play(fault: Fault, hosts: &mut Hosts, load: &Load, random: &mut Ra
 /// The load goes on for so long, and is served by this host.
 fn go_on(load: &Load, host: usize, for_ms: u64) {
     let from_ms = boot_ms();
-    wait_for("the load goes on", || {
-        (boot_ms() >= from_ms + for_ms && load.served(host, from_ms) > 0).then_some(())
-    });
+    wait_for("the load goes on", || (boot_ms() >= from_ms + for_ms && load.served(host, from_ms) > 0).then_some(()));
 }
 
 fn cut(hosts: &Hosts, load: &Load, host: usize, other: usize) {
@@ -94,11 +85,13 @@ fn cut(hosts: &Hosts, load: &Load, host: usize, other: usize) {
     hosts.lan.cut(host);
     wait_for("the others miss the host", || (!hosts.reaches(other, host)).then_some(()));
     wait_for("the host misses the others", || (!hosts.reaches(host, other)).then_some(()));
+    eprintln!("{} missed by both sides", boot_ms());
     // Both sides go on handing out from what is theirs.
     let missed_ms = boot_ms();
     for side in [host, other] {
         wait_for("both sides serve", || (load.served(side, missed_ms) > 3).then_some(()));
     }
+    eprintln!("{} both sides serve", boot_ms());
     go_on(load, other, 8_000_u64.saturating_sub(boot_ms() - from_ms));
     hosts.lan.mend(host);
 }
@@ -108,12 +101,23 @@ fn full_disk(hosts: &Hosts, load: &Load) {
     let from_ms = boot_ms();
     let mut file = std::fs::File::create(&filler).expect("a file");
     while file.write_all(&[0; 4_096]).is_ok() {}
+    // The log has some room of its own left, which small records would not fill in time.
+    let note = json!({"note": "x".repeat(12 << 10)});
+    let mut number = 0;
+    wait_for("the disk is full", || {
+        number += 1;
+        let body = json!({"pool_id": LEASED, "subscriber_id": format!("filler-{number}"), "metadata": note});
+        hosts.call(SMALL, "POST", "allocate", Some(&body));
+        (!hosts.is_ready(SMALL)).then_some(())
+    });
+    eprintln!("{} the disk is full after {number} large records", boot_ms());
     let other = hosts.up().into_iter().find(|host| *host != SMALL).expect("another host");
     go_on(load, other, 5_000);
     let status = hosts.get(SMALL, "cluster/status");
     assert_eq!(status["standing"], "member", "look-ups go on: {status}");
     drop(file);
     std::fs::remove_file(&filler).expect("the filler is there");
+    wait_for("the host sees that there is space", || hosts.is_ready(SMALL).then_some(()));
     eprintln!("{} the disk was full for {} ms", boot_ms(), boot_ms() - from_ms);
 }
 
@@ -127,6 +131,7 @@ fn join(hosts: &mut Hosts) {
 fn drain(hosts: &Hosts, host: usize, other: usize) {
     hosts.order(other, &format!("cluster/members/{}/drain", name(host)), &json!({}));
     wait_for("the drained host has no shards", || (hosts.shards(other, host) == 0).then_some(()));
+    eprintln!("{} drained", boot_ms());
     hosts.order(other, &format!("cluster/members/{}/undrain", name(host)), &json!({}));
     wait_for("it has shards again", || (hosts.shards(other, host) > 0).then_some(()));
 }
@@ -160,7 +165,7 @@ fn own_progress(hosts: &Hosts, host: usize) -> Vec<(String, u64)> {
         .into_iter()
         .filter(|(origin, _)| origin.split('/').next().is_some_and(|host| identity.contains(host)))
         .collect();
-    assert_eq!(own.len(), 1, "{PERMANENT}: {identity}");
+    assert_eq!(own.len(), 1, "{identity}");
     own
 }
 

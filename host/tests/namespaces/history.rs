@@ -47,12 +47,17 @@ pub(crate) enum Outcome {
     /// Allocated, renewed or found.
     Granted(Grant),
     /// Granted, but the client may not use it: it came too late, or of an older term than one seen before.
-    Dropped { grant: Grant, why: String },
+    Dropped {
+        grant: Grant,
+        why: String,
+    },
     Released,
     /// The host says that there is nothing.
     Nothing,
     /// An error: it may have happened, now or a while later.
-    Unknown { why: String },
+    Unknown {
+        why: String,
+    },
 }
 
 /// One request and what came of it.

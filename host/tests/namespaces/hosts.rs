@@ -79,6 +79,9 @@ impl Hosts {
             "0",
             "--rebroadcast-interval",
             "1s",
+            // Or a host that was restarted would show leases that are over for minutes.
+            "--restart-grace",
+            "1s",
         ])
     }
 
@@ -139,6 +142,20 @@ impl Hosts {
         self.lan.inside(host, || call(&url, method, &[], body.map(ToString::to_string)))
     }
 
+    pub(crate) fn is_ready(&self, host: usize) -> bool {
+        self.lan.inside(host, || call(&format!("http://127.0.0.1:{REST}/ready"), "GET", &[], None)).0 == 200
+    }
+
+    /// Shards that are not where they should be, as this host sees it.
+    pub(crate) fn misplaced(&self, host: usize) -> usize {
+        let ring = self.get(host, "hashring");
+        let pools = ring["pools"].as_array().expect("pools").iter();
+        pools
+            .flat_map(|pool| pool["shards"].as_array().expect("shards"))
+            .filter(|shard| shard["owner"] != shard["wished"])
+            .count()
+    }
+
     pub(crate) fn get(&self, host: usize, path: &str) -> Value {
         let (status, answer) = self.call(host, "GET", path, None);
         assert_eq!(status, 200, "{}: {path}: {answer}", name(host));
@@ -188,7 +205,8 @@ impl Hosts {
                 let status = self.get(*host, "cluster/status");
                 let members = status["members"].as_array()?;
                 let reached = members.iter().filter(|member| member["reachable"] == true).count();
-                (members.len() == up.len() && reached == up.len() && status["ledger"]["leader"].is_number()).then_some(())
+                (members.len() == up.len() && reached == up.len() && status["ledger"]["leader"].is_number())
+                    .then_some(())
             });
         }
     }

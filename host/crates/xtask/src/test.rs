@@ -3,9 +3,10 @@
 use anyhow::Result;
 
 use crate::shell::Shell;
-use crate::{plugins, workspace};
+use crate::{install, plugins, workspace};
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     plugins::run(&[])?;
+    install::iproute2();
     Shell::cargo().dir(workspace::root()).args(["test", "--workspace"]).args(arguments).run()
 }

@@ -92,7 +92,10 @@ fn a_lease_ends_for_its_client_counted_from_the_request() {
 fn an_answer_that_was_dropped_is_no_hold() {
     let outcome = Outcome::Dropped { grant: grant("10.0.0.1", None), why: "late".to_owned() };
     let dropped = record(Asked::Allocate, "a", (0, 6_000), outcome);
-    assert_eq!(check(&[dropped, allocated("b", "10.0.0.1", (20, 30))], &[listing(&[("b", &["10.0.0.1"])])], &[]), nobody());
+    assert_eq!(
+        check(&[dropped, allocated("b", "10.0.0.1", (20, 30))], &[listing(&[("b", &["10.0.0.1"])])], &[]),
+        nobody()
+    );
 }
 
 #[test]
