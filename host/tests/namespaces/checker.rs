@@ -100,10 +100,10 @@ fn claims(records: &[Record]) -> BTreeMap<(&str, &str), Vec<Claim>> {
     for record in records.iter().filter(|record| matches!(record.asked, Asked::Allocate | Asked::Renew)) {
         let Outcome::Granted(grant) = &record.outcome else { continue };
         let whose = (record.pool.as_str(), record.subscriber.as_str());
-        let released = releases.get(&whose).into_iter().flatten();
-        let released = released.filter(|release| settled_ms(release) > record.start_ms).map(|release| release.start_ms);
+        let ends = releases.get(&whose).into_iter().flatten();
+        let ends = ends.filter(|release| settled_ms(release) > record.start_ms).map(|release| release.start_ms);
         let over = grant.lease_ms.map(|lease_ms| record.start_ms + lease_ms);
-        let until_ms = released.chain(over).min();
+        let until_ms = ends.chain(over).min();
         if until_ms.is_some_and(|until_ms| until_ms <= record.end_ms) {
             continue;
         }

@@ -187,10 +187,6 @@ impl Hosts {
         self.get(host, "cluster/status")["members"].as_array().expect("members").clone()
     }
 
-    pub(crate) fn reaches(&self, host: usize, other: usize) -> bool {
-        self.members(host).iter().any(|member| member["node_id"] == name(other).as_str() && member["reachable"] == true)
-    }
-
     pub(crate) fn shards(&self, host: usize, other: usize) -> u64 {
         let members = self.members(host);
         let found = members.iter().find(|member| member["node_id"] == name(other).as_str()).expect("a member");
