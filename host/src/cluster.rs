@@ -3,7 +3,8 @@
 //!
 //! Who knows what: `book` keeps the ledger as the replicated log drives it; `follow` tells the kernel what it says; `replicate`
 //! moves facts; `route` carries requests; `govern` keeps the cluster in shape (leases, voters, moves); `door` lets hosts
-//! in and answers what they ask; `office` is what operators see and order.
+//! in and answers what they ask; `old_disk` keeps a host with an older state of its disk from serving; `office` is what
+//! operators see and order.
 
 mod book;
 mod door;

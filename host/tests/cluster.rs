@@ -53,17 +53,20 @@ impl Hosts {
     }
 
     fn start(&mut self, host: usize) {
+        self.running[host] = Some(self.start_of(host).run());
+    }
+
+    fn start_of(&self, host: usize) -> Start {
         let others = self.ports.iter().enumerate().filter(|(other, _)| *other != host);
         let peers: Vec<String> = others.map(|(_, port)| format!("127.0.0.1:{port}")).collect();
-        let start = Start::on(self.dirs[host].path()).named(&format!("core-{}", host + 1)).with(&[
+        Start::on(self.dirs[host].path()).named(&format!("core-{}", host + 1)).with(&[
             "--p2p-port",
             &self.ports[host].to_string(),
             "--peers",
             &peers.join(","),
             "--cluster-key",
             self.key,
-        ]);
-        self.running[host] = Some(start.run());
+        ])
     }
 
     fn daemon(&self, host: usize) -> &Daemon {
@@ -307,4 +310,37 @@ fn a_stranger_with_another_key_is_not_let_in() {
     let (status, answer) = hosts.post(1, "/api/v1/cluster/join", &json!({}));
     assert_eq!(status, 503, "{answer}");
     assert_eq!(hosts.status(0)["members"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_host_that_comes_back_with_an_older_state_of_its_disk_does_not_serve() {
+    let mut hosts = Hosts::formed(2);
+    hosts.create(0, &pool());
+    let mut answered = BTreeMap::new();
+    let mut allocate = |hosts: &Hosts, lines: std::ops::Range<u32>| {
+        for line in lines {
+            let name = format!("line-{line}");
+            answered.insert(name.clone(), address(&hosts.allocate(1, &name)));
+        }
+        hosts.await_held(&answered);
+    };
+    allocate(&hosts, 0..20);
+    hosts.kill(1);
+    let old = directory();
+    let contents = format!("{}/.", hosts.dirs[1].path().display());
+    let copied = std::process::Command::new("cp").arg("-a").arg(contents).arg(old.path()).status();
+    assert!(copied.expect("cp runs").success());
+    hosts.start(1);
+    hosts.await_members(1, 2);
+    allocate(&hosts, 20..60);
+    hosts.kill(1);
+    let latest = std::mem::replace(&mut hosts.dirs[1], old);
+    let output = hosts.start_of(1).command().output().expect("it runs and ends");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && told.contains("an older state of this host's disk"), "{told}");
+    // With what it had last it serves.
+    hosts.dirs[1] = latest;
+    hosts.start(1);
+    hosts.await_members(1, 2);
+    hosts.await_held(&answered);
 }
