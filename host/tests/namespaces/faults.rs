@@ -3,19 +3,17 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::UNHEALED_MS;
 use crate::checker::Excused;
 use crate::client::Load;
-use crate::common::{DEADLINE, wait_for};
+use crate::common::wait_for;
 use crate::history::boot_ms;
 use crate::hosts::{Hosts, SMALL, name};
 use crate::random::Random;
-use crate::{LEASED, UNHEALED_MS};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -96,7 +94,7 @@ fn full_disk(hosts: &Hosts, load: &Load) {
     let from_ms = boot_ms();
     let mut file = std::fs::File::create(&filler).expect("a file");
     while file.write_all(&[0; 4_096]).is_ok() {}
-    use_up_the_log(hosts);
+    wait_for("the host sees that its disk is full", || (!hosts.is_ready(SMALL)).then_some(()));
     eprintln!("{} the disk is full", boot_ms());
     let other = hosts.up().into_iter().find(|host| *host != SMALL).expect("another host");
     go_on(load, other, 5_000);
@@ -106,30 +104,6 @@ fn full_disk(hosts: &Hosts, load: &Load) {
     std::fs::remove_file(&filler).expect("the filler is there");
     wait_for("the host sees that there is space", || hosts.is_ready(SMALL).then_some(()));
     eprintln!("{} the disk was full for {} ms", boot_ms(), boot_ms() - from_ms);
-}
-
-/// The log has some room of its own on a full disk, which only many large records use up in time.
-fn use_up_the_log(hosts: &Hosts) {
-    let is_full = AtomicBool::new(false);
-    let end = Instant::now() + DEADLINE;
-    std::thread::scope(|scope| {
-        for writer in 0..8 {
-            let is_full = &is_full;
-            scope.spawn(move || {
-                for number in 0.. {
-                    if is_full.load(Ordering::Relaxed) || Instant::now() > end {
-                        return;
-                    }
-                    let subscriber = format!("large-{writer}-{number}");
-                    let note = json!({"note": "x".repeat(12 << 10)});
-                    let body = json!({"pool_id": LEASED, "subscriber_id": subscriber, "metadata": note});
-                    hosts.call(SMALL, "POST", "allocate", Some(&body));
-                }
-            });
-        }
-        wait_for("the disk is full", || (!hosts.is_ready(SMALL)).then_some(()));
-        is_full.store(true, Ordering::Relaxed);
-    });
 }
 
 fn join(hosts: &mut Hosts) {

@@ -75,8 +75,9 @@ impl Hosts {
             &peers.join(","),
             "--cluster-key",
             KEY,
+            // Refused from there on, whatever room the log has of its own.
             "--min-free",
-            "0",
+            "16MiB",
             "--rebroadcast-interval",
             "1s",
             // Or a host that was restarted would show leases that are over for minutes.
