@@ -18,6 +18,8 @@ const FOLDER: &str = "/run/netns";
 /// The hosts' namespaces; gone when dropped, and what still runs in them with them.
 #[derive(Debug)]
 pub(crate) struct Lan {
+    /// What all its names begin with.
+    prefix: String,
     hosts: usize,
 }
 
@@ -38,8 +40,8 @@ impl Lan {
             "this test needs network namespaces, and only root may make them: run it as root"
         );
         tidy();
-        let lan = Self { hosts };
-        let switch = switch();
+        let lan = Self { prefix: format!("{PREFIX}{}-", std::process::id()), hosts };
+        let switch = lan.switch();
         if let Err(why) = ip(&["netns", "add", &switch]) {
             panic!(
                 "this test needs network namespaces, and this machine makes none ({why}): the kernel must have them \
@@ -49,7 +51,7 @@ impl Lan {
         need(&["-n", &switch, "link", "add", "bridge", "type", "bridge"]);
         need(&["-n", &switch, "link", "set", "bridge", "up"]);
         for host in 0..hosts {
-            let (space, port) = (space(host), port(host));
+            let (space, port) = (lan.space(host), port(host));
             need(&["netns", "add", &space]);
             need(&["-n", &space, "link", "set", "lo", "up"]);
             need(&["-n", &space, "link", "add", "eth0", "type", "veth", "peer", "name", &port, "netns", &switch]);
@@ -60,9 +62,17 @@ impl Lan {
         lan
     }
 
+    fn switch(&self) -> String {
+        format!("{}switch", self.prefix)
+    }
+
+    fn space(&self, host: usize) -> String {
+        format!("{}{host}", self.prefix)
+    }
+
     /// Runs on a thread of its own inside a host's namespace: its sockets are there, and so are processes it starts.
     pub(crate) fn inside<T: Send>(&self, host: usize, run: impl FnOnce() -> T + Send) -> T {
-        let place = Path::new(FOLDER).join(space(host));
+        let place = Path::new(FOLDER).join(self.space(host));
         let ran = std::thread::scope(|scope| {
             let inside = scope.spawn(move || {
                 let entry = File::open(&place).unwrap_or_else(|error| panic!("{}: {error}", place.display()));
@@ -76,38 +86,30 @@ impl Lan {
 
     /// Nothing gets from or to this host any more.
     pub(crate) fn cut(&self, host: usize) {
-        need(&["-n", &switch(), "link", "set", &port(host), "down"]);
+        need(&["-n", &self.switch(), "link", "set", &port(host), "down"]);
     }
 
     pub(crate) fn mend(&self, host: usize) {
-        need(&["-n", &switch(), "link", "set", &port(host), "up"]);
+        need(&["-n", &self.switch(), "link", "set", &port(host), "up"]);
     }
 
     /// What the one sends to the other is lost; the other way is open.
     pub(crate) fn cut_one_way(&self, from: usize, to: usize) {
-        need(&["-n", &space(from), "route", "add", "blackhole", &address(to)]);
+        need(&["-n", &self.space(from), "route", "add", "blackhole", &address(to)]);
     }
 
     pub(crate) fn mend_one_way(&self, from: usize, to: usize) {
-        need(&["-n", &space(from), "route", "del", "blackhole", &address(to)]);
+        need(&["-n", &self.space(from), "route", "del", "blackhole", &address(to)]);
     }
 }
 
 impl Drop for Lan {
     fn drop(&mut self) {
         for host in 0..self.hosts {
-            remove(&space(host));
+            remove(&self.space(host));
         }
-        remove(&switch());
+        remove(&self.switch());
     }
-}
-
-fn switch() -> String {
-    format!("{PREFIX}{}-switch", std::process::id())
-}
-
-fn space(host: usize) -> String {
-    format!("{PREFIX}{}-{host}", std::process::id())
 }
 
 /// The bridge's end of a host's cable.
