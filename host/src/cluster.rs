@@ -4,7 +4,7 @@
 //! Who knows what: `book` keeps the ledger as the replicated log drives it; `follow` tells the kernel what it says; `replicate`
 //! moves facts, `acks` lets answers wait until another host has them, `takeover` all of them where the logs reach back no longer, and `agreement` compares; `route` carries
 //! requests; `govern` keeps the cluster in shape (leases, voters, moves); `oversee` looks after lost hosts; `door` lets hosts
-//! in and answers what they ask; `office` is what operators see and order.
+//! in and answers what they ask; `old_disk` keeps a host with an older state of its disk from serving; `office` is what operators see and order.
 
 mod acks;
 mod agreement;
@@ -15,6 +15,7 @@ mod govern;
 mod messages;
 mod nonce;
 mod office;
+mod old_disk;
 mod oversee;
 mod pools;
 mod replicate;
@@ -125,6 +126,8 @@ struct Inner {
     acknowledged: Mutex<BTreeMap<PeerId, Vector>>,
     /// Which of this host's own operations another host has.
     acks: acks::Acks,
+    /// How far each peer said that it knows this host's own log.
+    told_of_us: watch::Sender<old_disk::Told>,
     hints: mpsc::Sender<replicate::Hint>,
     /// How far the state of the cluster is taken over, and from whom.
     takeover: Mutex<Option<takeover::Takeover>>,
@@ -177,6 +180,7 @@ impl Cluster {
             heard,
             acknowledged: Mutex::default(),
             acks: acks::Acks::default(),
+            told_of_us: watch::Sender::default(),
             hints,
             takeover: Mutex::default(),
             owner_asked: std::sync::atomic::AtomicU32::new(0),
@@ -191,11 +195,13 @@ impl Cluster {
         };
         let cluster = Self { inner: Arc::new(inner) };
         cluster.inner.parts.vitals.waiting(true);
+        let tasks = cluster.run(events, hinted, parcels);
         if let Some(membership) = seat::read(&cluster.inner.settings.data_path)? {
+            // Without its seat this host owns nothing and has no vote.
+            old_disk::look(&cluster).await?;
             let seat = Seat::take(&cluster, membership).await?;
             cluster.sit(seat);
         }
-        let tasks = cluster.run(events, hinted, parcels);
         Ok((cluster.clone(), Running { cluster, tasks }))
     }
 

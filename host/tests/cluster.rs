@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use common::hosts::{Hosts, address, distinct, pool};
-use common::{Start, call, wait_for};
+use common::{Start, call, directory, wait_for};
 use serde_json::{Value, json};
 
 #[test]
@@ -270,4 +270,37 @@ fn a_stranger_with_another_key_is_not_let_in() {
     let (status, answer) = hosts.post(1, "/api/v1/cluster/join", &json!({}));
     assert_eq!(status, 503, "{answer}");
     assert_eq!(hosts.status(0)["members"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_host_that_comes_back_with_an_older_state_of_its_disk_does_not_serve() {
+    let mut hosts = Hosts::formed(2);
+    hosts.create(0, &pool());
+    let mut answered = BTreeMap::new();
+    let mut allocate = |hosts: &Hosts, lines: std::ops::Range<u32>| {
+        for line in lines {
+            let name = format!("line-{line}");
+            answered.insert(name.clone(), address(&hosts.allocate(1, &name)));
+        }
+        hosts.await_held(&answered);
+    };
+    allocate(&hosts, 0..20);
+    hosts.kill(1);
+    let old = directory();
+    let contents = format!("{}/.", hosts.dir(1).display());
+    let copied = std::process::Command::new("cp").arg("-a").arg(contents).arg(old.path()).status();
+    assert!(copied.expect("cp runs").success());
+    hosts.start(1);
+    hosts.await_members(1, 2);
+    allocate(&hosts, 20..60);
+    hosts.kill(1);
+    let latest = hosts.put_dir(1, old);
+    let output = hosts.start_of(1).command().output().expect("it runs and ends");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && told.contains("an older state of this host's disk"), "{told}");
+    // With what it had last it serves.
+    drop(hosts.put_dir(1, latest));
+    hosts.start(1);
+    hosts.await_members(1, 2);
+    hosts.await_held(&answered);
 }

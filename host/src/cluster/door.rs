@@ -9,7 +9,7 @@ use net::{Channel, NetEvent, NetEvents, PeerId, Replier};
 
 use super::messages::{self, HelloAnswer, HelloAsk, RouteAsk, StateAsk};
 use super::replicate::{self, Hint};
-use super::{Cluster, agreement, seat, takeover};
+use super::{Cluster, agreement, old_disk, seat, takeover};
 use crate::clock;
 
 /// The version of what hosts say to each other.
@@ -29,7 +29,12 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
             Some(NetEvent::Connected { peer, .. }) => {
                 cluster.inner.bell.notify_waiters();
                 let _full = cluster.inner.hints.try_send(Hint::Pull(peer));
-                tokio::spawn(greet(cluster.clone(), peer));
+                let greeted = cluster.clone();
+                tokio::spawn(async move {
+                    // First what may end this host.
+                    old_disk::ask(&greeted, peer).await;
+                    greet(greeted, peer).await;
+                });
             }
             Some(NetEvent::Disconnected { peer }) => {
                 tracing::info!(%peer, "a host is gone");
@@ -151,6 +156,9 @@ async fn hello(cluster: &Cluster, peer: PeerId, body: &[u8]) -> Result<HelloAnsw
             let seat = cluster.seat().map(|seat| (seat.cluster, seat.me));
             HelloAnswer::Who { node: own.node.clone(), origin: own.origin, seat }
         }
+        HelloAsk::Known { origin } => {
+            HelloAnswer::Known { through: cluster.vector().get(&origin).copied().unwrap_or_default() }
+        }
         HelloAsk::Join { node, origin, addresses, role, weight, at_ms } => {
             let newcomer = Newcomer { peer, node, origin, addresses, role, weight, at_ms };
             admit(cluster, newcomer).await
@@ -248,7 +256,9 @@ impl Cluster {
             }
             HelloAnswer::Refused(why) => Err(Refusal::Final(why)),
             HelloAnswer::NotNow(why) => Err(Refusal::NotNow(why)),
-            HelloAnswer::Who { .. } => Err(Refusal::NotNow("it answered something else".to_owned())),
+            HelloAnswer::Who { .. } | HelloAnswer::Known { .. } => {
+                Err(Refusal::NotNow("it answered something else".to_owned()))
+            }
         }
     }
 }

@@ -25,18 +25,33 @@ pub(super) enum HelloAsk {
         weight: u32,
         at_ms: u64,
     },
+    /// How far do you know this log?
+    Known {
+        origin: Origin,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum HelloAnswer {
     /// `seat`: which cluster it is in, and as whom.
-    Who { node: NodeId, origin: Origin, seat: Option<(ClusterId, MemberId)> },
+    Who {
+        node: NodeId,
+        origin: Origin,
+        seat: Option<(ClusterId, MemberId)>,
+    },
     /// With whom the newcomer should speak.
-    Welcome { cluster: ClusterId, member: MemberId, peers: Vec<(String, Vec<String>)> },
+    Welcome {
+        cluster: ClusterId,
+        member: MemberId,
+        peers: Vec<(String, Vec<String>)>,
+    },
     /// Why not, and what would help.
     Refused(String),
     /// Ask again later: why not now.
     NotNow(String),
+    Known {
+        through: Seq,
+    },
 }
 
 /// About facts.

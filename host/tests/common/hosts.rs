@@ -67,18 +67,30 @@ impl Hosts {
     }
 
     pub fn start(&mut self, host: usize) {
+        self.running[host] = Some(self.start_of(host).run());
+    }
+
+    /// How a host is started.
+    pub fn start_of(&self, host: usize) -> Start {
         let others = self.ports.iter().enumerate().filter(|(other, _)| *other != host);
         let peers: Vec<String> = others.map(|(_, port)| format!("127.0.0.1:{port}")).collect();
-        let start = Start::on(self.dirs[host].path()).named(&format!("core-{}", host + 1)).with(&[
-            "--p2p-port",
-            &self.ports[host].to_string(),
-            "--peers",
-            &peers.join(","),
-            "--cluster-key",
-            self.key,
-        ]);
-        let start = start.with(&self.flags);
-        self.running[host] = Some(start.run());
+        Start::on(self.dirs[host].path())
+            .named(&format!("core-{}", host + 1))
+            .with(&[
+                "--p2p-port",
+                &self.ports[host].to_string(),
+                "--peers",
+                &peers.join(","),
+                "--cluster-key",
+                self.key,
+            ])
+            .with(&self.flags)
+    }
+
+    /// Gives a host that does not run another data directory, and back the one it had.
+    pub fn put_dir(&mut self, host: usize, dir: TempDir) -> TempDir {
+        assert!(self.running[host].is_none(), "a directory in use stays");
+        std::mem::replace(&mut self.dirs[host], dir)
     }
 
     pub fn dir(&self, host: usize) -> &std::path::Path {

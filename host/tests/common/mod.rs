@@ -33,16 +33,24 @@ pub struct Start {
     node: String,
     extra: Vec<String>,
     log: Option<PathBuf>,
+    /// REST, gRPC, metrics; 0 is any that is free.
+    ports: [u16; 3],
 }
 
 impl Start {
     pub fn on(data: &Path) -> Self {
-        Self { data: data.to_owned(), node: "core-1".to_owned(), extra: Vec::new(), log: None }
+        Self { data: data.to_owned(), node: "core-1".to_owned(), extra: Vec::new(), log: None, ports: [0; 3] }
     }
 
     /// Under another name than `core-1`.
     pub fn named(mut self, node: &str) -> Self {
         node.clone_into(&mut self.node);
+        self
+    }
+
+    /// On these ports, where they are known to be free.
+    pub fn ports(mut self, rest: u16, grpc: u16, metrics: u16) -> Self {
+        self.ports = [rest, grpc, metrics];
         self
     }
 
@@ -60,7 +68,8 @@ impl Start {
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
         command.arg("serve").arg("--data-path").arg(&self.data);
-        command.args(["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--node-id", &self.node]);
+        let [rest, grpc, metrics] = self.ports.map(|port| port.to_string());
+        command.args(["--http-port", &rest, "--grpc-port", &grpc, "--metrics-port", &metrics, "--node-id", &self.node]);
         command.args(&self.extra);
         // The machine that runs the tests may hold settings of its own.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NEXUS_")) {

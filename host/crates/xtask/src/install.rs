@@ -3,14 +3,26 @@
 use anyhow::Result;
 
 use crate::shell::Shell;
-use crate::toolchain;
+use crate::{apt, toolchain};
 
 pub(crate) fn run(_arguments: &[String]) -> Result<()> {
     toolchain::ensure()?;
     for component in ["rustfmt", "clippy"] {
         component_of_rust(component)?;
     }
+    iproute2();
     cargo_deny()
+}
+
+/// `ip`, with which a test lays a network between hosts. Where it cannot be had, that test says so.
+pub(crate) fn iproute2() {
+    if Shell::new("ip").arg("-V").succeeds() {
+        return;
+    }
+    eprintln!("xtask: the command ip is missing; installing iproute2");
+    if let Err(error) = apt::find().and_then(|apt| apt.install(&["iproute2"])) {
+        eprintln!("xtask: iproute2 is not installed: {error:#}");
+    }
 }
 
 /// `cargo fmt` or `cargo clippy`, which every rustup has but for minimal profiles.

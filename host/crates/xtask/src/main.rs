@@ -3,6 +3,7 @@
 //! CI runs the same chores as people do. Each says what it runs before it runs it, and installs nothing but through
 //! the chore `install`, which the others call for what they need.
 
+mod apt;
 mod bench;
 mod build;
 mod demo;

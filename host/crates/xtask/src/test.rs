@@ -4,10 +4,11 @@
 use anyhow::Result;
 
 use crate::shell::Shell;
-use crate::{deploy, plugins, workspace};
+use crate::{deploy, install, plugins, workspace};
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     plugins::run(&[])?;
+    install::iproute2();
     Shell::cargo().dir(workspace::root()).args(["test", "--workspace"]).args(arguments).run()?;
     if arguments.is_empty() { deploy::check(&[]) } else { Ok(()) }
 }

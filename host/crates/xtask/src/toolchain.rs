@@ -6,8 +6,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
+use crate::apt;
 use crate::shell::Shell;
 
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
@@ -93,15 +94,7 @@ fn system_linker() -> Option<PathBuf> {
 
 fn install_system_compiler() -> Result<()> {
     let remedy = format!("install it by hand: `rustup target add {TARGET}`, or a Rust compiler with that target");
-    if !Shell::new("apt-get").arg("--version").succeeds() {
-        bail!("rustup cannot add {TARGET} and there is no apt-get here; {remedy}");
-    }
-    let root = Shell::new("id").arg("-u").read().is_ok_and(|uid| uid.trim() == "0");
-    if !root && !Shell::new("sudo").args(["-n", "true"]).succeeds() {
-        bail!("rustup cannot add {TARGET}, and apt-get needs root, which sudo does not give; {remedy}");
-    }
-    let apt = || if root { Shell::new("apt-get") } else { Shell::new("sudo").args(["-n", "apt-get"]) };
+    let apt = apt::find().with_context(|| format!("rustup cannot add {TARGET}; {remedy}"))?;
     eprintln!("xtask: installing the system's compiler ({}) beside the active one", SYSTEM_PACKAGES.join(", "));
-    apt().arg("update").run().context(remedy.clone())?;
-    apt().args(["install", "-y"]).args(SYSTEM_PACKAGES).run().context(remedy)
+    apt.install(&SYSTEM_PACKAGES).context(remedy)
 }

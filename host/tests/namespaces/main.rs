@@ -1,0 +1,167 @@
+//! Five daemons, each in a network namespace of its own, under clients that record every answer: cut off, killed, stopped,
+//! without space, joined, drained, and with an old disk. Afterwards the record is judged. Needs root and iproute2; without
+//! them the test fails and says so.
+//!
+//! `NAMESPACES_SEED` replays the order of the faults and what clients ask; when things happen differs from run to run.
+
+#![allow(clippy::indexing_slicing, reason = "a test that finds nothing there has failed")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod checker;
+mod client;
+mod faults;
+mod history;
+mod hosts;
+mod net;
+mod random;
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use checker::Listing;
+use client::Load;
+use common::wait_for;
+use faults::Fault;
+use history::{Outcome, Record};
+use hosts::{Hosts, name};
+use random::Random;
+
+const REST: u16 = 9000;
+const GRPC: u16 = 9001;
+
+const HOSTS: usize = 5;
+
+/// A pool without leases, and one with short ones.
+const PERMANENT: &str = "homes";
+const LEASED: &str = "cafe";
+
+/// After a heal hosts may take so long to hear of everything.
+const UNHEALED_MS: u64 = 5_000;
+
+/// Stops the load even if the test fails, or nobody would ever join its threads.
+struct Stop(Arc<Load>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+#[test]
+fn nothing_is_held_twice_or_forgotten_whatever_befalls_the_hosts() {
+    let seed = match std::env::var("NAMESPACES_SEED") {
+        Ok(seed) => seed.parse().expect("NAMESPACES_SEED is a number"),
+        Err(_) => history::boot_ms(),
+    };
+    eprintln!("NAMESPACES_SEED={seed}");
+    let mut random = Random::new(seed);
+    let mut hosts = Hosts::new(HOSTS);
+    hosts.form(HOSTS - 1);
+    make_pools(&hosts);
+    let mut faults = faults::ALL;
+    random.shuffle(&mut faults);
+    let load = Arc::new(Load::default());
+    let lan = Arc::clone(&hosts.lan);
+    let excused = std::thread::scope(|scope| {
+        let _stop = Stop(Arc::clone(&load));
+        for host in 0..HOSTS {
+            let (lan, load) = (&lan, &load);
+            scope.spawn(move || client::run(lan, host, HOSTS, load, seed));
+        }
+        wait_for("the load runs", || hosts.up().iter().all(|host| load.served(*host, 0) > 20).then_some(()));
+        faults.map(|fault: Fault| faults::play(fault, &mut hosts, &load, &mut random))
+    });
+    let listings = calm(&hosts);
+    let records = load.records();
+    let file = hosts.logs().join("history.jsonl");
+    history::write(&records, &file);
+    count(&records);
+    only_expected_errors(&records);
+    let found = checker::judge(&records, &listings, &excused);
+    let told: Vec<String> = found.iter().take(20).map(ToString::to_string).collect();
+    assert!(
+        found.is_empty(),
+        "seed {seed}, history in {}, {} violations:\n{}",
+        file.display(),
+        found.len(),
+        told.join("\n")
+    );
+    for host in 0..HOSTS {
+        assert_eq!(hosts.metric(host, "nexus_clset_conflicts_total"), Some(0.0), "{}", name(host));
+    }
+    repeats_stay(&hosts, &listings);
+}
+
+fn make_pools(hosts: &Hosts) {
+    hosts.order(0, "pools", &json!({"id": PERMANENT, "cidr": "100.64.0.0/19", "hold_down": "1s"}));
+    let lease = json!({"default": "6s", "min": "1s", "max": "1m"});
+    hosts.order(0, "pools", &json!({"id": LEASED, "cidr": "100.96.0.0/20", "hold_down": "1s", "lease": lease}));
+    for host in hosts.up() {
+        for pool in [PERMANENT, LEASED] {
+            let path = format!("pools/{pool}");
+            wait_for("every host has the pools", || (hosts.call(host, "GET", &path, None).0 == 200).then_some(()));
+        }
+    }
+}
+
+/// Waits until nothing changes any more and the hosts show the same; gives what they show, the same or not.
+fn calm(hosts: &Hosts) -> Vec<Listing> {
+    wait_for("every shard is where it should be", || (hosts.misplaced(0) == 0).then_some(()));
+    eprintln!("{} every shard is where it should be", history::boot_ms());
+    let mut last: Vec<Listing> = Vec::new();
+    let end = std::time::Instant::now() + common::DEADLINE;
+    loop {
+        let listings: Vec<Listing> = hosts.up().into_iter().map(|host| hosts.listing(host)).collect();
+        let same = |one: &Listing, other: &Listing| one.vector == other.vector && one.held == other.held;
+        let leases_are_over = listings.iter().all(|listing| listing.held.keys().all(|(pool, _)| pool != LEASED));
+        let agree = listings.iter().all(|listing| same(listing, &listings[0]));
+        let still = last.iter().zip(&listings).all(|(one, other)| same(one, other)) && !last.is_empty();
+        if (agree && still && leases_are_over) || std::time::Instant::now() > end {
+            eprintln!("{} calm: {}", history::boot_ms(), agree && still && leases_are_over);
+            return listings;
+        }
+        last = listings;
+    }
+}
+
+/// Whether the record is worth judging.
+fn count(records: &[Record]) {
+    let granted = records.iter().filter(|record| matches!(record.outcome, Outcome::Granted(_))).count();
+    let dropped = records.iter().filter(|record| matches!(record.outcome, Outcome::Dropped { .. })).count();
+    let unknown = records.iter().filter(|record| matches!(record.outcome, Outcome::Unknown { .. })).count();
+    eprintln!("{} requests: {granted} granted, {dropped} dropped, {unknown} without an answer", records.len());
+    assert!(granted > 500, "too little was asked");
+}
+
+/// Hosts that are cut off say so; nothing else may go wrong.
+fn only_expected_errors(records: &[Record]) {
+    let expected = ["Unavailable", "ResourceExhausted", "DeadlineExceeded", "Cancelled", "Unknown", "no answer"];
+    let wrong: Vec<&Record> = records
+        .iter()
+        .filter(|record| match &record.outcome {
+            Outcome::Unknown { why } => !expected.iter().any(|expected| why.starts_with(expected)),
+            Outcome::Granted(_) | Outcome::Dropped { .. } | Outcome::Released | Outcome::Nothing => false,
+        })
+        .take(10)
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Whoever holds something gets the same again at every host.
+fn repeats_stay(hosts: &Hosts, listings: &[Listing]) {
+    for (at, ((pool, subscriber), held)) in
+        listings[0].held.iter().filter(|((pool, _), _)| pool == PERMANENT).enumerate()
+    {
+        let body = json!({"pool_id": pool, "subscriber_id": subscriber});
+        let answer = hosts.order(at % HOSTS, "allocate", &body);
+        assert_eq!(
+            answer["resource"].as_str(),
+            held.first().map(String::as_str),
+            "{subscriber} at {}",
+            name(at % HOSTS)
+        );
+    }
+}
