@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn more_requests_than_the_bound_are_told_to_come_again() {
-        let settings = KernelSettings { seed: 1, restart_grace_ms: 0, clock_tolerance_ms: 1_000 };
+        let settings = KernelSettings { seed: 1, restart_grace_ms: 0, clock_tolerance_ms: 1_000, cluster: None };
         let mut kernel = Recovery::new(settings).finish(Tick { boot_ms: 1, wall_ms: 1 });
         let request = AllocateRequest {
             pool: PoolUid(1),
@@ -351,7 +351,7 @@ mod tests {
         let mut effects = Effects::default();
         let most = u64::try_from(MOST_PARKED).expect("it fits");
         for id in 0..=most {
-            kernel.park(RequestId(id), Box::new(request.clone()), &mut effects);
+            kernel.park(RequestId(id), Leg::Entry, Box::new(request.clone()), &mut effects);
         }
         assert_eq!(kernel.parked.len(), MOST_PARKED);
         let refused = vec![(RequestId(most), CommandError::Crowded { limit: MOST_PARKED })];
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(told.collect::<Vec<_>>(), refused);
         // One leaves, one finds room.
         kernel.parked.pop_front();
-        kernel.park(RequestId(most), Box::new(request), &mut effects);
+        kernel.park(RequestId(most), Leg::Entry, Box::new(request), &mut effects);
         assert_eq!((kernel.parked.len(), effects.replies.len()), (MOST_PARKED, 1));
     }
 }
