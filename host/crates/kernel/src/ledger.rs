@@ -48,6 +48,7 @@ mod place;
 mod pools;
 mod shrink;
 mod state;
+mod tenure;
 #[cfg(test)]
 mod tests;
 

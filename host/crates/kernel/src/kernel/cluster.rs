@@ -13,6 +13,7 @@ use crate::effects::Effects;
 use crate::fact::Fact;
 use crate::id::{Epoch, Key, MemberId, Origin, PoolUid, ShardId, SubscriberId};
 use crate::pool::{Pool, Shard};
+use crate::rules::{Rule, Rules};
 use crate::space::Layout;
 use crate::stock::Stock;
 use crate::tenure::{Detour, Leg, ShardTenure, Sight, Tenure};
@@ -35,6 +36,11 @@ impl Cluster {
 
     pub(super) const fn lease_good(&self) -> bool {
         self.lease_good
+    }
+
+    /// Whether leased shards may be handed out from at a moment of the boot clock.
+    pub(super) fn is_good_at(&self, boot_ms: u64, rules: Rules) -> bool {
+        boot_ms < self.lease_until_ms || (self.lease_until_ms > 0 && !rules.keep(Rule::NodeLease))
     }
 }
 
@@ -119,7 +125,7 @@ impl Kernel {
     pub(super) fn look_at_lease(&mut self) {
         let boot_ms = self.log.clock.boot_ms();
         let Some(cluster) = &mut self.cluster else { return };
-        let good = boot_ms < cluster.lease_until_ms;
+        let good = cluster.is_good_at(boot_ms, self.rules);
         if cluster.lease_good == good {
             return;
         }
@@ -295,7 +301,10 @@ impl Kernel {
         key: Option<&Key>,
     ) -> Option<Detour> {
         match leg {
-            Leg::Entry | Leg::Owner => self.home_of(pool, subscriber, key).map(Detour::Home),
+            Leg::Entry | Leg::Owner if self.rules.keep(Rule::Home) => {
+                self.home_of(pool, subscriber, key).map(Detour::Home)
+            }
+            Leg::Entry | Leg::Owner => None,
             Leg::Home | Leg::Space => None,
         }
     }

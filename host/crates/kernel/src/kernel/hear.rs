@@ -10,6 +10,7 @@ use crate::effects::{Effects, Notice};
 use crate::fact::{Fact, Op, SpanKey};
 use crate::id::{Dot, Origin, PoolUid, RealmUid, Seq};
 use crate::replica::{Batch, with_realm};
+use crate::rules::Rule;
 use crate::stock::{Afterwards, HeldByItsOwn, Stock};
 
 /// Conflicts remembered; later ones are only counted.
@@ -36,7 +37,8 @@ impl Kernel {
     pub(super) fn hear(&mut self, batch: &Batch, effects: &mut Effects) -> Reply {
         let origin = batch.origin;
         let known = self.heard.get(&origin).copied().unwrap_or_default();
-        if batch.after > known || batch.through <= known {
+        let gap = batch.after > known && self.rules.keep(Rule::NoGaps);
+        if gap || batch.through <= known {
             return Reply::Heard(Dot { origin, seq: known });
         }
         let mut through = batch.through;
@@ -67,12 +69,17 @@ impl Kernel {
 
     fn readiness(&self, fact: &Fact) -> Readiness {
         let (pool, term) = match fact {
-            Fact::RestsOn(dot) => return self.has_heard(*dot),
+            Fact::RestsOn(dot) if self.rules.keep(Rule::Barrier) => return self.has_heard(*dot),
             Fact::Held(held) => (held.pool, Some((held.shard, held.epoch))),
             Fact::Resting(rest) => (rest.pool, None),
             Fact::Reserved(kept) => (kept.pool, None),
             Fact::Free(key) | Fact::Unreserved(key) => (key.pool, None),
-            Fact::Pool(_) | Fact::PoolDeleted(_) | Fact::Realm(_) | Fact::Clock | Fact::Heard { .. } => {
+            Fact::Pool(_)
+            | Fact::PoolDeleted(_)
+            | Fact::Realm(_)
+            | Fact::Clock
+            | Fact::Heard { .. }
+            | Fact::RestsOn(_) => {
                 return Readiness::Now;
             }
         };
@@ -82,7 +89,11 @@ impl Kernel {
         };
         match term {
             // The ledger's word on this term is not known here yet.
-            Some((shard, epoch)) if state.term(shard).is_some_and(|term| term.epoch < epoch) => Readiness::Later,
+            Some((shard, epoch))
+                if state.term(shard).is_some_and(|term| term.epoch < epoch) && self.rules.keep(Rule::KnownTerm) =>
+            {
+                Readiness::Later
+            }
             Some(_) | None => Readiness::Now,
         }
     }
