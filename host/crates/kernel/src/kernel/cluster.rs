@@ -72,7 +72,7 @@ fn is_open(tenure: Tenure, lease_good: bool) -> bool {
     match tenure {
         Tenure::Escrow => true,
         Tenure::Leased => lease_good,
-        Tenure::Kept | Tenure::Theirs(_) => false,
+        Tenure::Kept | Tenure::Silent | Tenure::Theirs(_) => false,
     }
 }
 
@@ -90,7 +90,7 @@ impl Kernel {
     /// Whether this host answers for an allocation.
     pub(super) fn is_ours(&self, held: &Allocation) -> bool {
         let state = self.pools.get(&held.pool);
-        state.is_some_and(|state| !matches!(state.tenure(held.shard).1, Tenure::Theirs(_)))
+        state.is_some_and(|state| state.tenure(held.shard).1.answers())
     }
 
     pub(super) fn note(&mut self, news: News, effects: &mut Effects) -> Result<Reply, CommandError> {
@@ -224,7 +224,7 @@ impl Kernel {
                 continue;
             }
             let term = Term { epoch: said.epoch, tenure: said.tenure, after: said.after };
-            let taken_over = slot.epoch < said.epoch && !matches!(said.tenure, Tenure::Theirs(_));
+            let taken_over = slot.epoch < said.epoch && !said.tenure.is_theirs();
             rests_on.extend(said.after.filter(|_| taken_over));
             let was = std::mem::replace(slot, term).tenure;
             match (is_open(was, lease_good), is_open(said.tenure, lease_good)) {
@@ -232,9 +232,9 @@ impl Kernel {
                 (true, false) => closed.push(*shard),
                 (true, true) | (false, false) => {}
             }
-            match (matches!(was, Tenure::Theirs(_)), matches!(said.tenure, Tenure::Theirs(_))) {
-                (true, false) => gained.insert(said.shard),
-                (false, true) => lost.insert(said.shard),
+            match (was.answers(), said.tenure.answers()) {
+                (false, true) => gained.insert(said.shard),
+                (true, false) => lost.insert(said.shard),
                 (true, true) | (false, false) => false,
             };
         }
@@ -309,11 +309,14 @@ impl Kernel {
         }
     }
 
-    /// The detour for an allocation of another host's.
-    pub(super) fn detour_owner(&self, held: &Allocation) -> Option<Detour> {
-        match self.pools.get(&held.pool)?.tenure(held.shard).1 {
-            Tenure::Theirs(owner) => Some(Detour::Owner(owner)),
-            Tenure::Escrow | Tenure::Leased | Tenure::Kept => None,
+    /// An error if not this host answers for an allocation: who does, or that nobody can just now.
+    pub(super) fn check_answers(&self, held: &Allocation) -> Result<(), CommandError> {
+        let Some(state) = self.pools.get(&held.pool) else { return Ok(()) };
+        let pool = || state.pool.draft.id.clone();
+        match state.tenure(held.shard).1 {
+            Tenure::Theirs(owner) => Err(CommandError::Elsewhere { pool: pool(), detour: Detour::Owner(owner) }),
+            Tenure::Silent => Err(CommandError::Withheld { pool: pool() }),
+            Tenure::Escrow | Tenure::Leased | Tenure::Kept => Ok(()),
         }
     }
 
@@ -325,7 +328,7 @@ impl Kernel {
             .iter()
             .filter_map(|term| match term.tenure {
                 Tenure::Theirs(owner) if owner != MemberId(0) => Some(owner),
-                Tenure::Theirs(_) | Tenure::Escrow | Tenure::Leased | Tenure::Kept => None,
+                Tenure::Theirs(_) | Tenure::Escrow | Tenure::Leased | Tenure::Kept | Tenure::Silent => None,
             })
             .collect();
         let mut owners: Vec<MemberId> = owners.into_iter().collect();
@@ -341,7 +344,7 @@ impl Kernel {
     pub(super) fn keeps_some(&self, pool: PoolUid) -> bool {
         let lease_good = self.lease_good();
         self.pools.get(&pool).is_some_and(|state| {
-            let ours = state.tenures.iter().filter(|term| !matches!(term.tenure, Tenure::Theirs(_)));
+            let ours = state.tenures.iter().filter(|term| !term.tenure.is_theirs());
             ours.into_iter().any(|term| !is_open(term.tenure, lease_good))
         })
     }

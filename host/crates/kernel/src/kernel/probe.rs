@@ -12,7 +12,7 @@ impl Kernel {
             let open = state.pool.shards.iter().filter(move |shard| match state.tenure(shard.id).1 {
                 Tenure::Escrow => true,
                 Tenure::Leased => lease_good,
-                Tenure::Kept | Tenure::Theirs(_) => false,
+                Tenure::Kept | Tenure::Silent | Tenure::Theirs(_) => false,
             });
             open.map(|shard| (state.pool.uid, shard.id))
         })

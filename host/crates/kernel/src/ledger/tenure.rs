@@ -17,12 +17,13 @@ impl LedgerPool {
         let covered = |origin: &Origin, through: Seq| heard.get(origin).is_some_and(|known| *known >= through);
         let cut = grant.cut.is_none_or(|Dot { origin, seq }| covered(&origin, seq));
         let cuts = grant.cut.is_none() || self.cuts.iter().all(|(origin, seq)| covered(origin, *seq));
+        if !(cut && cuts) || stopped {
+            return Tenure::Silent;
+        }
         match (grant.state, grant.kind) {
-            (GrantState::Held, kind) if cut && cuts && !stopped => match kind {
-                GrantKind::Escrow => Tenure::Escrow,
-                GrantKind::Leased => Tenure::Leased,
-            },
-            (GrantState::Held | GrantState::Closing | GrantState::Quarantined | GrantState::Forced, _) => Tenure::Kept,
+            (GrantState::Held, GrantKind::Escrow) => Tenure::Escrow,
+            (GrantState::Held, GrantKind::Leased) => Tenure::Leased,
+            (GrantState::Closing | GrantState::Quarantined | GrantState::Forced, _) => Tenure::Kept,
         }
     }
 }

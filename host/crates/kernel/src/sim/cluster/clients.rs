@@ -27,6 +27,8 @@ const QUIET: u64 = 5 * DEADLINE;
 pub(super) struct Client {
     pub(super) pool: PoolUid,
     pub(super) subscriber: SubscriberId,
+    /// Where the pool begins.
+    first: u128,
     bng: usize,
     pub(super) holds: Option<Holding>,
     asks: Option<Asked>,
@@ -43,7 +45,6 @@ pub(super) struct Holding {
 
 #[derive(Debug)]
 struct Asked {
-    request: u64,
     at: usize,
     since: u64,
     what: What,
@@ -88,11 +89,11 @@ impl Clients {
     }
 
     /// A pool was made: its subscribers, a few more than it has room for at times.
-    pub(super) fn founded(&mut self, pool: PoolUid) {
+    pub(super) fn founded(&mut self, pool: PoolUid, first: u128) {
         for number in 0..12 {
             let subscriber = format!("line-{number}").parse().expect("a subscriber");
             let (bng, holds, asks) = (number % 3, None, None);
-            self.clients.push(Client { pool, subscriber, bng, holds, asks, quiet_until: 0 });
+            self.clients.push(Client { pool, subscriber, first, bng, holds, asks, quiet_until: 0 });
         }
     }
 
@@ -176,7 +177,9 @@ impl World {
         self.clients.next += 1;
         let since = self.now;
         let len = if self.draws.one_in(4) { 4 } else { 1 };
+        let named = (!self.clients.rest && self.draws.one_in(6)).then(|| self.draws.below(24));
         let found = self.client(client);
+        let wanted = named.and_then(|nth| Span::new(found.first + u128::from(nth), 1));
         let target = || AllocationTarget {
             pool: found.pool,
             subscriber: found.subscriber.clone(),
@@ -189,7 +192,7 @@ impl World {
                 subscriber: found.subscriber.clone(),
                 key: None,
                 realm_value: None,
-                plan: Plan::anywhere(if found.pool.0 == 2 { len } else { 1 }),
+                plan: wanted.map_or_else(|| Plan::anywhere(if found.pool.0 == 2 { len } else { 1 }), Plan::exactly),
                 explicit: false,
                 ttl: Ttl::Default,
                 node: None,
@@ -202,7 +205,7 @@ impl World {
             // From now on he does not use it.
             found.holds = None;
         }
-        found.asks = Some(Asked { request, at, since, what });
+        found.asks = Some(Asked { at, since, what });
         self.clients.open.insert(request, client);
         self.note(|| format!("client {client} asks host {at}: {what:?} ({request})"));
         self.after(DEADLINE, Event::GivesUp { request });

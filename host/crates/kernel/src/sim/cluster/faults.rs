@@ -1,6 +1,5 @@
 //! What goes wrong, and what operators do meanwhile.
 
-use super::Breach;
 use super::govern::Purpose;
 use super::world::{Event, World};
 use crate::id::MemberId;
@@ -138,10 +137,5 @@ impl World {
             self.propose(by, Purpose::Order, LedgerCommand::SetMember { member, role: None, weight, addresses: None });
         }
         Ok(())
-    }
-
-    /// Which breach is looked for.
-    pub(super) fn breaks(&self, breach: Breach) -> bool {
-        self.breach == Some(breach)
     }
 }

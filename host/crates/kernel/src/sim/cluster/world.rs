@@ -128,7 +128,8 @@ impl World {
         for command in commands {
             let entry = self.log.name(command);
             if let Ok(LedgerReply::PoolCreated { pool, .. }) = self.log.commit(&entry) {
-                self.clients.founded(pool);
+                let first = self.log.ledger.pool(pool).and_then(|pool| pool.record.shards.first()?.cover.start().into());
+                self.clients.founded(pool, first.unwrap_or_default());
             }
         }
         for at in 0..first.max(2) {
@@ -348,8 +349,8 @@ impl World {
             return;
         }
         // Only the last are shown; the rest is dropped now and then.
-        if self.events.len() > 50 * SHOWN {
-            self.events.drain(..40 * SHOWN);
+        if self.events.len() > 5000 * SHOWN {
+            self.events.drain(..4000 * SHOWN);
         }
         let now = self.now;
         self.events.push(format!("{now:>6} {}", event()));
@@ -357,5 +358,5 @@ impl World {
 }
 
 fn shown() -> usize {
-    SHOWN
+    std::env::var("SHOWN").ok().and_then(|s| s.parse().ok()).unwrap_or(SHOWN)
 }
