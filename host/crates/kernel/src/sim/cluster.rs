@@ -39,6 +39,8 @@ pub enum Breach {
     LedgerIsDurable,
     /// Everything of a shard that was taken over is quarantined, not only what its new owner does not know.
     QuarantineAll,
+    /// Who leaves has told the others all of its log that counts.
+    LeaveOnceTold,
 }
 
 impl Breach {
@@ -50,6 +52,7 @@ impl Breach {
             Self::WaitForCut,
             Self::LedgerIsDurable,
             Self::QuarantineAll,
+            Self::LeaveOnceTold,
         ];
         Rule::CLUSTER.into_iter().map(Self::Kernel).chain(driver)
     }
@@ -62,7 +65,8 @@ impl Breach {
             | Self::OfferIsFinal
             | Self::WaitForCut
             | Self::LedgerIsDurable
-            | Self::QuarantineAll => format!("{self:?}"),
+            | Self::QuarantineAll
+            | Self::LeaveOnceTold => format!("{self:?}"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What goes wrong, and what operators do meanwhile.
 
+use super::Breach;
 use super::govern::Purpose;
 use super::world::{Event, World};
 use crate::id::MemberId;
@@ -95,7 +96,12 @@ impl World {
         let host = self.host(at);
         let Some(me) = host.member.filter(|_| host.is_awake(self.now)) else { return };
         let drained = host.ledger.member(me).is_some_and(|member| member.weight == 0);
-        if drained && self.log.ledger.members().len() > 2 {
+        let known = |other| {
+            let said = host.seen.get(&other).and_then(|(_, vector)| vector.get(&host.origin));
+            said.copied().unwrap_or_default()
+        };
+        let told = host.ledger.is_handed_on(me, known) || self.breach == Some(Breach::LeaveOnceTold);
+        if drained && told && self.log.ledger.members().len() > 2 {
             self.propose(at, Purpose::Order, LedgerCommand::Leave { member: me });
         }
     }
