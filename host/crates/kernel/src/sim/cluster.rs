@@ -41,6 +41,8 @@ pub enum Breach {
     QuarantineAll,
     /// Who leaves has told the others all of its log that counts.
     LeaveOnceTold,
+    /// What counts as stopped is stopped now, not only a moment ago.
+    KeptIsNow,
 }
 
 impl Breach {
@@ -53,6 +55,7 @@ impl Breach {
             Self::LedgerIsDurable,
             Self::QuarantineAll,
             Self::LeaveOnceTold,
+            Self::KeptIsNow,
         ];
         Rule::CLUSTER.into_iter().map(Self::Kernel).chain(driver)
     }
@@ -66,7 +69,8 @@ impl Breach {
             | Self::WaitForCut
             | Self::LedgerIsDurable
             | Self::QuarantineAll
-            | Self::LeaveOnceTold => format!("{self:?}"),
+            | Self::LeaveOnceTold
+            | Self::KeptIsNow => format!("{self:?}"),
         }
     }
 }

@@ -18,6 +18,9 @@ use crate::tenure::{ShardTenure, Sight, Tenure};
 pub(super) struct Told {
     pools: BTreeMap<PoolUid, Revision>,
     tenures: BTreeMap<PoolUid, BTreeMap<ShardId, (Epoch, Tenure)>>,
+    /// Which word about each pool was the last one.
+    pub(super) last: BTreeMap<PoolUid, u64>,
+    rounds: u64,
     members: Vec<RingMember>,
     alive: BTreeSet<MemberId>,
     /// Up to which entry of the ledger that is.
@@ -93,8 +96,15 @@ impl World {
             return;
         }
         let kept = known.iter().filter(|(_, (_, tenure))| !matches!(tenure, Tenure::Escrow | Tenure::Leased));
-        let kept = kept.map(|(shard, _)| *shard).collect();
-        self.put(at, Command::News(News::Tenures { pool: uid, tenures: news }), Waits::Kept(uid, kept));
+        let kept: BTreeSet<ShardId> = kept.map(|(shard, _)| *shard).collect();
+        // What opens is kept no more from now on; what closes is once the kernel's word is on the disk.
+        if breach != Some(Breach::KeptIsNow) {
+            host.kept.entry(uid).or_default().retain(|shard| kept.contains(shard));
+        }
+        host.told.rounds += 1;
+        let round = host.told.rounds;
+        host.told.last.insert(uid, round);
+        self.put(at, Command::News(News::Tenures { pool: uid, tenures: news }), Waits::Kept(uid, round, kept));
     }
 
     /// Tells who took shards over that this host knows of it, and what its last word about them is.

@@ -29,7 +29,7 @@ const BEGIN_MS: u64 = 1_800_000_000_000;
 pub(super) enum Waits {
     Task(u64),
     /// These shards of the pool are kept now.
-    Kept(PoolUid, BTreeSet<ShardId>),
+    Kept(PoolUid, u64, BTreeSet<ShardId>),
     Heard,
     Nobody,
 }
@@ -298,9 +298,12 @@ impl World {
     fn answered(&mut self, at: usize, waits: Option<Waits>, answer: Result<Reply, CommandError>) {
         match waits {
             Some(Waits::Task(task)) => self.outcome(at, task, answer.map_err(super::route::Trouble::Refused)),
-            Some(Waits::Kept(pool, shards)) => {
-                self.host_mut(at).kept.insert(pool, shards);
-                self.wake_soon(at);
+            Some(Waits::Kept(pool, round, shards)) => {
+                let host = self.host_mut(at);
+                if host.told.last.get(&pool) == Some(&round) {
+                    host.kept.insert(pool, shards);
+                    self.wake_soon(at);
+                }
             }
             Some(Waits::Heard) => self.learnt(at, &answer),
             Some(Waits::Nobody) | None => {}
