@@ -43,6 +43,8 @@ pub enum Breach {
     LeaveOnceTold,
     /// What counts as stopped is stopped now, not only a moment ago.
     KeptIsNow,
+    /// A renewed node lease counts once the kernel knows the ledger up to the renewal.
+    LeaseAfterLedger,
 }
 
 impl Breach {
@@ -56,6 +58,7 @@ impl Breach {
             Self::QuarantineAll,
             Self::LeaveOnceTold,
             Self::KeptIsNow,
+            Self::LeaseAfterLedger,
         ];
         Rule::CLUSTER.into_iter().map(Self::Kernel).chain(driver)
     }
@@ -70,7 +73,8 @@ impl Breach {
             | Self::LedgerIsDurable
             | Self::QuarantineAll
             | Self::LeaveOnceTold
-            | Self::KeptIsNow => format!("{self:?}"),
+            | Self::KeptIsNow
+            | Self::LeaseAfterLedger => format!("{self:?}"),
         }
     }
 }

@@ -92,6 +92,10 @@ impl World {
         let Some(pending) = self.host_mut(at).pending.remove(&id) else { return };
         match (pending.purpose, decision) {
             (Purpose::Renew { began_ms }, Ok(LedgerReply::Renewed { lease_ms, .. })) => {
+                // What was taken from this host before is told first, or it would take the lease for a lease on that too.
+                if self.breach != Some(Breach::LeaseAfterLedger) {
+                    self.follow(at);
+                }
                 let until_ms = (began_ms + lease_ms).saturating_sub(lease_ms / 100 + 1_000);
                 self.put(at, Command::News(News::NodeLease { until_ms }), Waits::Nobody);
                 let again = self.now + lease_ms / 3;

@@ -90,7 +90,7 @@ impl World {
         if self.net.calm || !self.draws.one_in(10) {
             let delay = if self.net.calm { 2 } else { 1 + self.draws.below(60) };
             let life = self.host(by).life;
-            self.after(delay, Event::Decided { at: by, life, id: entry.id, decision });
+            self.after(delay, Event::Decided { at: by, life, place, id: entry.id, decision });
         }
     }
 

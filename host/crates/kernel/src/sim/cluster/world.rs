@@ -33,7 +33,7 @@ pub(super) enum Event {
     Flushed { at: usize, life: u64 },
     Arrives(Message),
     Commit { entry: LedgerEntry, by: usize, tries: u32 },
-    Decided { at: usize, life: u64, id: CommandId, decision: Decision },
+    Decided { at: usize, life: u64, place: usize, id: CommandId, decision: Decision },
     Client(usize),
     Reply { request: u64, outcome: Outcome },
     GivesUp { request: u64 },
@@ -214,9 +214,10 @@ impl World {
             }
             Event::Arrives(message) => self.arrives(message),
             Event::Commit { entry, by, tries } => self.commit(entry, by, tries),
-            Event::Decided { at, life, id, decision } => {
+            Event::Decided { at, life, place, id, decision } => {
                 if self.host(at).life == life && self.host(at).is_awake(self.now) {
-                    self.read_on(at);
+                    // The log tells a proposer nothing before it has applied the entry.
+                    self.apply_through(at, place);
                     self.decided(at, id, &decision);
                 }
             }
