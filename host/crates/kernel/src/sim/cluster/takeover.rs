@@ -11,11 +11,10 @@ use crate::ledger::{GrantState, LedgerCommand, Wish};
 impl World {
     pub(super) fn take_over(&mut self, at: usize, me: MemberId) {
         self.watch(at, me);
-        // Without takeovers what is left must hold by itself.
-        if self.seed % 2 == 1 {
+        if self.takeovers {
             self.take_wished(at, me);
+            self.release(at, me);
         }
-        self.release(at, me);
     }
 
     /// Counts from the moment this host saw the last renewal.

@@ -62,12 +62,14 @@ pub(super) struct World {
     pub(super) touched: bool,
     /// What happens is written down.
     told: bool,
+    /// Leased shards of lost hosts are taken over.
+    pub(super) takeovers: bool,
     events: Vec<String>,
     pub(super) summary: Summary,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, breach: Option<Breach>, told: bool) -> Self {
+    pub(super) fn new(seed: u64, breach: Option<Breach>, takeovers: bool, told: bool) -> Self {
         let mut draws = Draws::new(seed ^ 0x636c_7573_7465_7200);
         let ledger = Ledger::new(ClusterId(u128::from(seed)));
         let most = 2 + draws.index(4);
@@ -91,6 +93,7 @@ impl World {
             next_task: 0,
             touched: false,
             told,
+            takeovers,
             events: Vec::new(),
             summary: Summary::default(),
         }
@@ -102,8 +105,9 @@ impl World {
             Err(Broken { invariant, what }) => {
                 let from = self.events.len().saturating_sub(shown());
                 let events = self.events.split_off(from);
+                let flags = if self.takeovers { "--cluster --takeovers " } else { "--cluster " };
                 let (seed, step) = (self.seed, self.summary.events);
-                Err(Box::new(Failure { flags: "--cluster ", seed, step, invariant, what, events }))
+                Err(Box::new(Failure { flags, seed, step, invariant, what, events }))
             }
         }
     }
