@@ -95,6 +95,8 @@ struct Inner {
     stopped: Mutex<stopped::Stopped>,
     /// Its shards from which the kernel hands out nothing, by the kernel's own word.
     kept: Mutex<BTreeMap<PoolUid, BTreeSet<ShardId>>>,
+    /// Up to which entry of the ledger the kernel knows it.
+    told: watch::Sender<u64>,
     /// Forming and joining happen once.
     forming: tokio::sync::Mutex<()>,
     stopping: CancellationToken,
@@ -134,6 +136,7 @@ impl Cluster {
             flights: route::Flights::default(),
             stopped: Mutex::new(stopped),
             kept: Mutex::default(),
+            told: watch::channel(0).0,
             forming: tokio::sync::Mutex::default(),
             stopping: CancellationToken::new(),
         };

@@ -41,6 +41,8 @@ pub enum Breach {
     LeaveOnceTold,
     /// What counts as stopped is stopped now, not only a moment ago.
     KeptIsNow,
+    /// A shard is passed on only by who has all that counts of its former owners.
+    OfferOnlyCovered,
 }
 
 impl Breach {
@@ -53,6 +55,7 @@ impl Breach {
             Self::LedgerIsDurable,
             Self::LeaveOnceTold,
             Self::KeptIsNow,
+            Self::OfferOnlyCovered,
         ];
         Rule::CLUSTER.into_iter().map(Self::Kernel).chain(driver)
     }
@@ -66,7 +69,8 @@ impl Breach {
             | Self::WaitForCut
             | Self::LedgerIsDurable
             | Self::LeaveOnceTold
-            | Self::KeptIsNow => format!("{self:?}"),
+            | Self::KeptIsNow
+            | Self::OfferOnlyCovered => format!("{self:?}"),
         }
     }
 }

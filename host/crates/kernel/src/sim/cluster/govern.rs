@@ -3,14 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::log::Decision;
+use super::net::Vector;
 use super::world::World;
 use super::{Breach, host::Waits};
 use crate::command::{Command, News};
-use crate::id::{CommandId, Epoch, MemberId, PoolUid, ShardId};
+use crate::id::{CommandId, Epoch, MemberId, PoolUid, Seq, ShardId};
 use crate::ledger::{GrantState, HostRole, LedgerCommand, LedgerError, LedgerReply, Offer};
 
 /// Shards given away by one entry.
 const GIVEN: usize = 3;
+
+/// How long an offer waits for the kernel to stop, milliseconds.
+const OFFERED_WITHIN: u64 = 1_000;
 
 /// Why something was proposed.
 #[derive(Clone, Debug)]
@@ -25,6 +29,11 @@ pub(super) enum Purpose {
     Released,
     /// An operator's word.
     Order,
+}
+
+/// As if all were heard.
+fn everything(vector: &Vector) -> Vector {
+    vector.keys().map(|origin| (*origin, Seq(u64::MAX))).collect()
 }
 
 /// A renewal of another host, and when this one saw it, by its boot clock.
@@ -117,12 +126,13 @@ impl World {
         if self.is_pending(at, |why| matches!(why, Purpose::Move(_))) {
             return;
         }
-        if let Some(offer) = self.host_mut(at).offer.take() {
-            return self.make_offer(at, me, offer);
+        if let Some((offer, until)) = self.host_mut(at).offer.take() {
+            return self.make_offer(at, me, offer, until);
         }
         let wishes = self.wishes(at);
         let host = self.host(at);
         let vector = host.vector();
+        let vector = if self.breach == Some(Breach::OfferOnlyCovered) { everything(&vector) } else { vector };
         let offer = host.ledger.next_offer(me, &wishes, &vector, |to| self.sees(at, to), GIVEN);
         let Some(offer) = offer else { return };
         let (pool, epoch) = (offer.pool, offer.epoch);
@@ -131,11 +141,12 @@ impl World {
             self.host_mut(at).stopped.extend(stop);
             self.follow(at);
         }
-        self.host_mut(at).offer = Some(offer);
+        let until = self.now + OFFERED_WITHIN;
+        self.host_mut(at).offer = Some((offer, until));
     }
 
     /// The kernel has said that it hands out no more, and that is on the disk.
-    fn make_offer(&mut self, at: usize, from: MemberId, offer: Offer) {
+    fn make_offer(&mut self, at: usize, from: MemberId, offer: Offer, until: u64) {
         let Offer { pool, shards, epoch, to } = offer.clone();
         let wanted: BTreeSet<ShardId> = shards.iter().copied().collect();
         let kept = self.host(at).kept.get(&pool).is_some_and(|kept| wanted.is_subset(kept));
@@ -143,8 +154,8 @@ impl World {
             let cut = self.host(at).committed;
             let command = LedgerCommand::Move { pool, shards, from, epoch, to, cut };
             self.propose(at, Purpose::Move(offer), command);
-        } else {
-            self.host_mut(at).offer = Some(offer);
+        } else if self.now < until {
+            self.host_mut(at).offer = Some((offer, until));
         }
     }
 

@@ -65,7 +65,8 @@ pub(super) struct Host {
     pub(super) published: Seq,
     pub(super) kept: BTreeMap<PoolUid, BTreeSet<ShardId>>,
     pub(super) pending: BTreeMap<CommandId, Pending>,
-    pub(super) offer: Option<Offer>,
+    /// What is offered once the kernel has stopped, and until when it waits for that.
+    pub(super) offer: Option<(Offer, u64)>,
     pub(super) renew_at: u64,
     pub(super) pull_at: u64,
     pub(super) watched: BTreeMap<MemberId, Watch>,
