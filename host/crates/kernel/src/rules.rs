@@ -26,8 +26,6 @@ pub enum Rule {
     NodeLease,
     /// What others wrote is taken in without gaps.
     NoGaps,
-    /// What was written in a term is taken in only once that term is known.
-    KnownTerm,
     /// What a shard's new owner writes is taken in only after the last words of the former one.
     Barrier,
 }
@@ -47,7 +45,7 @@ impl Rule {
     ];
 
     /// All that count among several hosts.
-    pub const CLUSTER: [Self; 5] = [Self::Home, Self::NodeLease, Self::NoGaps, Self::KnownTerm, Self::Barrier];
+    pub const CLUSTER: [Self; 4] = [Self::Home, Self::NodeLease, Self::NoGaps, Self::Barrier];
 }
 
 /// Which rules are kept.

@@ -161,7 +161,7 @@ impl Kernel {
         let layout = layout(&pool.draft, &pool.shards)?;
         match known {
             None => self.insert_pool(pool, layout, effects),
-            Some((_, former)) => self.replace_pool(&former, pool, layout, effects),
+            Some((_, former)) => self.replace_pool(&former, pool, &layout, effects),
         }
         Ok(Reply::Noted)
     }
@@ -181,16 +181,16 @@ impl Kernel {
         self.pools.insert(pool.uid, state);
     }
 
-    fn replace_pool(&mut self, former: &Pool, pool: &Arc<Pool>, layout: Arc<Layout>, effects: &mut Effects) {
+    fn replace_pool(&mut self, former: &Pool, pool: &Arc<Pool>, layout: &Arc<Layout>, effects: &mut Effects) {
         self.log.write(effects, |_| Fact::Pool(Arc::clone(pool)));
         let unknown = self.unknown_tenure();
         if let Some(state) = self.pools.get_mut(&pool.uid) {
             state.pool = Arc::clone(pool);
-            state.layout = Arc::clone(&layout);
+            state.layout = Arc::clone(layout);
             state.number_tenures(unknown);
         }
         if is_reshaped(former, pool) {
-            self.reshape(pool, &layout, effects);
+            self.reshape(pool, layout, effects);
         }
     }
 
@@ -304,8 +304,7 @@ impl Kernel {
             Leg::Entry | Leg::Owner if self.rules.keep(Rule::Home) => {
                 self.home_of(pool, subscriber, key).map(Detour::Home)
             }
-            Leg::Entry | Leg::Owner => None,
-            Leg::Home | Leg::Space => None,
+            Leg::Entry | Leg::Owner | Leg::Home | Leg::Space => None,
         }
     }
 

@@ -89,11 +89,7 @@ impl Kernel {
         };
         match term {
             // The ledger's word on this term is not known here yet.
-            Some((shard, epoch))
-                if state.term(shard).is_some_and(|term| term.epoch < epoch) && self.rules.keep(Rule::KnownTerm) =>
-            {
-                Readiness::Later
-            }
+            Some((shard, epoch)) if state.term(shard).is_some_and(|term| term.epoch < epoch) => Readiness::Later,
             Some(_) | None => Readiness::Now,
         }
     }
@@ -185,8 +181,8 @@ impl Kernel {
         if let Some(held) = held {
             self.holders.remove(&held);
             if let Some(end) = held.expires_ms() {
-                let end_ms = self.log.clock.lease_end(end.get(), held.seq());
-                self.leases -= usize::from(stock.leases.remove(end_ms, held.seq()));
+                let lease_end = self.log.clock.lease_end(end.get(), held.seq());
+                self.leases -= usize::from(stock.leases.remove(lease_end, held.seq()));
             }
             let afterwards = match (reserved, over) {
                 (true, _) => Afterwards::Reserved,

@@ -150,8 +150,7 @@ impl Recovery {
                 self.remember_reservation(key, op.seq, Some(Arc::clone(reservation)));
             }
             Fact::Unreserved(key) => self.remember_reservation(*key, op.seq, None),
-            Fact::Clock => {}
-            Fact::RestsOn(_) => {}
+            Fact::Clock | Fact::RestsOn(_) => {}
             Fact::Heard { origin, through } => {
                 let known = self.heard.entry(*origin).or_default();
                 *known = (*known).max(*through);

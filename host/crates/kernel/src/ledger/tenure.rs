@@ -31,7 +31,9 @@ impl Ledger {
         let mut offers: BTreeMap<(PoolUid, MemberId, Epoch), Vec<ShardId>> = BTreeMap::new();
         for wish in wishes.iter().filter(|wish| wish.from == me && wish.to != me) {
             let Some(pool) = self.pool(wish.pool) else { continue };
-            let Some(grant) = pool.grants.of(wish.shard).filter(|grant| grant.state == GrantState::Held) else { continue };
+            let Some(grant) = pool.grants.of(wish.shard).filter(|grant| grant.state == GrantState::Held) else {
+                continue;
+            };
             if pool.tenure(me, grant, heard, false) == Tenure::Silent || !reaches(wish.to) {
                 continue;
             }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::route::Trouble;
+use super::route::{Outcome, Trouble};
 use super::world::World;
 use crate::command::{CommandError, Reply};
 use crate::fact::Op;
@@ -24,7 +24,10 @@ impl World {
             let boot_ms = host.tick(self.now).boot_ms;
             for of in kernel.hands_out(boot_ms) {
                 if self.is_declared_over(of) {
-                    return broken(Invariant::Owned, format!("host {at} hands out from {of:?} although its lease is over"));
+                    return broken(
+                        Invariant::Owned,
+                        format!("host {at} hands out from {of:?} although its lease is over"),
+                    );
                 }
                 if let Some(other) = open.insert(of, at) {
                     return broken(Invariant::Owned, format!("hosts {other} and {at} hand out from {of:?}"));
@@ -55,7 +58,8 @@ impl World {
         self.clients_rest();
         self.run_for(3_000)?;
         self.check_owned()?;
-        let up: Vec<usize> = (0..self.hosts.len()).filter(|at| self.host(*at).is_up() && self.host(*at).member.is_some()).collect();
+        let up: Vec<usize> =
+            (0..self.hosts.len()).filter(|at| self.host(*at).is_up() && self.host(*at).member.is_some()).collect();
         for client in 0..self.clients.len() {
             self.check_kept(client, &up)?;
         }
@@ -78,10 +82,11 @@ impl World {
             }
         }
         for (uid, pool) in self.log.ledger.pools() {
-            for (shard, grant) in pool.grants.iter().filter(|(shard, _)| !open.contains(&(*uid, *shard))) {
-                let holder = self.host_of(grant.holder);
-                let seen = holder.map(|at| (self.host(at).vector(), self.host(at).stopped.clone()));
-                let what = format!("nobody hands out from shard {shard} of pool {uid}: {grant:?} {:?} {seen:?}", pool.cuts);
+            let closed = pool.grants.iter().find(|(shard, _)| !open.contains(&(*uid, *shard)));
+            if let Some((shard, grant)) = closed {
+                let seen = self.host_of(grant.holder).map(|at| (self.host(at).vector(), &self.host(at).stopped));
+                let what =
+                    format!("nobody hands out from shard {shard} of pool {uid}: {grant:?}, its holder knows {seen:?}");
                 return broken(Invariant::Served, what);
             }
         }
@@ -102,15 +107,11 @@ impl World {
                     self.check_exhausted(client, up)?;
                     return Ok(());
                 }
-                (Some(Err(Trouble::Unreachable | Trouble::Refused(CommandError::Withheld { .. }))) | None, _) => {
-                    let what = format!("client {client} at host {at}: {outcome:?}");
-                    return broken(Invariant::Served, what);
-                }
-                (_, Some(span)) => {
+                (_, Some(span)) if !is_unserved(outcome.as_ref()) => {
                     let what = format!("client {client} was answered {span:?}, host {at} says {outcome:?}");
                     return broken(Invariant::Kept, what);
                 }
-                (_, None) => {
+                (_, Some(_) | None) => {
                     let what = format!("client {client} at host {at}: {outcome:?}");
                     return broken(Invariant::Served, what);
                 }
@@ -121,7 +122,7 @@ impl World {
 
     /// I6 over all hosts: `exhausted` is said only when no host has anything left.
     fn check_exhausted(&self, client: usize, up: &[usize]) -> Verdict {
-        let Some(found) = self.clients.clients.get(client) else { return Ok(()) };
+        let Some(found) = self.clients.all.get(client) else { return Ok(()) };
         for at in up {
             let Some(kernel) = &self.host(*at).kernel else { continue };
             for ((pool, _), occupancy) in kernel.occupancy() {
@@ -158,12 +159,20 @@ impl World {
                 let told = told.map_or(Seq(0), |op| op.seq);
                 let heard = other.heard.get(&host.origin).copied().unwrap_or_default();
                 if heard < told {
-                    return broken(Invariant::Equal, format!("host {at} wrote {told}, {:?} heard {heard}", other.origin));
+                    return broken(
+                        Invariant::Equal,
+                        format!("host {at} wrote {told}, {:?} heard {heard}", other.origin),
+                    );
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Nobody could be found who decides.
+fn is_unserved(outcome: Option<&Outcome>) -> bool {
+    matches!(outcome, None | Some(Err(Trouble::Unreachable | Trouble::Refused(CommandError::Withheld { .. }))))
 }
 
 fn concerns_others(op: &Op) -> bool {

@@ -60,7 +60,7 @@ enum What {
 /// All subscribers.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    pub(super) clients: Vec<Client>,
+    pub(super) all: Vec<Client>,
     /// Whose each open request is.
     open: BTreeMap<u64, usize>,
     /// The highest epoch each BNG has seen of a shard.
@@ -74,7 +74,7 @@ pub(super) struct Clients {
 
 impl Clients {
     /// The pools there shall be.
-    pub(super) fn found(&mut self, draws: &mut Draws) -> Vec<PoolDraft> {
+    pub(super) fn found(draws: &mut Draws) -> Vec<PoolDraft> {
         let plain = |draws: &mut Draws| (1_u128, 1_u128, 8 + u128::from(draws.below(17)));
         let (_, _, size) = plain(draws);
         let leased = LeaseTerms::Timed { default_ms: 12_000, min_ms: 5_000, max_ms: 60_000 };
@@ -93,12 +93,12 @@ impl Clients {
         for number in 0..12 {
             let subscriber = format!("line-{number}").parse().expect("a subscriber");
             let (bng, holds, asks) = (number % 3, None, None);
-            self.clients.push(Client { pool, subscriber, first, bng, holds, asks, quiet_until: 0 });
+            self.all.push(Client { pool, subscriber, first, bng, holds, asks, quiet_until: 0 });
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.clients.len()
+        self.all.len()
     }
 
     pub(super) fn is_open(&self, request: u64) -> bool {
@@ -140,7 +140,7 @@ fn draft(id: &str, start: u128, size: u128, longest: u128, lease: LeaseTerms, dr
 
 impl World {
     fn client(&mut self, client: usize) -> &mut Client {
-        self.clients.clients.get_mut(client).expect("clients are numbered from 0")
+        self.clients.all.get_mut(client).expect("clients are numbered from 0")
     }
 
     pub(super) fn client_acts(&mut self, client: usize) {
@@ -270,11 +270,12 @@ impl World {
         let holding = Holding { span: allocation.span, until };
         let now = self.now;
         let sure = |held: &Holding| held.until.is_none_or(|until| now < until);
-        let others = self.clients.clients.iter().enumerate().filter(|(other, _)| *other != client);
+        let others = self.clients.all.iter().enumerate().filter(|(other, _)| *other != client);
         for (other, other_client) in others {
             let Some(held) = other_client.holds.as_ref().filter(|held| sure(held)) else { continue };
             if other_client.pool == pool && held.span.intersects(holding.span) && sure(&holding) {
-                let what = format!("client {client} was answered {holding:?} by host {}, client {other} {held:?}", asked.at);
+                let what =
+                    format!("client {client} was answered {holding:?} by host {}, client {other} {held:?}", asked.at);
                 return broken(Invariant::Unique, what);
             }
         }
@@ -290,7 +291,7 @@ impl World {
     /// What a client is sure to hold.
     pub(super) fn client_state(&self, client: usize) -> Option<Holding> {
         let now = self.now;
-        let found = self.clients.clients.get(client)?;
+        let found = self.clients.all.get(client)?;
         found.holds.clone().filter(|held| held.until.is_none_or(|until| now + 500 < until))
     }
 }

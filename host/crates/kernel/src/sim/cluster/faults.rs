@@ -8,9 +8,9 @@ use crate::ledger::LedgerCommand;
 use crate::sim::Verdict;
 
 impl World {
-    pub(super) fn fault(&mut self) -> Verdict {
+    pub(super) fn fault(&mut self) {
         if self.net.calm {
-            return Ok(());
+            return;
         }
         let pause = 100 + self.draws.below(1_800);
         self.after(pause, Event::Fault);
@@ -40,7 +40,6 @@ impl World {
             88..94 => self.come(at),
             _ => self.leave(at),
         }
-        Ok(())
     }
 
     fn crash(&mut self, at: usize) {

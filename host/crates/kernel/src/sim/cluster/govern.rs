@@ -20,7 +20,9 @@ const OFFERED_WITHIN: u64 = 1_000;
 #[derive(Clone, Debug)]
 pub(super) enum Purpose {
     /// The lease counts from this moment of the boot clock.
-    Renew { began_ms: u64 },
+    Renew {
+        began_ms: u64,
+    },
     Rejoin,
     Move(Offer),
     TakeBack,
@@ -69,16 +71,17 @@ impl World {
             if let Some(Purpose::Move(offer)) = pending.map(|pending| pending.purpose)
                 && self.breach == Some(Breach::OfferIsFinal)
             {
-                self.host_mut(at).stopped.retain(|(pool, shard), _| {
-                    *pool != offer.pool || !offer.shards.contains(shard)
-                });
+                self.host_mut(at)
+                    .stopped
+                    .retain(|(pool, shard), _| *pool != offer.pool || !offer.shards.contains(shard));
             }
         }
     }
 
     fn renew(&mut self, at: usize, me: MemberId) {
         let host = self.host(at);
-        if host.renew_at > self.now || self.is_pending(at, |why| matches!(why, Purpose::Renew { .. } | Purpose::Rejoin)) {
+        if host.renew_at > self.now || self.is_pending(at, |why| matches!(why, Purpose::Renew { .. } | Purpose::Rejoin))
+        {
             return;
         }
         let began_ms = host.tick(self.now).boot_ms;
@@ -175,11 +178,11 @@ impl World {
             .filter(|((pool, shard), epoch)| ours(*pool, *shard, **epoch).is_none())
             .map(|(of, _)| *of)
             .collect();
-        let wished: BTreeSet<(PoolUid, ShardId)> =
+        let elsewhere: BTreeSet<(PoolUid, ShardId)> =
             wishes.into_iter().filter(|wish| wish.from == me).map(|wish| (wish.pool, wish.shard)).collect();
         let back = host.stopped.iter().find_map(|((pool, shard), epoch)| {
             let grant = ours(*pool, *shard, *epoch)?;
-            let free = !wished.contains(&(*pool, *shard)) && grant.state == GrantState::Held;
+            let free = !elsewhere.contains(&(*pool, *shard)) && grant.state == GrantState::Held;
             free.then_some((*pool, *shard, *epoch, grant.kind))
         });
         for of in over {

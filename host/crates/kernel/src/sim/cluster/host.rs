@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
+use super::Breach;
 use super::follow::Told;
 use super::govern::Watch;
 use super::log::Pending;
 use super::net::Vector;
 use super::route::{Task, Whose};
 use super::world::{Event, SETTINGS, World};
-use super::Breach;
-use crate::command::{Command, Reply, RequestId, CommandError};
+use crate::command::{Command, CommandError, Reply, RequestId};
 use crate::effects::Effects;
 use crate::fact::{Fact, Op};
 use crate::hash::Draws;
@@ -275,9 +275,9 @@ impl World {
     }
 
     /// The group is on the disk: now its answers may be heard.
-    pub(super) fn flushed(&mut self, at: usize) -> Verdict {
+    pub(super) fn flushed(&mut self, at: usize) {
         let host = self.host_mut(at);
-        let Some(group) = host.flushing.take() else { return Ok(()) };
+        let Some(group) = host.flushing.take() else { return };
         let persisted = group.persist(|ops| {
             host.write(ops);
             Ok::<_, Infallible>(())
@@ -293,7 +293,6 @@ impl World {
             self.answered(at, waits, answer);
         }
         self.hand_over(at);
-        Ok(())
     }
 
     fn answered(&mut self, at: usize, waits: Option<Waits>, answer: Result<Reply, CommandError>) {

@@ -26,12 +26,29 @@ pub(super) enum Body {
     Gossip(Arc<Batch>),
     /// What do you have that I have not?
     Pull(Vector),
-    Facts { batches: Vec<Arc<Batch>>, vector: Vector, applied: u64 },
+    Facts {
+        batches: Vec<Arc<Batch>>,
+        vector: Vector,
+        applied: u64,
+    },
     /// A request to be decided there.
-    Ask { task: u64, leg: Leg, command: Command },
-    Answer { task: u64, outcome: Outcome, origin: Origin, through: Seq },
+    Ask {
+        task: u64,
+        leg: Leg,
+        command: Command,
+    },
+    Answer {
+        task: u64,
+        outcome: Outcome,
+        origin: Origin,
+        through: Seq,
+    },
     /// The former owner knows that these are not its own any more: its last word about them is `last`.
-    Given { pool: PoolUid, shards: Vec<(ShardId, Epoch)>, last: Seq },
+    Given {
+        pool: PoolUid,
+        shards: Vec<(ShardId, Epoch)>,
+        last: Seq,
+    },
 }
 
 /// Which way is open, and how well it carries.

@@ -53,14 +53,18 @@ enum Hunt {
     Queues,
     /// Perhaps the one before found something.
     Again,
-    Asks { owners: VecDeque<MemberId>, exhausted: Option<CommandError>, unreachable: bool },
+    Asks {
+        owners: VecDeque<MemberId>,
+        exhausted: Option<CommandError>,
+        unreachable: bool,
+    },
 }
 
 fn whose(command: &Command) -> Option<Whose> {
-    match command {
-        Command::Allocate(request) => Some((request.pool, request.subscriber.clone(), request.key.clone())),
-        _ => None,
+    if let Command::Allocate(request) = command {
+        return Some((request.pool, request.subscriber.clone(), request.key.clone()));
     }
+    None
 }
 
 impl World {
@@ -220,8 +224,12 @@ impl World {
     pub(super) fn let_through(&mut self, at: usize) {
         let host = self.host(at);
         let heard = |late: &(Origin, Seq, Outcome)| host.heard.get(&late.0).is_some_and(|known| *known >= late.1);
-        let ready: Vec<u64> =
-            host.tasks.iter().filter(|(_, task)| task.late.as_ref().is_some_and(heard)).map(|(task, _)| *task).collect();
+        let ready: Vec<u64> = host
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.late.as_ref().is_some_and(heard))
+            .map(|(task, _)| *task)
+            .collect();
         for task in ready {
             self.no_longer(at, task);
         }

@@ -48,8 +48,8 @@ impl World {
         let wishes = self.wishes(at);
         let host = self.host(at);
         let deposed = |member: MemberId| host.ledger.member(member).and_then(|found| found.lease.deposed);
-        let wished = wishes.iter().find(|wish| wish.to == me && deposed(wish.from).is_some());
-        let Some(Wish { pool, from, .. }) = wished.copied() else { return };
+        let first = wishes.iter().find(|wish| wish.to == me && deposed(wish.from).is_some());
+        let Some(Wish { pool, from, .. }) = first.copied() else { return };
         let (Some(since), Some(origin)) = (deposed(from), host.ledger.member(from).map(|found| found.origin)) else {
             return;
         };
@@ -102,6 +102,8 @@ impl World {
             *known = last.max(*known);
         }
         // Of what was quarantined long ago nobody asks any more.
-        host.owed.retain(|(pool, shard, epoch), _| host.ledger.grant(*pool, *shard).is_none_or(|grant| grant.epoch <= *epoch));
+        host.owed.retain(|(pool, shard, epoch), _| {
+            host.ledger.grant(*pool, *shard).is_none_or(|grant| grant.epoch <= *epoch)
+        });
     }
 }

@@ -30,15 +30,41 @@ pub(super) enum Event {
     Wake(usize),
     /// The same, once.
     Nudge(usize),
-    Flushed { at: usize, life: u64 },
+    Flushed {
+        at: usize,
+        life: u64,
+    },
     Arrives(Message),
-    Commit { entry: LedgerEntry, by: usize, tries: u32 },
-    Decided { at: usize, life: u64, place: usize, id: CommandId, decision: Decision },
+    Commit {
+        entry: LedgerEntry,
+        by: usize,
+        tries: u32,
+    },
+    Decided {
+        at: usize,
+        life: u64,
+        place: usize,
+        id: CommandId,
+        decision: Decision,
+    },
     Client(usize),
-    Reply { request: u64, outcome: Outcome },
-    GivesUp { request: u64 },
-    Deadline { at: usize, life: u64, task: u64 },
-    HearLimit { at: usize, life: u64, task: u64 },
+    Reply {
+        request: u64,
+        outcome: Outcome,
+    },
+    GivesUp {
+        request: u64,
+    },
+    Deadline {
+        at: usize,
+        life: u64,
+        task: u64,
+    },
+    HearLimit {
+        at: usize,
+        life: u64,
+        task: u64,
+    },
     Up(usize),
     Fault,
 }
@@ -103,7 +129,7 @@ impl World {
         match self.live() {
             Ok(()) => Ok(self.summary),
             Err(Broken { invariant, what }) => {
-                let from = self.events.len().saturating_sub(shown());
+                let from = self.events.len().saturating_sub(SHOWN);
                 let events = self.events.split_off(from);
                 let flags = if self.takeovers { "--cluster --takeovers " } else { "--cluster " };
                 let (seed, step) = (self.seed, self.summary.events);
@@ -127,12 +153,13 @@ impl World {
         let first = 1 + self.draws.index(self.hosts.len());
         let mut commands = vec![LedgerCommand::SetTerms(terms)];
         commands.extend((0..first.max(2)).map(|at| self.join_of(at)));
-        let drafts = self.clients.found(&mut self.draws);
+        let drafts = Clients::found(&mut self.draws);
         commands.extend(drafts.into_iter().map(|draft| LedgerCommand::CreatePool { draft: Box::new(draft), at_ms: 1 }));
         for command in commands {
             let entry = self.log.name(command);
             if let Ok(LedgerReply::PoolCreated { pool, .. }) = self.log.commit(&entry) {
-                let first = self.log.ledger.pool(pool).and_then(|pool| pool.record.shards.first()?.cover.start().into());
+                let first =
+                    self.log.ledger.pool(pool).and_then(|pool| pool.record.shards.first()?.cover.start().into());
                 self.clients.founded(pool, first.unwrap_or_default());
             }
         }
@@ -213,7 +240,7 @@ impl World {
             Event::Nudge(at) => self.look_after(at),
             Event::Flushed { at, life } => {
                 if self.is_life(at, life, || Event::Flushed { at, life }) {
-                    return self.flushed(at);
+                    self.flushed(at);
                 }
             }
             Event::Arrives(message) => self.arrives(message),
@@ -243,7 +270,7 @@ impl World {
                     return self.start(at);
                 }
             }
-            Event::Fault => return self.fault(),
+            Event::Fault => self.fault(),
         }
         Ok(())
     }
@@ -281,6 +308,7 @@ impl World {
         self.after(1, Event::Nudge(at));
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "it is sent: its writer has no more use for it")]
     pub(super) fn send(&mut self, from: usize, to: usize, body: Body) {
         // Requests and their answers come once or not at all; facts may come twice.
         let once = matches!(body, Body::Ask { .. } | Body::Answer { .. });
@@ -354,14 +382,10 @@ impl World {
             return;
         }
         // Only the last are shown; the rest is dropped now and then.
-        if self.events.len() > 5000 * SHOWN {
-            self.events.drain(..4000 * SHOWN);
+        if self.events.len() > 50 * SHOWN {
+            self.events.drain(..40 * SHOWN);
         }
         let now = self.now;
         self.events.push(format!("{now:>6} {}", event()));
     }
-}
-
-fn shown() -> usize {
-    std::env::var("SHOWN").ok().and_then(|s| s.parse().ok()).unwrap_or(SHOWN)
 }
