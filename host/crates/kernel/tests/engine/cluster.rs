@@ -1,6 +1,10 @@
 //! Several kernels that share a pool: what each may hand out, whom it sends others to, and what it knows of the others.
 
-#![allow(clippy::indexing_slicing, clippy::wildcard_enum_match_arm, reason = "helpers of tests, where both fail the test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "helpers of tests, where both fail the test"
+)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
