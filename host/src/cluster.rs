@@ -28,7 +28,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -141,8 +140,8 @@ struct Inner {
     stopped: Mutex<stopped::Stopped>,
     /// Its shards from which the kernel hands out nothing, by the kernel's own word.
     kept: Mutex<BTreeMap<PoolUid, BTreeSet<ShardId>>>,
-    /// Up to which entry of the ledger the kernel was told everything.
-    told: AtomicU64,
+    /// Up to which entry of the ledger the kernel knows it.
+    told: watch::Sender<u64>,
     /// Forming and joining happen once.
     forming: tokio::sync::Mutex<()>,
     stopping: CancellationToken,
@@ -189,7 +188,7 @@ impl Cluster {
             flights: route::Flights::default(),
             stopped: Mutex::new(stopped),
             kept: Mutex::default(),
-            told: AtomicU64::new(0),
+            told: watch::channel(0).0,
             forming: tokio::sync::Mutex::default(),
             stopping: CancellationToken::new(),
         };

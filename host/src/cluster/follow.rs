@@ -3,18 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use api::engine::EngineError;
-use kernel::ledger::{Grant, GrantKind, GrantState, Ledger, LedgerPool};
-use kernel::{
-    Command, Dot, Epoch, MemberId, News, Origin, PoolUid, Revision, RingMember, Seq, ShardId, ShardTenure, Sight,
-    Tenure,
-};
+use kernel::ledger::{GrantState, Ledger, LedgerPool};
+use kernel::{Command, Epoch, MemberId, News, PoolUid, Revision, RingMember, ShardId, ShardTenure, Sight, Tenure};
 
+use super::Cluster;
 use super::seat::Seat;
-use super::{Cluster, Vector};
 
 /// How often everything is looked at again although nothing was heard of.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -66,7 +62,8 @@ fn waits(cluster: &Cluster, told: &Told) -> bool {
     let ledger = seat.book.ledger();
     told.tenures.iter().any(|(pool, tenures)| {
         tenures.iter().any(|(shard, (_, tenure))| {
-            *tenure == Tenure::Kept && ledger.grant(*pool, *shard).is_some_and(|grant| grant.state == GrantState::Held)
+            *tenure == Tenure::Silent
+                && ledger.grant(*pool, *shard).is_some_and(|grant| grant.state == GrantState::Held)
         })
     })
 }
@@ -74,6 +71,7 @@ fn waits(cluster: &Cluster, told: &Told) -> bool {
 async fn tell(cluster: &Cluster, seat: &Seat, told: &mut Told) -> Result<(), EngineError> {
     let rebuilds = cluster.inner.parts.vitals.rebuilds();
     if told.rebuilds != rebuilds {
+        cluster.inner.told.send_replace(0);
         *told = Told { rebuilds, allowed: std::mem::take(&mut told.allowed), ..Told::default() };
     }
     let ledger = seat.book.ledger();
@@ -92,7 +90,7 @@ async fn tell(cluster: &Cluster, seat: &Seat, told: &mut Told) -> Result<(), Eng
         told.pools.remove(&uid);
         told.tenures.remove(&uid);
     }
-    cluster.inner.told.store(ledger.last_index(), Ordering::Release);
+    cluster.inner.told.send_replace(ledger.last_index());
     Ok(())
 }
 
@@ -155,7 +153,7 @@ async fn tell_tenures(
         let tenure = if taking_over && grant.holder == seat.me {
             Tenure::Theirs(MemberId(0))
         } else {
-            tenure(seat.me, grant, pool, &vector, stopped.holds(uid, shard, grant.epoch))
+            pool.tenure(seat.me, grant, &vector, stopped.holds(uid, shard, grant.epoch))
         };
         let said = (grant.epoch, tenure);
         if known.get(&shard) != Some(&said) {
@@ -167,27 +165,21 @@ async fn tell_tenures(
         return Ok(());
     }
     let tenures = news.iter().map(|(_, tenure)| *tenure).collect();
+    // What opens is kept no more from now on; what closes is once the kernel's word is on the disk.
+    let opens = |shard: &ShardId| news.iter().any(|((_, tenure), said)| said.shard == *shard && !is_kept(*tenure));
+    cluster.inner.kept.lock().entry(uid).or_default().retain(|shard| !opens(shard));
     note(cluster, News::Tenures { pool: uid, tenures }).await?;
     known.extend(news.into_iter().map(|(said, tenure)| (tenure.shard, said)));
-    let kept = known.iter().filter(|(_, (_, tenure))| *tenure == Tenure::Kept).map(|(shard, _)| *shard).collect();
+    let kept = known.iter().filter(|(_, (_, tenure))| is_kept(*tenure)).map(|(shard, _)| *shard).collect();
     cluster.inner.kept.lock().insert(uid, kept);
     Ok(())
 }
 
-/// What a grant means for this host.
-fn tenure(me: MemberId, grant: Grant, pool: &LedgerPool, vector: &Vector, stopped: bool) -> Tenure {
-    if grant.holder != me {
-        return Tenure::Theirs(grant.holder);
-    }
-    let covered = |origin: &Origin, through: Seq| vector.get(origin).is_some_and(|known| *known >= through);
-    let cut = grant.cut.is_none_or(|Dot { origin, seq }| covered(&origin, seq));
-    let cuts = grant.cut.is_none() || pool.cuts.iter().all(|(origin, seq)| covered(origin, *seq));
-    match (grant.state, grant.kind) {
-        (GrantState::Held, kind) if cut && cuts && !stopped => match kind {
-            GrantKind::Escrow => Tenure::Escrow,
-            GrantKind::Leased => Tenure::Leased,
-        },
-        (GrantState::Held | GrantState::Closing | GrantState::Quarantined | GrantState::Forced, _) => Tenure::Kept,
+/// Whether nothing is handed out from a shard of this host's.
+const fn is_kept(tenure: Tenure) -> bool {
+    match tenure {
+        Tenure::Kept | Tenure::Silent => true,
+        Tenure::Escrow | Tenure::Leased | Tenure::Theirs(_) => false,
     }
 }
 

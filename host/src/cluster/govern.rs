@@ -1,10 +1,10 @@
 //! What keeps the cluster in shape without anybody's asking: this host's node lease, the voters, and shards that should live
 //! elsewhere.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kernel::ledger::{ClosingWhat, GrantState, Ledger, LedgerCommand, LedgerError, LedgerReply, Wish};
+use kernel::ledger::{ClosingWhat, Ledger, LedgerCommand, LedgerError, LedgerReply, Offer};
 use kernel::{Command, Epoch, MemberId, News, PoolUid, Seq, ShardId};
 use view::AllocationFilter;
 
@@ -40,7 +40,13 @@ pub(super) async fn renew(cluster: Cluster) {
         let began_ms = clock::boot_ms();
         let renewal = LedgerCommand::Renew { member: seat.me, nonce: cluster.inner.nonce };
         match seat.decide(renewal, DECIDE_WITHIN).await {
-            Ok(Ok(LedgerReply::Renewed { lease_ms, .. })) => {
+            Ok(Ok(LedgerReply::Renewed { index, lease_ms })) => {
+                // Whatever was taken from this host before is told first: the lease is not for that.
+                let mut told = cluster.inner.told.subscribe();
+                let knows = told.wait_for(|told| *told >= index);
+                if !matches!(tokio::time::timeout(DECIDE_WITHIN, knows).await, Ok(Ok(_))) {
+                    continue;
+                }
                 // Clocks differ in rate by up to 1 %, and what is handed out last must still arrive.
                 let until_ms = (began_ms + lease_ms).saturating_sub(lease_ms / 100 + 1_000);
                 if note(&cluster, News::NodeLease { until_ms }).await.is_ok() {
@@ -201,19 +207,9 @@ fn empty_of(
 
 /// Stops handing out from shards that should live elsewhere, and offers them.
 async fn give_away(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::Result<()> {
-    let mut offers: BTreeMap<(PoolUid, MemberId, Epoch), Vec<ShardId>> = BTreeMap::new();
-    for Wish { pool, shard, from, to } in ledger.wishes().into_iter().filter(|wish| wish.from == seat.me) {
-        let Some(grant) = ledger.grant(pool, shard).filter(|grant| grant.state == GrantState::Held) else { continue };
-        let to_is_here = ledger.member(to).is_some_and(|member| cluster.is_connected(&member.peer));
-        if from == to || !to_is_here {
-            continue;
-        }
-        let offer = offers.entry((pool, to, grant.epoch)).or_default();
-        if offer.len() < GIVEN {
-            offer.push(shard);
-        }
-    }
-    let Some(((pool, to, epoch), shards)) = offers.into_iter().next() else { return Ok(()) };
+    let reaches = |to| ledger.member(to).is_some_and(|member| cluster.is_connected(&member.peer));
+    let next = ledger.next_offer(seat.me, &ledger.wishes(), &cluster.vector(), reaches, GIVEN);
+    let Some(Offer { pool, shards, epoch, to }) = next else { return Ok(()) };
     offer(cluster, seat, pool, &shards, epoch, to).await
 }
 
@@ -246,8 +242,7 @@ pub(super) async fn offer(
     Ok(())
 }
 
-/// Shards whose offer came to nothing are taken back in a new term, in which the old offer cannot count any more; those that
-/// went are forgotten.
+/// Shards whose offer came to nothing are taken back in a new term, in which the old offer cannot count any more.
 async fn settle_stopped(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::Result<()> {
     let stopped = cluster.inner.stopped.lock().clone();
     if stopped.is_empty() {
@@ -259,16 +254,13 @@ async fn settle_stopped(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyh
         let ours = ledger.grant(pool, shard).filter(|grant| grant.holder == seat.me && grant.epoch == epoch);
         if let Some(grant) = ours
             && !wishes.contains(&(pool, shard))
-            && grant.state == GrantState::Held
         {
             let (shards, member, kind) = (vec![shard], seat.me, grant.kind);
             seat.carry_out(LedgerCommand::SetKind { pool, shards, member, epoch, kind }, DECIDE_WITHIN).await?;
         }
     }
     let ledger = seat.book.ledger();
-    let still = |pool: PoolUid, shard: ShardId, epoch: Epoch| {
-        ledger.grant(pool, shard).is_some_and(|grant| grant.holder == seat.me && grant.epoch == epoch)
-    };
+    let still = |pool: PoolUid, _, _| ledger.pool(pool).is_some();
     cluster.keep_stopped(still)
 }
 

@@ -77,6 +77,15 @@ impl Port for Cluster {
             decide(&seat, LedgerCommand::SetMember { member, role: None, weight, addresses: None }).await?;
             let until = tokio::time::Instant::now() + WITHIN;
             loop {
+                if !cluster.is_handed_on(&seat) {
+                    if tokio::time::Instant::now() >= until {
+                        let why =
+                            "most other hosts have not heard yet what this one wrote last; ask again while it runs";
+                        return Err(ClusterError::Unavailable(why.to_owned()));
+                    }
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    continue;
+                }
                 match decide(&seat, LedgerCommand::Leave { member }).await {
                     Ok(_) => return Ok(cluster.status_now()),
                     Err(ClusterError::Refused(why)) if tokio::time::Instant::now() < until => {
@@ -176,6 +185,16 @@ impl Port for Cluster {
 }
 
 impl Cluster {
+    /// Whether this host's log can go: others have what of it counts.
+    fn is_handed_on(&self, seat: &Seat) -> bool {
+        let origin = self.inner.settings.origin;
+        seat.book.ledger().is_handed_on(seat.me, |other| {
+            let acknowledged = self.inner.acknowledged.lock();
+            let theirs = seat.peer_of(other).and_then(|peer| acknowledged.get(&peer)?.get(&origin).copied());
+            theirs.unwrap_or_default()
+        })
+    }
+
     fn needs_seat(&self) -> Result<Arc<Seat>, ClusterError> {
         self.seat().ok_or_else(|| {
             ClusterError::Refused(

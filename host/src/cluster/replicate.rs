@@ -2,7 +2,6 @@
 //! is pulled. Gossip is a hint; pulling is what makes sure.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use api::engine::EngineError;
@@ -227,7 +226,7 @@ pub(super) async fn answer_push(cluster: &Cluster, batch: Batch) -> PushAnswer {
 /// What this host knows, and no operations.
 pub(super) fn answer_look(cluster: &Cluster) -> StateAnswer {
     // The ledger first: whoever was told of an entry wrote nothing more that goes against it.
-    let told = cluster.inner.told.load(Ordering::Acquire);
+    let told = *cluster.inner.told.borrow();
     StateAnswer { batches: Vec::new(), more: false, vector: cluster.vector(), told, gone: Vec::new() }
 }
 

@@ -13,7 +13,7 @@ use super::seat;
 
 const FILE: &str = "stopped.json";
 
-/// In which term each shard was stopped. A later term is another grant.
+/// In which term each shard was stopped last, as long as its pool is there. A later term is another grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stopped {
     shards: Vec<(PoolUid, ShardId, Epoch)>,
@@ -36,9 +36,10 @@ impl Stopped {
         Ok(found)
     }
 
-    /// Whether the shard is stopped in this term.
+    /// Whether the shard is stopped in this term. Earlier terms are over: after a power cut the ledger may be known here only
+    /// as it was before the shard went, and this file is all that tells.
     pub(super) fn holds(&self, pool: PoolUid, shard: ShardId, epoch: Epoch) -> bool {
-        self.index.get(&(pool, shard)) == Some(&epoch)
+        self.index.get(&(pool, shard)).is_some_and(|stopped| *stopped >= epoch)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -83,6 +84,7 @@ mod tests {
         let again = Stopped::read(dir.path()).expect("reads");
         assert_eq!(again.iter().collect::<Vec<_>>(), two.iter().collect::<Vec<_>>());
         assert!(again.holds(PoolUid(1), ShardId(4), Epoch(2)));
+        assert!(again.holds(PoolUid(1), ShardId(4), Epoch(1)), "that term is over");
         assert!(!again.holds(PoolUid(1), ShardId(4), Epoch(3)));
         let one = again.changed(dir.path(), &[], |_, shard, _| shard == ShardId(5)).expect("writes");
         assert_eq!(one.iter().count(), 1);

@@ -93,7 +93,7 @@ impl Standing {
     fn may_hand_out(&self, of: &Allocation, boot_ms: u64) -> bool {
         let Some((epoch, tenure)) = self.term(of) else { return false };
         let good = match tenure {
-            Tenure::Escrow | Tenure::Kept => true,
+            Tenure::Escrow | Tenure::Kept | Tenure::Silent => true,
             Tenure::Leased => boot_ms < self.lease_until_ms.load(Ordering::Acquire),
             Tenure::Theirs(_) => false,
         };

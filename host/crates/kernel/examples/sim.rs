@@ -1,57 +1,101 @@
-//! Lives many seeds of the simulator through: `sim --seeds N --from S --steps K`. Behind `cargo xtask sim`.
+//! Lives many seeds of the simulators through: `sim --seeds N --from S`, of one host and of a cluster, or of one of the two
+//! with `--alone` or `--cluster`. Behind `cargo xtask sim`.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a command prints and may look at the clock")]
 
+use std::fmt::Debug;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use kernel::sim::{self, Summary};
+use kernel::sim::{self, Failure, Summary, cluster};
 
 /// What was asked for.
 struct Wanted {
     seeds: u64,
     from: u64,
     steps: u64,
+    alone: bool,
+    cluster: bool,
+    takeovers: bool,
+    breach: Option<String>,
 }
 
+const FLAGS: &str = "known are --seeds, --from, --steps, --alone, --cluster, --takeovers, --breach";
+
 fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
-    let mut wanted = Wanted { seeds: 1_000, from: 0, steps: sim::STEPS };
+    let mut wanted =
+        Wanted { seeds: 1_000, from: 0, steps: sim::STEPS, alone: true, cluster: true, takeovers: false, breach: None };
     let mut args = args.skip(1);
     while let Some(flag) = args.next() {
-        let number = args.next().ok_or_else(|| format!("{flag} needs a number"))?;
-        let number = number.parse().map_err(|error| format!("{flag} {number}: {error}"))?;
         match flag.as_str() {
-            "--seeds" => wanted.seeds = number,
-            "--from" => wanted.from = number,
-            "--steps" => wanted.steps = number,
-            other => return Err(format!("unknown flag {other}, known are --seeds, --from, --steps")),
+            "--alone" => wanted.cluster = false,
+            "--cluster" => wanted.alone = false,
+            "--takeovers" => wanted.takeovers = true,
+            "--breach" => wanted.breach = Some(args.next().ok_or("--breach needs the name of a rule")?),
+            "--seeds" | "--from" | "--steps" => {
+                let number = args.next().ok_or_else(|| format!("{flag} needs a number"))?;
+                let number = number.parse().map_err(|error| format!("{flag} {number}: {error}"))?;
+                match flag.as_str() {
+                    "--seeds" => wanted.seeds = number,
+                    "--from" => wanted.from = number,
+                    _ => wanted.steps = number,
+                }
+            }
+            other => return Err(format!("unknown flag {other}, {FLAGS}")),
         }
     }
     Ok(wanted)
 }
 
+/// Which rule of a cluster is to be broken.
+fn breach(name: &str) -> Result<cluster::Breach, String> {
+    let all: Vec<cluster::Breach> = cluster::Breach::all().collect();
+    let found = all.iter().find(|breach| breach.name() == name);
+    let known = || all.iter().map(|breach| breach.name()).collect::<Vec<_>>().join(", ");
+    found.copied().ok_or_else(|| format!("no rule is named {name}, known are {}", known()))
+}
+
 #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
-fn main() -> ExitCode {
-    let Wanted { seeds, from, steps } = match wanted(std::env::args()) {
-        Ok(wanted) => wanted,
-        Err(error) => {
-            println!("{error}");
-            return ExitCode::from(2);
-        }
-    };
+fn live<S: Debug + Default>(
+    what: &str,
+    wanted: &Wanted,
+    one: impl Fn(u64) -> Result<S, Box<Failure>>,
+    add: impl Fn(&mut S, S),
+) -> Result<(), Box<Failure>> {
     let began = Instant::now();
-    let mut sum = Summary::default();
-    for seed in from..from.saturating_add(seeds) {
-        match sim::run(seed, steps) {
-            Ok(summary) => sum.add(summary),
-            Err(failure) => {
-                println!("{failure}");
-                return ExitCode::FAILURE;
-            }
+    let mut sum = S::default();
+    for seed in wanted.from..wanted.from.saturating_add(wanted.seeds) {
+        add(&mut sum, one(seed)?);
+    }
+    let rate = wanted.seeds as f64 / began.elapsed().as_secs_f64();
+    println!("{what}: {} seeds from {}, {rate:.0} seeds/s: every invariant held", wanted.seeds, wanted.from);
+    println!("{sum:?}");
+    Ok(())
+}
+
+fn run(wanted: &Wanted) -> Result<(), String> {
+    let told = |failure: Box<Failure>| failure.to_string();
+    let broken = wanted.breach.as_deref().map(breach).transpose()?;
+    if wanted.alone && broken.is_none() {
+        live("one host", wanted, |seed| sim::run(seed, wanted.steps), Summary::add).map_err(told)?;
+    }
+    if wanted.cluster {
+        let one = |seed| match broken {
+            Some(breach) => cluster::run_breaking(seed, breach),
+            None if wanted.takeovers => cluster::run_with_takeovers(seed),
+            None => cluster::run(seed),
+        };
+        live("a cluster", wanted, one, cluster::Summary::add).map_err(told)?;
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    match wanted(std::env::args()).and_then(|wanted| run(&wanted)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            println!("{why}");
+            ExitCode::FAILURE
         }
     }
-    let rate = seeds as f64 / began.elapsed().as_secs_f64();
-    println!("{seeds} seeds from {from}, {rate:.0} seeds/s: every invariant held");
-    println!("{sum:?}");
-    ExitCode::SUCCESS
 }

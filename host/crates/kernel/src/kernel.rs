@@ -9,6 +9,8 @@ mod explain;
 mod hear;
 mod lease;
 mod pools;
+#[cfg(feature = "sim")]
+mod probe;
 mod recovery;
 mod reserve;
 mod seek;

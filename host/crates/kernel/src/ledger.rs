@@ -48,6 +48,7 @@ mod place;
 mod pools;
 mod shrink;
 mod state;
+mod tenure;
 #[cfg(test)]
 mod tests;
 
@@ -69,6 +70,7 @@ pub use members::{Member, NodeLease};
 pub use moves::Seizure;
 pub use place::{Terms, Wish};
 pub use state::LedgerPool;
+pub use tenure::Offer;
 
 /// The state of the replicated log. Serialized it is its snapshot.
 ///

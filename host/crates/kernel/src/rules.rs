@@ -20,11 +20,19 @@ pub enum Rule {
     RestingIsFree,
     /// A pool may not be made over another in its realm.
     NoOverlap,
+    /// A new subscriber is served by its home, or by whom that one asks.
+    Home,
+    /// Leased shards are handed out from only while the node lease is good.
+    NodeLease,
+    /// What others wrote is taken in without gaps.
+    NoGaps,
+    /// What a shard's new owner writes is taken in only after the last words of the former one.
+    Barrier,
 }
 
 #[cfg(feature = "sim")]
 impl Rule {
-    /// All of them.
+    /// All that a host keeps that is alone.
     pub const ALL: [Self; 8] = [
         Self::HoldDown,
         Self::Reserved,
@@ -35,6 +43,9 @@ impl Rule {
         Self::RestingIsFree,
         Self::NoOverlap,
     ];
+
+    /// All that count among several hosts.
+    pub const CLUSTER: [Self; 4] = [Self::Home, Self::NodeLease, Self::NoGaps, Self::Barrier];
 }
 
 /// Which rules are kept.

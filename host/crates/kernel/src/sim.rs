@@ -6,6 +6,7 @@
 //! names the invariant and the seed, and one command that replays it.
 
 mod clients;
+pub mod cluster;
 mod disk;
 mod model;
 mod oracle;
@@ -26,6 +27,10 @@ pub enum Invariant {
     Unique,
     /// I2: what was answered is there after any crash.
     Kept,
+    /// I3: at most one host hands out from a shard.
+    Owned,
+    /// I4: once everything was heard, all hosts know the same.
+    Equal,
     /// I5: a repeat changes nothing but the lease and gets the same answer.
     Idempotent,
     /// I6: every grain is counted once, and `exhausted` is said only when nothing is left.
@@ -40,6 +45,8 @@ pub enum Invariant {
     Log,
     /// `explain` says what would happen.
     Explained,
+    /// Once nothing goes wrong any more, everybody is served again.
+    Served,
 }
 
 /// What may be broken on purpose, to see that it is noticed.
@@ -81,6 +88,8 @@ impl Summary {
 /// A broken promise.
 #[derive(Clone, Debug)]
 pub struct Failure {
+    /// Which simulator: what its replay needs beside the seed.
+    pub flags: &'static str,
     pub seed: u64,
     pub step: u64,
     pub invariant: Invariant,
@@ -95,7 +104,7 @@ impl fmt::Display for Failure {
             writeln!(f, "  {event}")?;
         }
         writeln!(f, "seed {} step {}: {:?} is broken: {}", self.seed, self.step, self.invariant, self.what)?;
-        write!(f, "replay: cargo xtask sim --seeds 1 --from {}", self.seed)
+        write!(f, "replay: cargo xtask sim {}--seeds 1 --from {}", self.flags, self.seed)
     }
 }
 

@@ -18,8 +18,29 @@ pub enum Tenure {
     /// It answers for what is held there and hands out nothing new: the shard is being given up, or a former owner may have
     /// handed out what nobody else knows of.
     Kept,
+    /// It is this host's, but this host neither answers for what is held there nor changes it: what the former owner wrote
+    /// last is not known yet, or the shard was offered to another, for whom all that counts ends with the offer.
+    Silent,
     /// Another host's.
     Theirs(MemberId),
+}
+
+impl Tenure {
+    /// Whether this host answers for what is held there, and ends it.
+    pub const fn answers(self) -> bool {
+        match self {
+            Self::Escrow | Self::Leased | Self::Kept => true,
+            Self::Silent | Self::Theirs(_) => false,
+        }
+    }
+
+    /// Whether another host owns it.
+    pub const fn is_theirs(self) -> bool {
+        match self {
+            Self::Theirs(_) => true,
+            Self::Escrow | Self::Leased | Self::Kept | Self::Silent => false,
+        }
+    }
 }
 
 /// A shard's owner in one term.

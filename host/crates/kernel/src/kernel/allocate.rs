@@ -72,9 +72,7 @@ impl Kernel {
         let place = self.holders.place(request.pool, &request.subscriber, request.key.as_ref());
         let held = self.holders.find(place, request.pool, &request.subscriber, request.key.as_ref());
         if let Some(held) = held.filter(|_| self.rules.keep(Rule::Idempotent)).cloned() {
-            if let Some(detour) = self.detour_owner(&held) {
-                return Err(CommandError::Elsewhere { pool, detour });
-            }
+            self.check_answers(&held)?;
             if !self.lapsed(&held) {
                 return self.repeat(&held, request, &site, effects).map(Outcome::Answered);
             }

@@ -13,6 +13,7 @@ use crate::effects::Effects;
 use crate::fact::Fact;
 use crate::id::{Epoch, Key, MemberId, Origin, PoolUid, RealmUid, Seq, ShardId, SubscriberId};
 use crate::pool::{Pool, Shard};
+use crate::rules::{Rule, Rules};
 use crate::space::Layout;
 use crate::span::Span;
 use crate::stock::Stock;
@@ -55,6 +56,11 @@ impl Cluster {
     pub(super) const fn lease_good(&self) -> bool {
         self.lease_good
     }
+
+    /// Whether leased shards may be handed out from at a moment of the boot clock.
+    pub(super) fn is_good_at(&self, boot_ms: u64, rules: Rules) -> bool {
+        boot_ms < self.lease_until_ms || (self.lease_until_ms > 0 && !rules.keep(Rule::NodeLease))
+    }
 }
 
 impl PoolState {
@@ -85,7 +91,7 @@ fn is_open(tenure: Tenure, lease_good: bool) -> bool {
     match tenure {
         Tenure::Escrow => true,
         Tenure::Leased => lease_good,
-        Tenure::Kept | Tenure::Theirs(_) => false,
+        Tenure::Kept | Tenure::Silent | Tenure::Theirs(_) => false,
     }
 }
 
@@ -103,7 +109,7 @@ impl Kernel {
     /// Whether this host answers for an allocation.
     pub(super) fn is_ours(&self, held: &Allocation) -> bool {
         let state = self.pools.get(&held.pool);
-        state.is_some_and(|state| !matches!(state.tenure(held.shard).1, Tenure::Theirs(_)))
+        state.is_some_and(|state| state.tenure(held.shard).1.answers())
     }
 
     pub(super) fn note(&mut self, news: News, effects: &mut Effects) -> Result<Reply, CommandError> {
@@ -164,7 +170,7 @@ impl Kernel {
     pub(super) fn look_at_lease(&mut self) {
         let boot_ms = self.log.clock.boot_ms();
         let Some(cluster) = &mut self.cluster else { return };
-        let good = boot_ms < cluster.lease_until_ms && cluster.life <= cluster.stable;
+        let good = cluster.is_good_at(boot_ms, self.rules) && cluster.life <= cluster.stable;
         if cluster.lease_good == good {
             return;
         }
@@ -265,10 +271,12 @@ impl Kernel {
             // Not from what only a part of a snapshot says is free.
             let tenure = match said.tenure {
                 Tenure::Escrow | Tenure::Leased if adopting => Tenure::Kept,
-                tenure @ (Tenure::Escrow | Tenure::Leased | Tenure::Kept | Tenure::Theirs(_)) => tenure,
+                tenure @ (Tenure::Escrow | Tenure::Leased | Tenure::Kept | Tenure::Silent | Tenure::Theirs(_)) => {
+                    tenure
+                }
             };
             let term = Term { epoch: said.epoch, tenure, after: said.after };
-            let taken_over = slot.epoch < said.epoch && !matches!(said.tenure, Tenure::Theirs(_));
+            let taken_over = slot.epoch < said.epoch && !said.tenure.is_theirs();
             rests_on.extend(said.after.filter(|_| taken_over));
             let was = std::mem::replace(slot, term).tenure;
             match (is_open(was, lease_good), is_open(tenure, lease_good)) {
@@ -276,9 +284,9 @@ impl Kernel {
                 (true, false) => closed.push(*shard),
                 (true, true) | (false, false) => {}
             }
-            match (matches!(was, Tenure::Theirs(_)), matches!(said.tenure, Tenure::Theirs(_))) {
-                (true, false) => gained.insert(said.shard),
-                (false, true) => lost.insert(said.shard),
+            match (was.answers(), said.tenure.answers()) {
+                (false, true) => gained.insert(said.shard),
+                (true, false) => lost.insert(said.shard),
                 (true, true) | (false, false) => false,
             };
         }
@@ -335,7 +343,7 @@ impl Kernel {
         let (Some(cluster), Some(state)) = (&self.cluster, self.pools.get(&held.pool)) else { return true };
         let (epoch, tenure) = state.tenure(held.shard);
         let owner = match tenure {
-            Tenure::Escrow | Tenure::Leased | Tenure::Kept => Some(cluster.origin),
+            Tenure::Escrow | Tenure::Leased | Tenure::Kept | Tenure::Silent => Some(cluster.origin),
             Tenure::Theirs(member) => cluster.sight.as_ref().and_then(|sight| sight.origins.get(&member)).copied(),
         };
         held.epoch < epoch || owner.is_none_or(|owner| owner == origin)
@@ -357,16 +365,21 @@ impl Kernel {
         key: Option<&Key>,
     ) -> Option<Detour> {
         match leg {
-            Leg::Entry | Leg::Owner => self.home_of(pool, subscriber, key).map(Detour::Home),
-            Leg::Home | Leg::Space => None,
+            Leg::Entry | Leg::Owner if self.rules.keep(Rule::Home) => {
+                self.home_of(pool, subscriber, key).map(Detour::Home)
+            }
+            Leg::Entry | Leg::Owner | Leg::Home | Leg::Space => None,
         }
     }
 
-    /// The detour for an allocation of another host's.
-    pub(super) fn detour_owner(&self, held: &Allocation) -> Option<Detour> {
-        match self.pools.get(&held.pool)?.tenure(held.shard).1 {
-            Tenure::Theirs(owner) => Some(Detour::Owner(owner)),
-            Tenure::Escrow | Tenure::Leased | Tenure::Kept => None,
+    /// An error if not this host answers for an allocation: who does, or that nobody can just now.
+    pub(super) fn check_answers(&self, held: &Allocation) -> Result<(), CommandError> {
+        let Some(state) = self.pools.get(&held.pool) else { return Ok(()) };
+        let pool = || state.pool.draft.id.clone();
+        match state.tenure(held.shard).1 {
+            Tenure::Theirs(owner) => Err(CommandError::Elsewhere { pool: pool(), detour: Detour::Owner(owner) }),
+            Tenure::Silent => Err(CommandError::Withheld { pool: pool() }),
+            Tenure::Escrow | Tenure::Leased | Tenure::Kept => Ok(()),
         }
     }
 
@@ -378,7 +391,7 @@ impl Kernel {
             .iter()
             .filter_map(|term| match term.tenure {
                 Tenure::Theirs(owner) if owner != MemberId(0) => Some(owner),
-                Tenure::Theirs(_) | Tenure::Escrow | Tenure::Leased | Tenure::Kept => None,
+                Tenure::Theirs(_) | Tenure::Escrow | Tenure::Leased | Tenure::Kept | Tenure::Silent => None,
             })
             .collect();
         let mut owners: Vec<MemberId> = owners.into_iter().collect();
@@ -394,7 +407,7 @@ impl Kernel {
     pub(super) fn keeps_some(&self, pool: PoolUid) -> bool {
         let lease_good = self.lease_good();
         self.pools.get(&pool).is_some_and(|state| {
-            let ours = state.tenures.iter().filter(|term| !matches!(term.tenure, Tenure::Theirs(_)));
+            let ours = state.tenures.iter().filter(|term| !term.tenure.is_theirs());
             ours.into_iter().any(|term| !is_open(term.tenure, lease_good))
         })
     }

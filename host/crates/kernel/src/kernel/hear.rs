@@ -10,6 +10,7 @@ use crate::effects::{Effects, Notice};
 use crate::fact::{Fact, Op, SpanKey};
 use crate::id::{Dot, Origin, PoolUid, RealmUid, Seq};
 use crate::replica::{Batch, with_realm};
+use crate::rules::Rule;
 use crate::stock::{Afterwards, HeldByItsOwn, Stock};
 use crate::tenure::Tenure;
 
@@ -38,7 +39,8 @@ impl Kernel {
         let origin = batch.origin;
         let known = self.heard.get(&origin).copied().unwrap_or_default();
         // What a snapshot brings must not be mixed with what came before it.
-        if batch.after > known || batch.through <= known || self.adoption.is_some() {
+        let gap = batch.after > known && self.rules.keep(Rule::NoGaps);
+        if gap || batch.through <= known || self.adoption.is_some() {
             return Reply::Heard(Dot { origin, seq: known });
         }
         let mut through = batch.through;
@@ -70,7 +72,7 @@ impl Kernel {
 
     pub(super) fn readiness(&self, fact: &Fact) -> Readiness {
         let (pool, term) = match fact {
-            Fact::RestsOn(dot) => return self.has_heard(*dot),
+            Fact::RestsOn(dot) if self.rules.keep(Rule::Barrier) => return self.has_heard(*dot),
             Fact::Held(held) => (held.pool, Some((held.shard, held.epoch))),
             Fact::Resting(rest) => (rest.pool, None),
             Fact::Reserved(kept) => (kept.pool, None),
@@ -80,6 +82,7 @@ impl Kernel {
             | Fact::Realm(_)
             | Fact::Clock
             | Fact::Heard { .. }
+            | Fact::RestsOn(_)
             | Fact::Adopted(_) => {
                 return Readiness::Now;
             }

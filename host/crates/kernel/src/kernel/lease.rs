@@ -82,9 +82,7 @@ impl Kernel {
             let detour = self.detour_home(leg, target.pool, &target.subscriber, target.key.as_ref());
             return Err(detour.map_or(not_held, |detour| CommandError::Elsewhere { pool, detour }));
         };
-        if let Some(detour) = self.detour_owner(&held) {
-            return Err(CommandError::Elsewhere { pool, detour });
-        }
+        self.check_answers(&held)?;
         if self.lapsed(&held) {
             self.end(&held, EndCause::Expired, effects);
             return Err(not_held);

@@ -102,7 +102,7 @@ impl Kernel {
     fn own_ground(&self, request: &ReserveRequest, site: &Site) -> Option<Ground> {
         let of = (request.pool, site.realm()?);
         let shard = self.pools.get(&of.0)?.layout.place(request.span).ok()?;
-        if matches!(self.pools.get(&of.0)?.tenure(shard).1, Tenure::Theirs(_)) {
+        if !self.pools.get(&of.0)?.tenure(shard).1.answers() {
             return None;
         }
         let stock = self.stocks.get(&of)?;
@@ -137,11 +137,15 @@ impl Kernel {
         let not_reserved = CommandError::NotReserved { pool: state.pool.draft.id.clone(), span };
         let site = state.site(realm_value, &self.realms)?;
         let Some(realm) = site.realm() else { return Err(not_reserved) };
-        if let Ok(shard) = state.layout.place(span)
-            && let Tenure::Theirs(owner) = state.tenure(shard).1
-        {
+        if let Ok(shard) = state.layout.place(span) {
             let pool = state.pool.draft.id.clone();
-            return Err(CommandError::Elsewhere { pool, detour: Detour::Space(vec![owner]) });
+            match state.tenure(shard).1 {
+                Tenure::Theirs(owner) => {
+                    return Err(CommandError::Elsewhere { pool, detour: Detour::Space(vec![owner]) });
+                }
+                Tenure::Silent => return Err(CommandError::Withheld { pool }),
+                Tenure::Escrow | Tenure::Leased | Tenure::Kept => {}
+            }
         }
         let of = (pool, realm);
         let held = self.holders.starting_at(pool, realm, span.start()).is_some_and(|held| held.span == span);

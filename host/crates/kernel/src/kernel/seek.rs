@@ -126,7 +126,12 @@ impl<'a> Seek<'a> {
         self.check_length(span.len()).map_err(Obstacle::Refused)?;
         match stock.check(span) {
             Ok(_) => self.check_open(stock, span).map(|()| Found { span, why: Choice::Asked }),
-            Err(Blocked::Taken) => self.check_owned(stock, span).and_then(|()| self.contested(stock, span)),
+            Err(Blocked::Taken) => {
+                self.check_owned(stock, span)?;
+                let found = self.contested(stock, span)?;
+                // Resting or reserved, it is still where nothing may be handed out.
+                self.check_open(stock, span).map(|()| found)
+            }
             Err(blocked) => Err(Obstacle::Refused(self.blocked(blocked, span))),
         }
     }
@@ -151,6 +156,7 @@ impl<'a> Seek<'a> {
                 let detour = Detour::Space(vec![owner]);
                 Err(Obstacle::Refused(CommandError::Elsewhere { pool: self.pool_id(), detour }))
             }
+            Some(Tenure::Silent) => Err(Obstacle::Refused(CommandError::Withheld { pool: self.pool_id() })),
             Some(Tenure::Escrow | Tenure::Leased | Tenure::Kept) | None => Ok(()),
         }
     }

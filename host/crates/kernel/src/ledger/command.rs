@@ -115,8 +115,8 @@ pub enum LedgerCommand {
     },
     /// Quarantine is over. `epoch` guards against a late word about a former quarantine.
     Released { pool: PoolUid, shards: Vec<ShardId>, member: MemberId, epoch: Epoch },
-    /// By the holder: makes escrow of leased shards, or leased ones of escrow after it stopped using them as such. The
-    /// epoch grows, so that a late word cannot count for a later term.
+    /// By the holder: makes escrow of leased shards, or leased ones of escrow after it stopped using them as such; or takes
+    /// shards back that it offered, as what they are. The epoch grows, so that a late word cannot count for a later term.
     SetKind { pool: PoolUid, shards: Vec<ShardId>, member: MemberId, epoch: Epoch, kind: GrantKind },
     /// For what is granted, renewed and placed from now on.
     SetTerms(Terms),

@@ -147,7 +147,8 @@ impl State {
         Ok(LedgerReply::Released { pool, shards: shards.len() as u64 })
     }
 
-    /// Another kind is another term. The holder is the same and knows its own log, so there is no cut.
+    /// Another term of the same holder, who knows its own log, so there is no new cut. The same kind again is how it takes
+    /// back what it offered and nobody took: from then on the offer names a term that is over.
     pub(super) fn set_kind(&mut self, of: &Handover<'_>, kind: GrantKind, changes: &mut Vec<Change>) -> Outcome {
         let (shards, next) = self.named(of)?;
         let holder = self.member(of.from)?;
@@ -155,11 +156,6 @@ impl State {
         if let Some(at) = holder.lease.deposed {
             return Err(LedgerError::Deposed { member: of.from, at });
         }
-        let other = match kind {
-            GrantKind::Escrow => GrantKind::Leased,
-            GrantKind::Leased => GrantKind::Escrow,
-        };
-        self.check_kind(of.pool, &shards, other)?;
         if holder.role == HostRole::Edge && kind == GrantKind::Leased {
             return Err(LedgerError::field("kind", "leased", "escrow: an edge must serve without anybody"));
         }

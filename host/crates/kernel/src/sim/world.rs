@@ -69,7 +69,7 @@ impl World {
             Err(Broken { invariant, what }) => {
                 let from = self.events.len().saturating_sub(SHOWN);
                 let events = self.events.split_off(from);
-                Err(Box::new(Failure { seed: self.seed, step: self.summary.steps, invariant, what, events }))
+                Err(Box::new(Failure { flags: "", seed: self.seed, step: self.summary.steps, invariant, what, events }))
             }
         }
     }

@@ -1,0 +1,45 @@
+//! What only the simulator asks of a kernel.
+
+use super::Kernel;
+use crate::id::{PoolUid, ShardId};
+use crate::tenure::Tenure;
+
+impl Kernel {
+    /// The shards this kernel would hand out from at a moment of the boot clock.
+    pub(crate) fn hands_out(&self, boot_ms: u64) -> impl Iterator<Item = (PoolUid, ShardId)> + '_ {
+        let lease_good = self.cluster.as_ref().is_none_or(|cluster| cluster.is_good_at(boot_ms, self.rules));
+        self.pools.values().flat_map(move |state| {
+            let open = state.pool.shards.iter().filter(move |shard| match state.tenure(shard.id).1 {
+                Tenure::Escrow => true,
+                Tenure::Leased => lease_good,
+                Tenure::Kept | Tenure::Silent | Tenure::Theirs(_) => false,
+            });
+            open.map(|shard| (state.pool.uid, shard.id))
+        })
+    }
+
+    /// What is held, rests and is reserved, in words that mean the same on every host.
+    pub(crate) fn rows(&self) -> Vec<String> {
+        let realm = |uid| self.realms.name(uid).map_or_else(String::new, ToString::to_string);
+        let held = self.holders.iter().map(|held| {
+            let (pool, span, subscriber, key) = (held.pool, held.span, &held.subscriber, held.key());
+            let (shard, epoch, expires) = (held.shard, held.epoch, held.expires_ms());
+            let (created, renewed) = (held.created_ms(), held.renewed_ms());
+            let realm = realm(held.realm);
+            format!("held {pool} {realm} {span:?} {subscriber} {key:?} {shard}/{epoch} {created} {renewed} {expires:?}")
+        });
+        let mut rows: Vec<String> = held.collect();
+        for ((pool, uid), stock) in &self.stocks {
+            let realm = realm(*uid);
+            let rests = stock.rests().iter();
+            rows.extend(rests.map(|rest| {
+                let (span, subscriber, until, ended) = (rest.span, &rest.subscriber, rest.until_ms, rest.ended_ms);
+                format!("rests {pool} {realm} {span:?} {subscriber} {:?} {ended} {until}", rest.key)
+            }));
+            let reserved = stock.reservations().iter();
+            rows.extend(reserved.map(|kept| format!("reserved {pool} {realm} {:?} {}", kept.span, kept.subscriber)));
+        }
+        rows.sort_unstable();
+        rows
+    }
+}

@@ -1,0 +1,298 @@
+//! Subscribers and their BNGs: they ask at any host, give up, ask again elsewhere, and know what they were answered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
+use super::route::{Caller, DEADLINE, Outcome, Trouble};
+use super::world::{Event, World};
+use crate::allocation::Allocation;
+use crate::command::{AllocateRequest, AllocationTarget, Command, CommandError, Reply, Ttl};
+use crate::hash::Draws;
+use crate::id::{Epoch, PoolUid, ShardId, SubscriberId};
+use crate::plan::{Plan, Strategy};
+use crate::pool::{Alignment, Geometry, LeaseTerms, PoolDraft, PoolTerms, RealmRef, Sizing};
+use crate::sim::{Invariant, Verdict, broken};
+use crate::span::{Series, Span};
+
+/// What clocks of different hosts, and the way of an answer, may take from a lease, milliseconds.
+const MARGIN: u64 = 2_500;
+
+/// After a release that nobody answered: it may still be on its way.
+const QUIET: u64 = 5 * DEADLINE;
+
+/// One subscriber in one pool.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) pool: PoolUid,
+    pub(super) subscriber: SubscriberId,
+    /// Where the pool begins.
+    first: u128,
+    bng: usize,
+    pub(super) holds: Option<Holding>,
+    asks: Option<Asked>,
+    quiet_until: u64,
+}
+
+/// What a subscriber uses.
+#[derive(Clone, Debug)]
+pub(super) struct Holding {
+    pub(super) span: Span,
+    /// Until when he may, if it has a lease, in real time.
+    pub(super) until: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    at: usize,
+    since: u64,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Allocate,
+    Renew,
+    Release,
+}
+
+/// All subscribers.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    pub(super) all: Vec<Client>,
+    /// Whose each open request is.
+    open: BTreeMap<u64, usize>,
+    /// The highest epoch each BNG has seen of a shard.
+    fences: BTreeMap<(usize, PoolUid, ShardId), Epoch>,
+    /// Nobody asks for anything by himself any more.
+    rest: bool,
+    next: u64,
+    /// The last answer, for who asks one question after the other.
+    pub(super) last: Option<Outcome>,
+}
+
+impl Clients {
+    /// The pools there shall be.
+    pub(super) fn found(draws: &mut Draws) -> Vec<PoolDraft> {
+        let plain = |draws: &mut Draws| (1_u128, 1_u128, 8 + u128::from(draws.below(17)));
+        let (_, _, size) = plain(draws);
+        let leased = LeaseTerms::Timed { default_ms: 12_000, min_ms: 5_000, max_ms: 60_000 };
+        let mut drafts = vec![
+            draft("static", 0x100, size, 1, LeaseTerms::None, draws),
+            draft("homes", 0x1000, 8 + u128::from(draws.below(9)), 1, leased, draws),
+        ];
+        if draws.one_in(2) {
+            drafts.push(draft("prefixes", 0x4000, 32, 4, *draws.pick(&[LeaseTerms::None, leased]), draws));
+        }
+        drafts
+    }
+
+    /// A pool was made: its subscribers, a few more than it has room for at times.
+    pub(super) fn founded(&mut self, pool: PoolUid, first: u128) {
+        for number in 0..12 {
+            let subscriber = format!("line-{number}").parse().expect("a subscriber");
+            let (bng, holds, asks) = (number % 3, None, None);
+            self.all.push(Client { pool, subscriber, first, bng, holds, asks, quiet_until: 0 });
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn is_open(&self, request: u64) -> bool {
+        self.open.contains_key(&request)
+    }
+}
+
+fn draft(id: &str, start: u128, size: u128, longest: u128, lease: LeaseTerms, draws: &mut Draws) -> PoolDraft {
+    let geometry = Geometry {
+        spans: vec![Series::one(Span::new(start, size).expect("not empty"))],
+        excluded: Vec::new(),
+        grain: 1,
+        sizing: Sizing { default_len: 1, min_len: 1, max_len: longest, align: Alignment::Natural },
+        cut: longest.max(*draws.pick(&[2, 4])),
+        attributes: Vec::new(),
+        strategy: Strategy::FirstFree,
+    };
+    let strategies = [Strategy::FirstFree, Strategy::NextFree, Strategy::Random, Strategy::OldestFree];
+    PoolDraft {
+        tenant: crate::id::TenantId::default(),
+        id: id.parse().expect("a pool id"),
+        type_id: "ipv4".parse().expect("a type"),
+        realm: RealmRef { name: "default".parse().expect("a realm"), shared: false },
+        spec: id.into(),
+        geometry: Arc::new(geometry),
+        mapping_id: CompactString::default(),
+        terms: PoolTerms {
+            strategy: *draws.pick(&strategies),
+            lease,
+            hold_down_ms: *draws.pick(&[0, 0, 500, 3_000]),
+            strict: draws.one_in(3),
+            realm_by: Vec::new(),
+            ack: None,
+            metadata: CompactString::default(),
+        },
+        sharding_factor: None,
+        extra: CompactString::default(),
+    }
+}
+
+impl World {
+    fn client(&mut self, client: usize) -> &mut Client {
+        self.clients.all.get_mut(client).expect("clients are numbered from 0")
+    }
+
+    pub(super) fn client_acts(&mut self, client: usize) {
+        if self.clients.rest {
+            return;
+        }
+        let pause = if self.net.calm { 400 } else { 50 } + self.draws.below(1_500);
+        self.after(pause, Event::Client(client));
+        let now = self.now;
+        let (idle, holds) = {
+            let found = self.client(client);
+            (found.asks.is_none() && found.quiet_until <= now, found.holds.clone())
+        };
+        if !idle {
+            return;
+        }
+        let what = match (holds, self.draws.below(10)) {
+            (Some(_), 0..3) => What::Release,
+            (Some(Holding { until: Some(_), .. }), 3..7) => What::Renew,
+            (Some(_), 3..6) => return,
+            (Some(_) | None, _) => What::Allocate,
+        };
+        let at = self.draws.index(self.hosts.len());
+        self.client_asks(client, at, what);
+    }
+
+    /// Asks a host for what it holds, or something new.
+    pub(super) fn client_allocates(&mut self, client: usize, at: usize) -> u64 {
+        self.client_asks(client, at, What::Allocate)
+    }
+
+    fn client_asks(&mut self, client: usize, at: usize, what: What) -> u64 {
+        let request = self.clients.next;
+        self.clients.next += 1;
+        let since = self.now;
+        let len = if self.draws.one_in(4) { 4 } else { 1 };
+        let named = (!self.clients.rest && self.draws.one_in(6)).then(|| self.draws.below(24));
+        let found = self.client(client);
+        let wanted = named.and_then(|nth| Span::new(found.first + u128::from(nth), 1));
+        let target = || AllocationTarget {
+            pool: found.pool,
+            subscriber: found.subscriber.clone(),
+            key: None,
+            span: found.holds.as_ref().map(|held| held.span),
+        };
+        let command = match what {
+            What::Allocate => Command::Allocate(Box::new(AllocateRequest {
+                pool: found.pool,
+                subscriber: found.subscriber.clone(),
+                key: None,
+                realm_value: None,
+                plan: wanted.map_or_else(|| Plan::anywhere(if found.pool.0 == 2 { len } else { 1 }), Plan::exactly),
+                explicit: false,
+                ttl: Ttl::Default,
+                node: None,
+                metadata: CompactString::default(),
+            })),
+            What::Renew => Command::Renew { target: target(), ttl: Ttl::Default },
+            What::Release => Command::Release(target()),
+        };
+        if what == What::Release {
+            // From now on he does not use it.
+            found.holds = None;
+        }
+        found.asks = Some(Asked { at, since, what });
+        self.clients.open.insert(request, client);
+        self.note(|| format!("client {client} asks host {at}: {what:?} ({request})"));
+        self.after(DEADLINE, Event::GivesUp { request });
+        let reached = self.host(at).is_awake(self.now) && self.host(at).member.is_some();
+        if reached && (self.net.calm || !self.draws.one_in(30)) {
+            self.begin(at, Caller::Client(request), None, command);
+        }
+        request
+    }
+
+    pub(super) fn client_gives_up(&mut self, request: u64) {
+        let Some(client) = self.clients.open.remove(&request) else { return };
+        self.summary.unanswered += 1;
+        self.clients.last = Some(Err(Trouble::Unreachable));
+        let quiet_until = self.now + QUIET;
+        let found = self.client(client);
+        if found.asks.take().is_some_and(|asked| asked.what == What::Release) {
+            found.quiet_until = quiet_until;
+        }
+    }
+
+    /// An answer. Whoever gave up hears it no more.
+    pub(super) fn client_hears(&mut self, request: u64, outcome: &Outcome) -> Verdict {
+        let Some(client) = self.clients.open.remove(&request) else { return Ok(()) };
+        self.note(|| format!("client {client} hears ({request}) {outcome:?}"));
+        self.clients.last = Some(outcome.clone());
+        let quiet_until = self.now + QUIET;
+        let found = self.client(client);
+        let Some(asked) = found.asks.take() else { return Ok(()) };
+        match outcome {
+            Ok(Reply::Allocated { allocation, created, .. }) => {
+                self.summary.allocations += u64::from(*created);
+                self.summary.repeats += u64::from(!created);
+                self.client_gets(client, &asked, allocation)
+            }
+            Ok(Reply::Renewed { allocation, .. }) => self.client_gets(client, &asked, allocation),
+            Ok(_) => Ok(()),
+            Err(Trouble::Refused(error)) => {
+                self.summary.refused += 1;
+                if matches!(error, CommandError::NotHeld { .. }) {
+                    self.client(client).holds = None;
+                }
+                Ok(())
+            }
+            Err(Trouble::Unreachable) => {
+                self.summary.unanswered += 1;
+                if asked.what == What::Release {
+                    self.client(client).quiet_until = quiet_until;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn client_gets(&mut self, client: usize, asked: &Asked, allocation: &Allocation) -> Verdict {
+        let found = self.client(client);
+        let (bng, pool) = (found.bng, found.pool);
+        let seen = self.clients.fences.entry((bng, pool, allocation.shard)).or_insert(allocation.epoch);
+        *seen = allocation.epoch.max(*seen);
+        let lease_ms = allocation.expires_ms().map(|end| end.get().saturating_sub(allocation.renewed_ms()));
+        let until = lease_ms.map(|lease_ms| (asked.since + lease_ms).saturating_sub(MARGIN));
+        let holding = Holding { span: allocation.span, until };
+        let now = self.now;
+        let sure = |held: &Holding| held.until.is_none_or(|until| now < until);
+        let others = self.clients.all.iter().enumerate().filter(|(other, _)| *other != client);
+        for (other, other_client) in others {
+            let Some(held) = other_client.holds.as_ref().filter(|held| sure(held)) else { continue };
+            if other_client.pool == pool && held.span.intersects(holding.span) && sure(&holding) {
+                let what =
+                    format!("client {client} was answered {holding:?} by host {}, client {other} {held:?}", asked.at);
+                return broken(Invariant::Unique, what);
+            }
+        }
+        self.client(client).holds = Some(holding);
+        Ok(())
+    }
+
+    /// Nobody asks for anything by himself any more.
+    pub(super) fn clients_rest(&mut self) {
+        self.clients.rest = true;
+    }
+
+    /// What a client is sure to hold.
+    pub(super) fn client_state(&self, client: usize) -> Option<Holding> {
+        let now = self.now;
+        let found = self.clients.all.get(client)?;
+        found.holds.clone().filter(|held| held.until.is_none_or(|until| now + 500 < until))
+    }
+}

@@ -1,0 +1,146 @@
+//! What goes wrong, and what operators do meanwhile.
+
+use super::Breach;
+use super::govern::Purpose;
+use super::world::{Event, World};
+use crate::id::MemberId;
+use crate::ledger::LedgerCommand;
+use crate::sim::Verdict;
+
+impl World {
+    pub(super) fn fault(&mut self) {
+        if self.net.calm {
+            return;
+        }
+        let pause = 100 + self.draws.below(1_800);
+        self.after(pause, Event::Fault);
+        let at = self.draws.index(self.hosts.len());
+        match self.draws.below(100) {
+            0..18 => self.crash(at),
+            18..30 => self.part(),
+            30..38 => {
+                let to = self.draws.index(self.hosts.len());
+                self.note(|| format!("nothing of host {at} reaches host {to}"));
+                self.summary.cuts += 1;
+                self.net.cut_one_way(at, to);
+            }
+            38..60 => {
+                self.note(|| "the network heals".to_owned());
+                self.net.heal();
+            }
+            60..68 => self.sleep(at),
+            68..74 => {
+                let jumps = [-3_600_000, -70_000, -2_000, 2_000, 70_000, 86_400_000];
+                let by_ms = *self.draws.pick(&jumps);
+                self.note(|| format!("the wall clock of host {at} is off by {by_ms} ms"));
+                self.host_mut(at).set_wall_error(by_ms);
+            }
+            74..80 => self.host_mut(at).set_wall_error(0),
+            80..88 => self.weigh(at),
+            88..94 => self.come(at),
+            _ => self.leave(at),
+        }
+    }
+
+    fn crash(&mut self, at: usize) {
+        if !self.host(at).is_up() {
+            return;
+        }
+        self.note(|| format!("host {at} crashes"));
+        self.summary.crashes += 1;
+        let Some(host) = self.hosts.get_mut(at) else { return };
+        host.crash(&mut self.draws);
+        self.touched = true;
+        let down = *self.draws.pick(&[50, 500, 3_000, 9_000, 14_000]);
+        self.after(down, Event::Up(at));
+    }
+
+    fn part(&mut self) {
+        let (count, sides) = (self.hosts.len(), self.draws.next());
+        self.note(|| format!("the network parts: {:b}", sides % (1 << count)));
+        self.summary.cuts += 1;
+        self.net.part(count, |at| sides >> at & 1 == 1);
+    }
+
+    fn sleep(&mut self, at: usize) {
+        let ms = *self.draws.pick(&[50, 300, 2_000, 9_000, 12_000]);
+        self.note(|| format!("host {at} sleeps for {ms} ms"));
+        let until = self.now + ms;
+        self.host_mut(at).sleeps_until = until;
+    }
+
+    /// An operator drains a host, or puts it to use again.
+    fn weigh(&mut self, by: usize) {
+        let members: Vec<(MemberId, u32)> =
+            self.host(by).ledger.members().values().map(|member| (member.id, member.weight)).collect();
+        if !self.host(by).is_awake(self.now) || members.is_empty() {
+            return;
+        }
+        let (member, weight) = *self.draws.pick(&members);
+        let weight = Some(if weight == 0 { 1 } else { *self.draws.pick(&[0, 1, 2]) });
+        self.propose(by, Purpose::Order, LedgerCommand::SetMember { member, role: None, weight, addresses: None });
+    }
+
+    /// A host that is no member yet joins, by another's word.
+    fn come(&mut self, by: usize) {
+        let new = self.hosts.iter().position(|host| host.life == 0);
+        let Some(new) = new.filter(|_| self.host(by).is_awake(self.now)) else { return };
+        let join = self.join_of(new);
+        self.propose(by, Purpose::Order, join);
+        self.after(500, Event::Up(new));
+    }
+
+    /// A host that owns nothing any more leaves.
+    fn leave(&mut self, at: usize) {
+        let host = self.host(at);
+        let Some(me) = host.member.filter(|_| host.is_awake(self.now)) else { return };
+        let drained = host.ledger.member(me).is_some_and(|member| member.weight == 0);
+        let known = |other| {
+            let said = host.seen.get(&other).and_then(|(_, vector)| vector.get(&host.origin));
+            said.copied().unwrap_or_default()
+        };
+        let told = host.ledger.is_handed_on(me, known) || self.breach == Some(Breach::LeaveOnceTold);
+        if drained && told && self.log.ledger.members().len() > 2 {
+            self.propose(at, Purpose::Order, LedgerCommand::Leave { member: me });
+        }
+    }
+
+    /// It left: its process ends for good.
+    pub(super) fn go(&mut self, at: usize) {
+        self.note(|| format!("host {at} left"));
+        let Some(host) = self.hosts.get_mut(at) else { return };
+        host.crash(&mut self.draws);
+        host.gone = true;
+        self.touched = true;
+    }
+
+    /// Nothing goes wrong any more.
+    pub(super) fn calm_down(&mut self) -> Verdict {
+        self.note(|| "calm".to_owned());
+        self.net.heal();
+        self.net.calm = true;
+        for at in 0..self.hosts.len() {
+            let now = self.now;
+            let member = self.log.ledger.members().values().any(|member| member.origin == self.host(at).origin);
+            let host = self.host_mut(at);
+            host.sleeps_until = now;
+            host.set_wall_error(0);
+            if host.is_up() && !member && host.life > 0 && host.member.is_some() {
+                self.go(at);
+            } else if !host.is_up() && !host.gone && member {
+                self.start(at)?;
+            }
+        }
+        // Somebody must own what there is.
+        let drained: Vec<MemberId> =
+            self.log.ledger.members().values().filter(|member| member.weight == 0).map(|member| member.id).collect();
+        if drained.len() == self.log.ledger.members().len()
+            && let Some(member) = drained.first().copied()
+        {
+            let by = self.hosts.iter().position(super::host::Host::is_up).unwrap_or(0);
+            let weight = Some(1);
+            self.propose(by, Purpose::Order, LedgerCommand::SetMember { member, role: None, weight, addresses: None });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! What a host tells its kernel of the ledger. As in the real driver, what was told is compared with what stands there now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Breach;
+use super::host::Waits;
+use super::net::Body;
+use super::world::World;
+use crate::command::{Command, News};
+use crate::id::{Epoch, MemberId, PoolUid, Revision, ShardId};
+use crate::ledger::{Grant, GrantKind, GrantState, LedgerPool};
+use crate::ring::RingMember;
+use crate::tenure::{ShardTenure, Sight, Tenure};
+
+/// What a kernel was told; a new one knows nothing.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pools: BTreeMap<PoolUid, Revision>,
+    tenures: BTreeMap<PoolUid, BTreeMap<ShardId, (Epoch, Tenure)>>,
+    /// Which word about each pool was the last one.
+    pub(super) last: BTreeMap<PoolUid, u64>,
+    rounds: u64,
+    members: Vec<RingMember>,
+    alive: BTreeSet<MemberId>,
+    /// Up to which entry of the ledger that is.
+    applied: usize,
+    /// What was heard and stopped then.
+    heard: super::net::Vector,
+    stopped: BTreeMap<(PoolUid, ShardId), Epoch>,
+}
+
+impl World {
+    pub(super) fn follow(&mut self, at: usize) {
+        let host = self.host(at);
+        let Some(me) = host.member.filter(|_| host.is_up()) else { return };
+        self.tell_sight(at, me);
+        let host = self.host(at);
+        if host.told.applied == host.applied && host.told.heard == host.heard && host.told.stopped == host.stopped {
+            return;
+        }
+        let pools: Vec<(PoolUid, LedgerPool)> =
+            host.ledger.pools().iter().map(|(uid, pool)| (*uid, pool.clone())).collect();
+        for (uid, pool) in &pools {
+            if self.host(at).told.pools.get(uid).is_none_or(|revision| *revision < pool.record.revision) {
+                self.put(at, Command::News(News::Pool(Arc::clone(&pool.record))), Waits::Nobody);
+                self.host_mut(at).told.pools.insert(*uid, pool.record.revision);
+            }
+            self.tell_tenures(at, me, *uid, pool);
+        }
+        let host = self.host_mut(at);
+        host.told.applied = host.applied;
+        host.told.heard.clone_from(&host.heard);
+        host.told.stopped.clone_from(&host.stopped);
+    }
+
+    fn tell_sight(&mut self, at: usize, me: MemberId) {
+        let members: Vec<MemberId> = self.host(at).ledger.members().keys().copied().collect();
+        let alive: BTreeSet<MemberId> = members.into_iter().filter(|member| self.sees(at, *member)).collect();
+        let host = self.host(at);
+        if host.told.alive == alive && host.told.applied == host.applied {
+            return;
+        }
+        let ring = host.ledger.ring();
+        if host.told.members == ring.members() && host.told.alive == alive {
+            return;
+        }
+        let members = ring.members().to_vec();
+        let origins = host.ledger.members().values().map(|member| (member.id, member.origin)).collect();
+        let sight = Sight { me, ring: Arc::new(ring), alive: alive.clone(), origins };
+        let told = &mut self.host_mut(at).told;
+        (told.members, told.alive) = (members, alive);
+        self.put(at, Command::News(News::Sight(Box::new(sight))), Waits::Nobody);
+    }
+
+    /// Whether a connection stands. One to a host that sleeps does.
+    pub(super) fn sees(&self, at: usize, member: MemberId) -> bool {
+        self.host_of(member).is_some_and(|other| self.host(other).is_up() && self.net.both_ways(at, other))
+    }
+
+    fn tell_tenures(&mut self, at: usize, me: MemberId, uid: PoolUid, pool: &LedgerPool) {
+        let breach = self.breach;
+        let host = self.host_mut(at);
+        let vector = host.vector();
+        let mut news = Vec::new();
+        let known = host.told.tenures.entry(uid).or_default();
+        for (shard, grant) in pool.grants.iter() {
+            let stopped = host.stopped.get(&(uid, shard)) == Some(&grant.epoch);
+            let tenure = meant(pool.tenure(me, grant, &vector, stopped), me, grant, stopped, breach);
+            let said = (grant.epoch, tenure);
+            if known.insert(shard, said) != Some(said) {
+                let after = grant.cut.filter(|_| grant.holder == me);
+                news.push(ShardTenure { shard, epoch: grant.epoch, tenure, after });
+            }
+        }
+        if news.is_empty() {
+            return;
+        }
+        let kept = known.iter().filter(|(_, (_, tenure))| !matches!(tenure, Tenure::Escrow | Tenure::Leased));
+        let kept: BTreeSet<ShardId> = kept.map(|(shard, _)| *shard).collect();
+        // What opens is kept no more from now on; what closes is once the kernel's word is on the disk.
+        if breach != Some(Breach::KeptIsNow) {
+            host.kept.entry(uid).or_default().retain(|shard| kept.contains(shard));
+        }
+        host.told.rounds += 1;
+        let round = host.told.rounds;
+        host.told.last.insert(uid, round);
+        self.put(at, Command::News(News::Tenures { pool: uid, tenures: news }), Waits::Kept(uid, round, kept));
+    }
+
+    /// Tells who took shards over that this host knows of it, and what its last word about them is.
+    pub(super) fn own_up(&mut self, at: usize) {
+        let host = self.host(at);
+        let Some(me) = host.member else { return };
+        let mut given: BTreeMap<(PoolUid, MemberId), Vec<(ShardId, Epoch)>> = BTreeMap::new();
+        for (uid, pool) in host.ledger.pools() {
+            let lost = |(_, grant): &(ShardId, Grant)| {
+                grant.state == GrantState::Quarantined
+                    && grant.holder != me
+                    && grant.cut.is_some_and(|cut| cut.origin == host.origin)
+            };
+            let durably = |shard: &ShardId| host.kept.get(uid).is_some_and(|kept| kept.contains(shard));
+            for (shard, grant) in pool.grants.iter().filter(lost).filter(|(shard, _)| durably(shard)) {
+                given.entry((*uid, grant.holder)).or_default().push((shard, grant.epoch));
+            }
+        }
+        let last = host.committed;
+        for ((pool, holder), shards) in given {
+            if let Some(to) = self.host_of(holder) {
+                self.send(at, to, Body::Given { pool, shards, last });
+            }
+        }
+    }
+}
+
+/// What the tenure would be with a rule broken.
+fn meant(tenure: Tenure, me: MemberId, grant: Grant, stopped: bool, breach: Option<Breach>) -> Tenure {
+    let open = match grant.kind {
+        GrantKind::Escrow => Tenure::Escrow,
+        GrantKind::Leased => Tenure::Leased,
+    };
+    match (breach, grant.state) {
+        (Some(Breach::WaitForCut), GrantState::Held) if grant.holder == me && !stopped => open,
+        _ => tenure,
+    }
+}

@@ -1,0 +1,313 @@
+//! One host: a kernel, its disk, its clocks, and what its driver remembers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+
+use super::Breach;
+use super::follow::Told;
+use super::govern::Watch;
+use super::log::Pending;
+use super::net::Vector;
+use super::route::{Task, Whose};
+use super::world::{Event, SETTINGS, World};
+use crate::command::{Command, CommandError, Reply, RequestId};
+use crate::effects::Effects;
+use crate::fact::{Fact, Op};
+use crate::hash::Draws;
+use crate::id::{CommandId, Epoch, MemberId, Origin, PoolUid, RealmUid, Seq, ShardId, Tick};
+use crate::kernel::{Input, Kernel, KernelSettings, Recovery};
+use crate::ledger::{Ledger, Offer, Wish};
+use crate::replica::NamedRealm;
+use crate::sim::disk::Disk;
+use crate::sim::{Invariant, Verdict, broken};
+
+/// Unix milliseconds when the simulation begins.
+const BEGIN_MS: u64 = 1_800_000_000_000;
+
+/// Who waits for an answer of the kernel.
+#[derive(Clone, Debug)]
+pub(super) enum Waits {
+    Task(u64),
+    /// These shards of the pool are kept now.
+    Kept(PoolUid, u64, BTreeSet<ShardId>),
+    Heard,
+    Nobody,
+}
+
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) origin: Origin,
+    pub(super) member: Option<MemberId>,
+    /// Counts the processes this host has had.
+    pub(super) life: u64,
+    /// `None`: down.
+    pub(super) kernel: Option<Kernel>,
+    pub(super) gone: bool,
+    pub(super) sleeps_until: u64,
+    clock: HostClock,
+    // What is durable.
+    disk: Disk,
+    /// Operations by who wrote them.
+    pub(super) runs: BTreeMap<Origin, Vec<Op>>,
+    realms: BTreeMap<RealmUid, NamedRealm>,
+    pub(super) committed: Seq,
+    pub(super) stopped: BTreeMap<(PoolUid, ShardId), Epoch>,
+    pub(super) ledger: Ledger,
+    pub(super) applied: usize,
+    // What a crash takes away.
+    pub(super) forming: Effects,
+    flushing: Option<Effects>,
+    pub(super) waiting: BTreeMap<RequestId, Waits>,
+    pub(super) tasks: BTreeMap<u64, Task>,
+    pub(super) flights: BTreeSet<Whose>,
+    pub(super) told: Told,
+    pub(super) heard: Vector,
+    pub(super) published: Seq,
+    pub(super) kept: BTreeMap<PoolUid, BTreeSet<ShardId>>,
+    pub(super) pending: BTreeMap<CommandId, Pending>,
+    /// What is offered once the kernel has stopped, and until when it waits for that.
+    pub(super) offer: Option<(Offer, u64)>,
+    pub(super) renew_at: u64,
+    pub(super) pull_at: u64,
+    pub(super) watched: BTreeMap<MemberId, Watch>,
+    pub(super) seen: BTreeMap<MemberId, (u64, Vector)>,
+    /// By the ledger up to an entry.
+    pub(super) wished: (usize, Vec<Wish>),
+    pub(super) owed: BTreeMap<(PoolUid, ShardId, Epoch), Seq>,
+}
+
+/// Real time as this host's clocks show it.
+#[derive(Debug)]
+struct HostClock {
+    /// Parts in a million that the clocks run fast.
+    rate: i64,
+    booted_at: u64,
+    wall_error: i64,
+}
+
+impl HostClock {
+    fn shown(&self, passed: u64) -> u64 {
+        let drift = i64::try_from(passed).unwrap_or(i64::MAX) / 1_000 * self.rate / 1_000;
+        passed.saturating_add_signed(drift)
+    }
+
+    fn tick(&self, now: u64) -> Tick {
+        let boot_ms = 1_000 + self.shown(now - self.booted_at);
+        Tick { boot_ms, wall_ms: (BEGIN_MS + self.shown(now)).saturating_add_signed(self.wall_error) }
+    }
+}
+
+impl Host {
+    pub(super) fn new(at: usize, ledger: Ledger, rate: i64) -> Self {
+        let origin = Origin { host: (at as u64 + 1) * 1_000, incarnation: 0 };
+        Self {
+            origin,
+            member: None,
+            life: 0,
+            kernel: None,
+            gone: false,
+            sleeps_until: 0,
+            clock: HostClock { rate, booted_at: 0, wall_error: 0 },
+            disk: Disk::default(),
+            runs: BTreeMap::new(),
+            realms: BTreeMap::new(),
+            committed: Seq(0),
+            stopped: BTreeMap::new(),
+            ledger,
+            applied: 0,
+            forming: Effects::default(),
+            flushing: None,
+            waiting: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            flights: BTreeSet::new(),
+            told: Told::default(),
+            heard: Vector::new(),
+            published: Seq(0),
+            kept: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            offer: None,
+            renew_at: 0,
+            pull_at: 0,
+            watched: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            wished: (0, Vec::new()),
+            owed: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.kernel.is_some()
+    }
+
+    pub(super) fn is_awake(&self, now: u64) -> bool {
+        self.is_up() && self.sleeps_until <= now
+    }
+
+    pub(super) fn tick(&self, now: u64) -> Tick {
+        self.clock.tick(now)
+    }
+
+    pub(super) fn set_wall_error(&mut self, error_ms: i64) {
+        self.clock.wall_error = error_ms;
+    }
+
+    /// How far this host's copy reaches of each log, its own among them.
+    pub(super) fn vector(&self) -> Vector {
+        let mut vector = self.heard.clone();
+        vector.insert(self.origin, self.committed);
+        vector
+    }
+
+    pub(super) fn realm(&self, uid: RealmUid) -> Option<NamedRealm> {
+        self.realms.get(&uid).cloned()
+    }
+
+    fn write(&mut self, ops: Vec<Op>) {
+        for op in &ops {
+            self.committed = op.seq;
+            if let Fact::Realm(realm) = &op.fact {
+                self.realms.insert(realm.uid, (realm.tenant.clone(), realm.name.clone()));
+            }
+            let whose = op.from.map_or(self.origin, |from| from.origin);
+            self.runs.entry(whose).or_default().push(op.clone());
+        }
+        self.disk.write(ops);
+    }
+
+    /// The process ends; what was being written is on the disk or not: a group is one frame of the log.
+    pub(super) fn crash(&mut self, draws: &mut Draws) {
+        if let Some(group) = self.flushing.take() {
+            let reached = draws.index(2) == 1;
+            let persisted = group.persist(|ops| {
+                if reached {
+                    self.write(ops);
+                }
+                Ok::<_, Infallible>(())
+            });
+            match persisted {
+                Ok(_) => {}
+                Err(never) => match never {},
+            }
+        }
+        self.kernel = None;
+        self.forming = Effects::default();
+        self.waiting.clear();
+        self.tasks.clear();
+        self.flights.clear();
+        self.told = Told::default();
+        self.kept.clear();
+        self.pending.clear();
+        self.offer = None;
+        self.watched.clear();
+        self.seen.clear();
+        self.owed.clear();
+        if !draws.one_in(4) {
+            self.disk.compact(draws);
+        }
+    }
+
+    /// A new process, with what is on the disk.
+    pub(super) fn start(&mut self, seed: u64, now: u64, breach: Option<Breach>, draws: &mut Draws) -> Verdict {
+        self.life += 1;
+        self.clock.booted_at = now;
+        let settings = KernelSettings { seed: seed ^ self.life, cluster: Some(self.origin), ..SETTINGS };
+        let mut recovery = Recovery::new(settings);
+        if let Some(Breach::Kernel(rule)) = breach {
+            recovery = recovery.breaking(rule);
+        }
+        self.disk.read(draws, &mut recovery);
+        let kernel = recovery.finish(self.tick(now));
+        if let Some(fault) = kernel.faults().first() {
+            return broken(Invariant::Kept, format!("the log contradicts itself: {fault:?}"));
+        }
+        self.heard.clone_from(kernel.heard());
+        self.published = self.committed;
+        (self.renew_at, self.pull_at) = (now, now);
+        self.kernel = Some(kernel);
+        Ok(())
+    }
+}
+
+impl World {
+    /// Puts one command to a host's kernel.
+    pub(super) fn put(&mut self, at: usize, command: Command, waits: Waits) {
+        let id = RequestId(self.next_request);
+        self.next_request += 1;
+        let now = self.now;
+        self.note(|| format!("host {at} {id:?} {command:?}"));
+        let host = self.host_mut(at);
+        let tick = host.tick(now);
+        let Some(kernel) = &mut host.kernel else { return };
+        host.waiting.insert(id, waits);
+        kernel.step(tick, Input::Request { id, command }, &mut host.forming);
+        self.touched = true;
+        self.hand_over(at);
+    }
+
+    /// Whatever is due at a host by itself.
+    pub(super) fn alarms(&mut self, at: usize) {
+        let now = self.now;
+        for _ in 0..4 {
+            let host = self.host_mut(at);
+            let tick = host.tick(now);
+            let Some(kernel) = &mut host.kernel else { return };
+            if kernel.next_alarm().is_none_or(|due_ms| due_ms > tick.boot_ms) {
+                break;
+            }
+            kernel.step(tick, Input::Alarm, &mut host.forming);
+            self.touched = true;
+        }
+        self.hand_over(at);
+    }
+
+    fn hand_over(&mut self, at: usize) {
+        let host = self.host_mut(at);
+        let Some(kernel) = &mut host.kernel else { return };
+        if host.flushing.is_some() || host.forming.is_empty() {
+            return;
+        }
+        let mut group = std::mem::take(&mut host.forming);
+        kernel.seal(&mut group);
+        host.flushing = Some(group);
+        let life = host.life;
+        let slow = !self.net.calm && self.draws.one_in(30);
+        let delay = if slow { 50 + self.draws.below(400) } else { 1 + self.draws.below(4) };
+        self.after(delay, Event::Flushed { at, life });
+    }
+
+    /// The group is on the disk: now its answers may be heard.
+    pub(super) fn flushed(&mut self, at: usize) {
+        let host = self.host_mut(at);
+        let Some(group) = host.flushing.take() else { return };
+        let persisted = group.persist(|ops| {
+            host.write(ops);
+            Ok::<_, Infallible>(())
+        });
+        let durable = match persisted {
+            Ok(durable) => durable,
+            Err(never) => match never {},
+        };
+        self.publish(at);
+        for (id, answer) in durable.replies {
+            let waits = self.host_mut(at).waiting.remove(&id);
+            self.note(|| format!("host {at} {id:?} is answered {answer:?}"));
+            self.answered(at, waits, answer);
+        }
+        self.hand_over(at);
+    }
+
+    fn answered(&mut self, at: usize, waits: Option<Waits>, answer: Result<Reply, CommandError>) {
+        match waits {
+            Some(Waits::Task(task)) => self.outcome(at, task, answer.map_err(super::route::Trouble::Refused)),
+            Some(Waits::Kept(pool, round, shards)) => {
+                let host = self.host_mut(at);
+                if host.told.last.get(&pool) == Some(&round) {
+                    host.kept.insert(pool, shards);
+                    self.wake_soon(at);
+                }
+            }
+            Some(Waits::Heard) => self.learnt(at, &answer),
+            Some(Waits::Nobody) | None => {}
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! All hosts, the log, the network and whoever asks: what happens next is drawn from the seed.
+
+use std::collections::BTreeMap;
+
+use super::clients::Clients;
+use super::host::Host;
+use super::log::{Decision, Log};
+use super::net::{Body, Message, Net};
+use super::route::{Caller, Outcome};
+use super::{Breach, Summary};
+use crate::hash::Draws;
+use crate::id::{ClusterId, CommandId, MemberId};
+use crate::kernel::KernelSettings;
+use crate::ledger::{Ledger, LedgerCommand, LedgerEntry, LedgerReply, Terms, Wish};
+use crate::sim::{Broken, Failure, Verdict};
+
+pub(super) const SETTINGS: KernelSettings =
+    KernelSettings { seed: 0, restart_grace_ms: 1_000, clock_tolerance_ms: 60_000, cluster: None };
+
+/// How long faults come, and how long they have to be made good, milliseconds.
+const FAULTS_MS: u64 = 30_000;
+const CALM_MS: u64 = 30_000;
+
+/// How many of the last events a failure shows.
+const SHOWN: usize = 60;
+
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A host looks after itself.
+    Wake(usize),
+    /// The same, once.
+    Nudge(usize),
+    Flushed {
+        at: usize,
+        life: u64,
+    },
+    Arrives(Message),
+    Commit {
+        entry: LedgerEntry,
+        by: usize,
+        tries: u32,
+    },
+    Decided {
+        at: usize,
+        life: u64,
+        place: usize,
+        id: CommandId,
+        decision: Decision,
+    },
+    Client(usize),
+    Reply {
+        request: u64,
+        outcome: Outcome,
+    },
+    GivesUp {
+        request: u64,
+    },
+    Deadline {
+        at: usize,
+        life: u64,
+        task: u64,
+    },
+    HearLimit {
+        at: usize,
+        life: u64,
+        task: u64,
+    },
+    Up(usize),
+    Fault,
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) seed: u64,
+    pub(super) breach: Option<Breach>,
+    pub(super) draws: Draws,
+    /// Real time, which no host sees, milliseconds.
+    pub(super) now: u64,
+    queue: BTreeMap<(u64, u64), Event>,
+    next_event: u64,
+    pub(super) hosts: Vec<Host>,
+    pub(super) log: Log,
+    pub(super) net: Net,
+    pub(super) clients: Clients,
+    pub(super) next_request: u64,
+    pub(super) next_task: u64,
+    /// A kernel took a step since the last look at the invariants.
+    pub(super) touched: bool,
+    /// What happens is written down.
+    told: bool,
+    /// Leased shards of lost hosts are taken over.
+    pub(super) takeovers: bool,
+    events: Vec<String>,
+    pub(super) summary: Summary,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, breach: Option<Breach>, takeovers: bool, told: bool) -> Self {
+        let mut draws = Draws::new(seed ^ 0x636c_7573_7465_7200);
+        let ledger = Ledger::new(ClusterId(u128::from(seed)));
+        let most = 2 + draws.index(4);
+        let hosts = (0..most).map(|at| {
+            let rate = i64::try_from(draws.below(2_001)).unwrap_or(0) - 1_000;
+            Host::new(at, ledger.clone(), rate)
+        });
+        let hosts = hosts.collect();
+        Self {
+            seed,
+            breach,
+            draws,
+            now: 1_000,
+            queue: BTreeMap::new(),
+            next_event: 0,
+            hosts,
+            log: Log::new(ledger),
+            net: Net::default(),
+            clients: Clients::default(),
+            next_request: 0,
+            next_task: 0,
+            touched: false,
+            told,
+            takeovers,
+            events: Vec::new(),
+            summary: Summary::default(),
+        }
+    }
+
+    pub(super) fn run(mut self) -> Result<Summary, Box<Failure>> {
+        match self.live() {
+            Ok(()) => Ok(self.summary),
+            Err(Broken { invariant, what }) => {
+                let from = self.events.len().saturating_sub(SHOWN);
+                let events = self.events.split_off(from);
+                let flags = if self.takeovers { "--cluster --takeovers " } else { "--cluster " };
+                let (seed, step) = (self.seed, self.summary.events);
+                Err(Box::new(Failure { flags, seed, step, invariant, what, events }))
+            }
+        }
+    }
+
+    fn live(&mut self) -> Verdict {
+        self.form()?;
+        self.after(500, Event::Fault);
+        self.run_until(FAULTS_MS)?;
+        self.calm_down()?;
+        self.run_until(self.now + CALM_MS)?;
+        self.come_to_rest()
+    }
+
+    /// A cluster of the first hosts, with its pools.
+    fn form(&mut self) -> Verdict {
+        let terms = Terms { virtual_nodes: 8, lease_ms: 6_000, grace_ms: 2_000, escrow_share: 400 };
+        let first = 1 + self.draws.index(self.hosts.len());
+        let mut commands = vec![LedgerCommand::SetTerms(terms)];
+        commands.extend((0..first.max(2)).map(|at| self.join_of(at)));
+        let drafts = Clients::found(&mut self.draws);
+        commands.extend(drafts.into_iter().map(|draft| LedgerCommand::CreatePool { draft: Box::new(draft), at_ms: 1 }));
+        for command in commands {
+            let entry = self.log.name(command);
+            if let Ok(LedgerReply::PoolCreated { pool, .. }) = self.log.commit(&entry) {
+                let first =
+                    self.log.ledger.pool(pool).and_then(|pool| pool.record.shards.first()?.cover.start().into());
+                self.clients.founded(pool, first.unwrap_or_default());
+            }
+        }
+        for at in 0..first.max(2) {
+            self.apply_through(at, self.log.entries.len());
+            self.start(at)?;
+        }
+        for client in 0..self.clients.len() {
+            let pause = 100 + self.draws.below(1_000);
+            self.after(pause, Event::Client(client));
+        }
+        Ok(())
+    }
+
+    /// A process begins on a host that is a member, or joins.
+    pub(super) fn start(&mut self, at: usize) -> Verdict {
+        let (seed, now, breach) = (self.seed, self.now, self.breach);
+        if breach == Some(Breach::LedgerIsDurable) {
+            let known = self.host(at).applied;
+            let back = known - self.draws.index(known / 2 + 1);
+            self.forget_ledger(at, back);
+        }
+        let Some(host) = self.hosts.get_mut(at) else { return Ok(()) };
+        let wall_error = i64::try_from(self.draws.below(601)).unwrap_or(0) - 300;
+        host.set_wall_error(wall_error);
+        host.start(seed, now, breach, &mut self.draws)?;
+        let life = host.life;
+        self.note(|| format!("host {at} starts its life {life}"));
+        self.touched = true;
+        self.after(1, Event::Nudge(at));
+        if life == 1 {
+            self.after(1, Event::Wake(at));
+        }
+        Ok(())
+    }
+
+    /// Reads the ledger again from the beginning, up to an entry.
+    fn forget_ledger(&mut self, at: usize, through: usize) {
+        let fresh = Ledger::new(ClusterId(u128::from(self.seed)));
+        let host = self.host_mut(at);
+        (host.ledger, host.applied) = (fresh, 0);
+        self.apply_through(at, through);
+    }
+
+    fn run_until(&mut self, end: u64) -> Verdict {
+        while self.queue.keys().next().is_some_and(|(at, _)| *at <= end) {
+            let Some(((at, _), event)) = self.queue.pop_first() else { break };
+            self.now = at;
+            self.summary.events += 1;
+            self.happen(event)?;
+            self.check_step()?;
+        }
+        self.now = end;
+        Ok(())
+    }
+
+    /// Lets the world go on until a request is answered or given up.
+    pub(super) fn run_until_answered(&mut self, request: u64) -> Verdict {
+        let end = self.now + 10_000;
+        while self.clients.is_open(request) && self.now < end {
+            let next = self.queue.keys().next().map_or(end, |(at, _)| *at);
+            self.run_until(next)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn run_for(&mut self, ms: u64) -> Verdict {
+        self.run_until(self.now + ms)
+    }
+
+    fn happen(&mut self, event: Event) -> Verdict {
+        match event {
+            Event::Wake(at) => {
+                let pause = if self.net.calm { 100 } else { 60 + self.draws.below(200) };
+                self.after(pause, Event::Wake(at));
+                self.look_after(at);
+            }
+            Event::Nudge(at) => self.look_after(at),
+            Event::Flushed { at, life } => {
+                if self.is_life(at, life, || Event::Flushed { at, life }) {
+                    self.flushed(at);
+                }
+            }
+            Event::Arrives(message) => self.arrives(message),
+            Event::Commit { entry, by, tries } => self.commit(entry, by, tries),
+            Event::Decided { at, life, place, id, decision } => {
+                if self.host(at).life == life && self.host(at).is_awake(self.now) {
+                    // The log tells a proposer nothing before it has applied the entry.
+                    self.apply_through(at, place);
+                    self.decided(at, id, &decision);
+                }
+            }
+            Event::Client(client) => self.client_acts(client),
+            Event::Reply { request, outcome } => return self.client_hears(request, &outcome),
+            Event::GivesUp { request } => self.client_gives_up(request),
+            Event::Deadline { at, life, task } => {
+                if self.is_life(at, life, || Event::Deadline { at, life, task }) {
+                    self.overdue(at, task);
+                }
+            }
+            Event::HearLimit { at, life, task } => {
+                if self.is_life(at, life, || Event::HearLimit { at, life, task }) {
+                    self.no_longer(at, task);
+                }
+            }
+            Event::Up(at) => {
+                if !self.host(at).is_up() && !self.host(at).gone {
+                    return self.start(at);
+                }
+            }
+            Event::Fault => self.fault(),
+        }
+        Ok(())
+    }
+
+    /// Whether this is still the process an event is for. If it sleeps, the event comes when it wakes.
+    fn is_life(&mut self, at: usize, life: u64, again: impl FnOnce() -> Event) -> bool {
+        let host = self.host(at);
+        if host.life != life || !host.is_up() {
+            return false;
+        }
+        let until = host.sleeps_until;
+        if until > self.now {
+            self.after(until - self.now, again());
+            return false;
+        }
+        true
+    }
+
+    fn look_after(&mut self, at: usize) {
+        if !self.host(at).is_awake(self.now) {
+            return;
+        }
+        self.read_on(at);
+        let origin = self.host(at).origin;
+        let host = self.host_mut(at);
+        host.member = host.ledger.members().values().find(|member| member.origin.host == origin.host).map(|it| it.id);
+        self.follow(at);
+        self.alarms(at);
+        self.govern(at);
+        self.pull(at);
+        self.own_up(at);
+    }
+
+    pub(super) fn wake_soon(&mut self, at: usize) {
+        self.after(1, Event::Nudge(at));
+    }
+
+    #[allow(clippy::needless_pass_by_value, reason = "it is sent: its writer has no more use for it")]
+    pub(super) fn send(&mut self, from: usize, to: usize, body: Body) {
+        // Requests and their answers come once or not at all; facts may come twice.
+        let once = matches!(body, Body::Ask { .. } | Body::Answer { .. });
+        for delay in self.net.journeys(from, to, once, &mut self.draws) {
+            self.after(delay, Event::Arrives(Message { from, to, body: body.clone() }));
+        }
+    }
+
+    fn arrives(&mut self, message: Message) {
+        let Message { from, to, body } = message;
+        let host = self.host(to);
+        if !host.is_up() || self.net.is_cut(from, to) {
+            return;
+        }
+        let until = host.sleeps_until;
+        if until > self.now {
+            // Of what comes to a host that sleeps long, nothing is left when it wakes.
+            if until - self.now < 300 {
+                self.after(until - self.now, Event::Arrives(Message { from, to, body }));
+            }
+            return;
+        }
+        match body {
+            Body::Gossip(batch) => self.hear_gossip(to, from, &batch),
+            Body::Pull(vector) => self.answer_pull(to, from, &vector),
+            Body::Facts { batches, vector, applied } => {
+                let of = self.host(from).member;
+                if let Some(of) = of {
+                    self.host_mut(to).seen.insert(of, (applied, vector));
+                }
+                for batch in &batches {
+                    self.take_in(to, batch);
+                }
+            }
+            Body::Ask { task, leg, command } => self.begin(to, Caller::Host { at: from, task }, Some(leg), command),
+            Body::Answer { task, outcome, origin, through } => self.arrived(to, task, outcome, origin, through),
+            Body::Given { pool, shards, last } => self.owns_up(to, pool, &shards, last),
+        }
+    }
+
+    pub(super) fn after(&mut self, ms: u64, event: Event) {
+        self.queue.insert((self.now + ms, self.next_event), event);
+        self.next_event += 1;
+    }
+
+    pub(super) fn host(&self, at: usize) -> &Host {
+        self.hosts.get(at).expect("hosts are numbered from 0")
+    }
+
+    pub(super) fn host_mut(&mut self, at: usize) -> &mut Host {
+        self.hosts.get_mut(at).expect("hosts are numbered from 0")
+    }
+
+    /// Where a member runs.
+    pub(super) fn host_of(&self, member: MemberId) -> Option<usize> {
+        let origin = self.log.ledger.member(member)?.origin;
+        self.hosts.iter().position(|host| host.origin.host == origin.host)
+    }
+
+    /// What the ring would have elsewhere, by this host's ledger.
+    pub(super) fn wishes(&mut self, at: usize) -> Vec<Wish> {
+        let host = self.host_mut(at);
+        if host.wished.0 != host.applied {
+            host.wished = (host.applied, host.ledger.wishes());
+        }
+        host.wished.1.clone()
+    }
+
+    pub(super) fn note(&mut self, event: impl FnOnce() -> String) {
+        if !self.told {
+            return;
+        }
+        // Only the last are shown; the rest is dropped now and then.
+        if self.events.len() > 50 * SHOWN {
+            self.events.drain(..40 * SHOWN);
+        }
+        let now = self.now;
+        self.events.push(format!("{now:>6} {}", event()));
+    }
+}
