@@ -125,9 +125,9 @@ fn calm(hosts: &Hosts) -> Vec<Listing> {
         *most = through.max(*most);
     }
     let up_to_there = |mut vector: BTreeMap<String, u64>| {
-        vector
-            .iter_mut()
-            .for_each(|(origin, through)| *through = known.get(origin).copied().unwrap_or(0).min(*through));
+        for (origin, through) in &mut vector {
+            *through = known.get(origin).copied().unwrap_or(0).min(*through);
+        }
         vector
     };
     for host in hosts.up() {
