@@ -129,8 +129,7 @@ async fn tell_sight(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut 
         return Ok(());
     }
     let members = ring.members().to_vec();
-    let origins = ledger.members().values().map(|member| (member.id, member.origin)).collect();
-    let sight = Sight { me: seat.me, ring: Arc::new(ring), alive: alive.clone(), origins };
+    let sight = Sight { me: seat.me, ring: Arc::new(ring), alive: alive.clone() };
     note(cluster, News::Sight(Box::new(sight))).await?;
     (told.members, told.alive) = (members, alive);
     Ok(())
@@ -157,8 +156,10 @@ async fn tell_tenures(
         };
         let said = (grant.epoch, tenure);
         if known.get(&shard) != Some(&said) {
-            let after = grant.cut.filter(|_| grant.holder == seat.me);
-            news.push((said, ShardTenure { shard, epoch: grant.epoch, tenure, after }));
+            news.push((
+                said,
+                ShardTenure { shard, epoch: grant.epoch, tenure, after: grant.cut, doubtful: grant.is_doubtful() },
+            ));
         }
     }
     if news.is_empty() {

@@ -17,6 +17,7 @@ mod hosts;
 mod net;
 mod random;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -107,24 +108,33 @@ fn make_pools(hosts: &Hosts) {
     }
 }
 
-/// Waits until nothing changes any more and the hosts show the same; gives what they show, the same or not.
+/// Waits until the leases are over and each host knows what any of them knew before; gives what they show then, the same or
+/// not.
 fn calm(hosts: &Hosts) -> Vec<Listing> {
     wait_for("every shard is where it should be", || (hosts.misplaced(0) == 0).then_some(()));
-    eprintln!("{} every shard is where it should be", history::boot_ms());
-    let mut last: Vec<Listing> = Vec::new();
-    let end = std::time::Instant::now() + common::DEADLINE;
-    loop {
-        let listings: Vec<Listing> = hosts.up().into_iter().map(|host| hosts.listing(host)).collect();
-        let same = |one: &Listing, other: &Listing| one.vector == other.vector && one.held == other.held;
-        let leases_are_over = listings.iter().all(|listing| listing.held.keys().all(|(pool, _)| pool != LEASED));
-        let agree = listings.iter().all(|listing| same(listing, &listings[0]));
-        let still = last.iter().zip(&listings).all(|(one, other)| same(one, other)) && !last.is_empty();
-        if (agree && still && leases_are_over) || std::time::Instant::now() > end {
-            eprintln!("{} calm: {}", history::boot_ms(), agree && still && leases_are_over);
-            return listings;
-        }
-        last = listings;
+    let leases = format!("allocations?pool_id={LEASED}&limit=1");
+    for host in hosts.up() {
+        wait_for("the leases are over", || {
+            hosts.get(host, &leases)["allocations"].as_array().is_some_and(Vec::is_empty).then_some(())
+        });
     }
+    // Hosts go on writing down what time it is, so what they know is compared up to here.
+    let mut known = BTreeMap::new();
+    for (origin, through) in hosts.up().into_iter().flat_map(|host| hosts.vector(host)) {
+        let most = known.entry(origin).or_insert(through);
+        *most = through.max(*most);
+    }
+    let up_to_there = |mut vector: BTreeMap<String, u64>| {
+        for (origin, through) in &mut vector {
+            *through = known.get(origin).copied().unwrap_or(0).min(*through);
+        }
+        vector
+    };
+    for host in hosts.up() {
+        wait_for("every host hears of everything", || (up_to_there(hosts.vector(host)) == known).then_some(()));
+    }
+    let listings = hosts.up().into_iter().map(|host| hosts.listing(host));
+    listings.map(|listing| Listing { vector: up_to_there(listing.vector.clone()), ..listing }).collect()
 }
 
 /// Whether the record is worth judging.

@@ -123,6 +123,8 @@ struct Term {
     tenure: Tenure,
     /// What is written in it rests on everything a former owner wrote up to here.
     after: Option<Dot>,
+    /// The former owner may still turn up with words from behind that.
+    doubtful: bool,
 }
 
 impl PoolState {
@@ -135,7 +137,8 @@ impl PoolState {
     /// What was said of the shards stays; those that are new are as if nobody had said anything of them.
     fn number_tenures(&mut self, unknown: Tenure) {
         let known = self.tenures.len();
-        self.tenures.resize(self.pool.shards.len(), Term { epoch: Epoch(0), tenure: unknown, after: None });
+        self.tenures
+            .resize(self.pool.shards.len(), Term { epoch: Epoch(0), tenure: unknown, after: None, doubtful: false });
         for shard in &self.pool.shards {
             let at = usize::try_from(shard.id.0).ok().filter(|at| *at >= known);
             if let Some(term) = at.and_then(|at| self.tenures.get_mut(at)) {

@@ -1,11 +1,11 @@
 //! Who may hand out from a shard, as the ledger says it, and who should be asked instead.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Dot, Epoch, MemberId, Origin, ShardId};
+use crate::id::{Dot, Epoch, MemberId, ShardId};
 use crate::ring::Ring;
 
 /// What this host may do with a shard.
@@ -51,6 +51,8 @@ pub struct ShardTenure {
     pub tenure: Tenure,
     /// What is written in this term rests on everything a former owner wrote up to here.
     pub after: Option<Dot>,
+    /// The former owner was lost: words of his from behind `after` may still turn up.
+    pub doubtful: bool,
 }
 
 /// The hosts as this one sees them now. What it sees decides whom it asks, never who owns what.
@@ -60,8 +62,6 @@ pub struct Sight {
     pub ring: Arc<Ring>,
     /// Who can be reached, this host included.
     pub alive: BTreeSet<MemberId>,
-    /// Under which name each of them writes its log.
-    pub origins: BTreeMap<MemberId, Origin>,
 }
 
 /// How far a request has come.

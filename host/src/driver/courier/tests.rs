@@ -13,7 +13,7 @@ struct Bed {
 }
 
 fn tenure(pool: u32, epoch: u32, tenure: Tenure) -> News {
-    let tenure = ShardTenure { shard: ShardId(0), epoch: Epoch(epoch), tenure, after: None };
+    let tenure = ShardTenure { shard: ShardId(0), epoch: Epoch(epoch), tenure, after: None, doubtful: false };
     News::Tenures { pool: PoolUid(pool), tenures: vec![tenure] }
 }
 

@@ -13,7 +13,7 @@ fn held() -> Arc<Allocation> {
 }
 
 fn told(standing: &Standing, epoch: u32, tenure: Tenure) {
-    let tenure = ShardTenure { shard: ShardId(0), epoch: Epoch(epoch), tenure, after: None };
+    let tenure = ShardTenure { shard: ShardId(0), epoch: Epoch(epoch), tenure, after: None, doubtful: false };
     standing.hear(&News::Tenures { pool: PoolUid(1), tenures: vec![tenure] });
 }
 

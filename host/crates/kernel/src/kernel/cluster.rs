@@ -11,7 +11,7 @@ use crate::allocation::Allocation;
 use crate::command::{AllocateRequest, CommandError, News, Reply};
 use crate::effects::Effects;
 use crate::fact::Fact;
-use crate::id::{Epoch, Key, MemberId, Origin, PoolUid, RealmUid, Seq, ShardId, SubscriberId};
+use crate::id::{Dot, Epoch, Key, MemberId, Origin, PoolUid, RealmUid, Seq, ShardId, SubscriberId};
 use crate::pool::{Pool, Shard};
 use crate::rules::{Rule, Rules};
 use crate::space::Layout;
@@ -275,7 +275,7 @@ impl Kernel {
                     tenure
                 }
             };
-            let term = Term { epoch: said.epoch, tenure, after: said.after };
+            let term = Term { epoch: said.epoch, tenure, after: said.after, doubtful: said.doubtful };
             let taken_over = slot.epoch < said.epoch && !said.tenure.is_theirs();
             rests_on.extend(said.after.filter(|_| taken_over));
             let was = std::mem::replace(slot, term).tenure;
@@ -337,16 +337,14 @@ impl Kernel {
         }
     }
 
-    /// Whether an origin may still say something of an allocation: in a shard's present term only its owner may, and of what
-    /// was handed out in a former one whoever handed it out.
-    pub(super) fn may_speak(&self, origin: Origin, held: &Allocation) -> bool {
-        let (Some(cluster), Some(state)) = (&self.cluster, self.pools.get(&held.pool)) else { return true };
-        let (epoch, tenure) = state.tenure(held.shard);
-        let owner = match tenure {
-            Tenure::Escrow | Tenure::Leased | Tenure::Kept | Tenure::Silent => Some(cluster.origin),
-            Tenure::Theirs(member) => cluster.sight.as_ref().and_then(|sight| sight.origins.get(&member)).copied(),
-        };
-        held.epoch < epoch || owner.is_none_or(|owner| owner == origin)
+    /// Whether what an origin says of an allocation was overtaken: it is from behind the cut, and the shard's new owner has
+    /// spoken of the allocation since.
+    pub(super) fn is_overtaken(&self, from: Dot, held: &Allocation) -> bool {
+        let term = self.pools.get(&held.pool).and_then(|state| state.term(held.shard));
+        term.is_some_and(|term| {
+            let behind = term.after.is_some_and(|cut| cut.origin == from.origin && from.seq > cut.seq);
+            term.doubtful && behind && held.epoch == term.epoch
+        })
     }
 
     /// Who must decide about a request that no known allocation answers: `None`: this host.
@@ -417,8 +415,8 @@ impl Kernel {
         let Some(state) = self.pools.get(&pool) else { return Vec::new() };
         let shards = (0..).map(ShardId).zip(&state.tenures);
         let said = |(shard, term): (ShardId, &Term)| {
-            let Term { epoch, tenure, after } = *term;
-            ShardTenure { shard, epoch, tenure, after }
+            let Term { epoch, tenure, after, doubtful } = *term;
+            ShardTenure { shard, epoch, tenure, after, doubtful }
         };
         shards.map(said).collect()
     }

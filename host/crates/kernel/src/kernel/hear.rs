@@ -12,7 +12,6 @@ use crate::id::{Dot, Origin, PoolUid, RealmUid, Seq};
 use crate::replica::{Batch, with_realm};
 use crate::rules::Rule;
 use crate::stock::{Afterwards, HeldByItsOwn, Stock};
-use crate::tenure::Tenure;
 
 /// Conflicts remembered; later ones are only counted.
 const CONFLICTS: usize = 1_000;
@@ -186,7 +185,7 @@ impl Kernel {
         let held = self.holders.starting_at(heard.pool, heard.realm, heard.span.start()).cloned();
         let Some(held) = held.filter(|held| held.span == heard.span) else { return };
         let term = self.pools.get(&held.pool).map(|state| state.tenure(held.shard));
-        if term.is_some_and(|(epoch, tenure)| epoch > held.epoch && !matches!(tenure, Tenure::Theirs(_))) {
+        if term.is_some_and(|(epoch, tenure)| epoch > held.epoch && tenure.answers()) {
             self.take_over(&held, effects);
         }
     }
@@ -200,7 +199,7 @@ impl Kernel {
         let rest = Arc::new(Resting { seq: self.log.next, node, ..rest.clone() });
         let held = self.holders.starting_at(rest.pool, rest.realm, rest.span.start()).cloned();
         let held = held.filter(|held| held.span == rest.span);
-        if held.as_ref().is_some_and(|held| !self.may_speak(from.origin, held)) {
+        if held.as_ref().is_some_and(|held| self.is_overtaken(from, held)) {
             // What a new owner answered since does not end by what the former one said before.
             return;
         }

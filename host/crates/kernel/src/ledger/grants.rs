@@ -39,6 +39,11 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// Whether its former holder may still turn up with words from behind the cut.
+    pub fn is_doubtful(&self) -> bool {
+        matches!(self.state, GrantState::Quarantined | GrantState::Forced)
+    }
+
     /// The next epoch of it; `None`: the numbers are used up.
     pub(super) fn next_epoch(self) -> Option<Epoch> {
         self.epoch.0.checked_add(1).map(Epoch)

@@ -75,15 +75,14 @@ impl Hosts {
         let members = (0..self.beds.len()).map(|host| RingMember { id: member(host), weight: 1 });
         let ring = Arc::new(Ring::new(members, Ring::VIRTUAL_NODES));
         let alive: BTreeSet<MemberId> = alive.iter().map(|host| member(*host)).collect();
-        let origins = (0..self.beds.len()).map(|host| (member(host), origin(host))).collect();
-        self.tell(host, News::Sight(Box::new(Sight { me: member(host), ring, alive, origins })));
+        self.tell(host, News::Sight(Box::new(Sight { me: member(host), ring, alive })));
     }
 
     pub(crate) fn grant(&mut self, host: usize, epoch: Epoch, owner: impl Fn(ShardId) -> usize) {
         let tenures = self.pool.shards.iter().map(|shard| {
             let owner = owner(shard.id);
             let tenure = if owner == host { Tenure::Escrow } else { Tenure::Theirs(member(owner)) };
-            ShardTenure { shard: shard.id, epoch, tenure, after: None }
+            ShardTenure { shard: shard.id, epoch, tenure, after: None, doubtful: false }
         });
         let news = News::Tenures { pool: self.pool.uid, tenures: tenures.collect() };
         self.tell(host, news);
@@ -243,6 +242,7 @@ fn a_leased_shard_is_handed_out_from_only_while_the_node_lease_is_good() {
         epoch: Epoch(2),
         tenure: Tenure::Leased,
         after: None,
+        doubtful: false,
     });
     let news = News::Tenures { pool: hosts.pool.uid, tenures: leased.collect() };
     hosts.tell(0, news);
@@ -265,6 +265,7 @@ fn what_is_released_in_a_leased_shard_waits_until_a_majority_knows_it() {
         epoch: Epoch(2),
         tenure: Tenure::Leased,
         after: None,
+        doubtful: false,
     });
     let tenures = leased.collect();
     hosts.tell(0, News::Tenures { pool: uid, tenures });
@@ -300,7 +301,7 @@ fn a_shard_taken_over_keeps_what_turns_up_late_and_forgets_nothing_that_was_answ
         let lost = pool.shards.iter().filter(|shard| shard.id.0 % 3 == 0);
         let tenures = lost.map(|shard| {
             let tenure = if host == 1 { Tenure::Kept } else { Tenure::Theirs(member(1)) };
-            ShardTenure { shard: shard.id, epoch: Epoch(2), tenure, after }
+            ShardTenure { shard: shard.id, epoch: Epoch(2), tenure, after, doubtful: true }
         });
         let tenures = tenures.collect();
         hosts.tell(host, News::Tenures { pool: uid, tenures });
@@ -364,6 +365,7 @@ fn words_of_a_new_term_wait_for_the_former_owners_last_ones() {
             epoch: Epoch(2),
             tenure: Tenure::Theirs(member(1)),
             after: Some(Dot { origin: origin(0), seq: cut }),
+            doubtful: false,
         })
         .collect();
     let mine: Vec<_> = said.iter().map(|said| ShardTenure { tenure: Tenure::Escrow, ..*said }).collect();

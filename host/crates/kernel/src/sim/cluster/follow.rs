@@ -8,7 +8,7 @@ use super::host::Waits;
 use super::net::Body;
 use super::world::World;
 use crate::command::{Command, News};
-use crate::id::{Epoch, MemberId, PoolUid, Revision, ShardId};
+use crate::id::{Epoch, MemberId, PoolUid, Revision, Seq, ShardId};
 use crate::ledger::{Grant, GrantKind, GrantState, LedgerPool};
 use crate::ring::RingMember;
 use crate::tenure::{ShardTenure, Sight, Tenure};
@@ -23,6 +23,7 @@ pub(super) struct Told {
     rounds: u64,
     members: Vec<RingMember>,
     alive: BTreeSet<MemberId>,
+    stable: Seq,
     /// Up to which entry of the ledger that is.
     applied: usize,
     /// What was heard and stopped then.
@@ -35,6 +36,7 @@ impl World {
         let host = self.host(at);
         let Some(me) = host.member.filter(|_| host.is_up()) else { return };
         self.tell_sight(at, me);
+        self.tell_stable(at);
         let host = self.host(at);
         if host.told.applied == host.applied && host.told.heard == host.heard && host.told.stopped == host.stopped {
             return;
@@ -54,6 +56,26 @@ impl World {
         host.told.stopped.clone_from(&host.stopped);
     }
 
+    /// What most members have of this host's log on their disks. The driver hears of it with some delay.
+    fn tell_stable(&mut self, at: usize) {
+        let host = self.host(at);
+        let (origin, own) = (host.origin, host.committed);
+        let members = host.ledger.members().keys().filter_map(|member| self.host_of(*member));
+        let mut known: Vec<Seq> = members
+            .map(
+                |other| {
+                    if other == at { own } else { self.host(other).heard.get(&origin).copied().unwrap_or_default() }
+                },
+            )
+            .collect();
+        known.sort_unstable_by(|one, other| other.cmp(one));
+        let through = known.get(known.len() / 2).copied().unwrap_or_default();
+        if through > self.host(at).told.stable {
+            self.host_mut(at).told.stable = through;
+            self.put(at, Command::News(News::Stable { through }), Waits::Nobody);
+        }
+    }
+
     fn tell_sight(&mut self, at: usize, me: MemberId) {
         let members: Vec<MemberId> = self.host(at).ledger.members().keys().copied().collect();
         let alive: BTreeSet<MemberId> = members.into_iter().filter(|member| self.sees(at, *member)).collect();
@@ -66,8 +88,7 @@ impl World {
             return;
         }
         let members = ring.members().to_vec();
-        let origins = host.ledger.members().values().map(|member| (member.id, member.origin)).collect();
-        let sight = Sight { me, ring: Arc::new(ring), alive: alive.clone(), origins };
+        let sight = Sight { me, ring: Arc::new(ring), alive: alive.clone() };
         let told = &mut self.host_mut(at).told;
         (told.members, told.alive) = (members, alive);
         self.put(at, Command::News(News::Sight(Box::new(sight))), Waits::Nobody);
@@ -89,8 +110,13 @@ impl World {
             let tenure = meant(pool.tenure(me, grant, &vector, stopped), me, grant, stopped, breach);
             let said = (grant.epoch, tenure);
             if known.insert(shard, said) != Some(said) {
-                let after = grant.cut.filter(|_| grant.holder == me);
-                news.push(ShardTenure { shard, epoch: grant.epoch, tenure, after });
+                news.push(ShardTenure {
+                    shard,
+                    epoch: grant.epoch,
+                    tenure,
+                    after: grant.cut,
+                    doubtful: grant.is_doubtful(),
+                });
             }
         }
         if news.is_empty() {
