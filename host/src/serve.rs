@@ -217,22 +217,16 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
     let live = Live { view: Arc::clone(&view), engine: engine.downgrade() };
     plugins.load(config, live, &registry)?;
     let readiness = Ready { vitals: Arc::clone(&vitals), types: Arc::clone(&types), view: Arc::clone(&view) };
-    let (engine, port, running): (_, Arc<dyn api::cluster::Cluster>, _) = if is_clustered(config) {
-        let parts = cluster::Parts {
-            engine: engine.downgrade(),
-            view: Arc::clone(&view),
-            reader: reader.clone(),
-            vitals: Arc::clone(&vitals),
-            store,
-            standing,
-            parcels,
-        };
-        let (cluster, running) = meet(config, cluster_key, &identity, parts, heard)?;
-        (engine.relayed(Arc::new(cluster::Router::new(cluster.clone()))), Arc::new(cluster), Some(running))
-    } else {
-        let alone = Alone::new(identity.clone(), config.part.weight.get(), Arc::clone(&view));
-        (engine, Arc::new(alone), None)
+    let parts = cluster::Parts {
+        engine: engine.downgrade(),
+        view: Arc::clone(&view),
+        reader: reader.clone(),
+        vitals: Arc::clone(&vitals),
+        store,
+        standing,
+        parcels,
     };
+    let (engine, port, running) = among_others(config, cluster_key, &identity, engine, parts, heard)?;
     let app = App::new(Parts {
         engine,
         view,
@@ -252,6 +246,25 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
 /// such hosts would hand out the same twice.
 fn is_clustered(config: &Config) -> bool {
     !config.p2p.peers.is_empty() || cluster::is_member(&config.data_path)
+}
+
+/// The engine, which carries to other hosts what they must decide, and the cluster as the faces show it: of this host alone,
+/// or of many.
+fn among_others(
+    config: &Config,
+    key: Option<&Secret>,
+    identity: &store::Identity,
+    engine: Engine,
+    parts: cluster::Parts,
+    heard: cluster::Vector,
+) -> anyhow::Result<(Engine, Arc<dyn api::cluster::Cluster>, Option<Running>)> {
+    if !is_clustered(config) {
+        let alone = Alone::new(identity.clone(), config.part.weight.get(), parts.view);
+        return Ok((engine, Arc::new(alone), None));
+    }
+    let (cluster, running) = meet(config, key, identity, parts, heard)?;
+    let router = cluster::Router::new(cluster.clone());
+    Ok((engine.relayed(Arc::new(router)), Arc::new(cluster), Some(running)))
 }
 
 /// Joins the other hosts.

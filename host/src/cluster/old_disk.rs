@@ -61,14 +61,9 @@ pub(super) async fn look(cluster: &Cluster) -> Result<(), OldDisk> {
     let enough = told.wait_for(|told| told.len() >= peers || told.values().any(|known| *known > own));
     // Those that answered in time count. Dropped at once: what it gives keeps peers from telling more.
     drop(tokio::time::timeout(WITHIN, enough).await);
-<<<<<<< HEAD
     let known = cluster.inner.told_of_us.borrow().values().max().copied().unwrap_or_default();
-    judge(cluster, known).await
-=======
-    let known = cluster.inner.told.borrow().values().max().copied().unwrap_or_default();
     // What this process wrote meanwhile is not what others know.
     if known > own { Err(OldDisk { own, known }) } else { Ok(()) }
->>>>>>> netns
 }
 
 async fn judge(cluster: &Cluster, known: Seq) -> Result<(), OldDisk> {

@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use kernel::{Allocation, Durability, Epoch, News, PoolUid, Reply, ShardId, Tenure};
 use parking_lot::RwLock;
 
+/// In which term each shard of a pool is, and whose it is.
+type Terms = BTreeMap<ShardId, (Epoch, Tenure)>;
+
 /// Who owns which shard, until when the node lease is good, and whether there is another host to wait for.
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
-    shards: RwLock<BTreeMap<PoolUid, BTreeMap<ShardId, (Epoch, Tenure)>>>,
+    shards: RwLock<BTreeMap<PoolUid, Terms>>,
     /// Boot milliseconds.
     lease_until_ms: AtomicU64,
     has_others: AtomicBool,

@@ -29,6 +29,7 @@ fn bed() -> Bed {
     Bed { standing, courier, parcels, view }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "an outcome is what jobs are answered with")]
 fn allocated(seq: u64, pool: u32) -> Outcome {
     let Fact::Held(allocation) = store::sample::held(seq, pool, 10).fact else { panic!("no allocation") };
     Ok(Ok(Reply::Allocated { allocation, created: true, durability: Durability::Local }))

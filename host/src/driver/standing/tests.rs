@@ -6,10 +6,8 @@ use super::*;
 
 /// What is handed out from shard 0 of pool 1 in its first epoch.
 fn held() -> Arc<Allocation> {
-    match store::sample::held(5, 1, 10).fact {
-        Fact::Held(held) => held,
-        other => panic!("{other:?} is no allocation"),
-    }
+    let Fact::Held(held) = store::sample::held(5, 1, 10).fact else { panic!("no allocation") };
+    held
 }
 
 fn told(standing: &Standing, epoch: u32, tenure: Tenure) {

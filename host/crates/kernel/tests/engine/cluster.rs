@@ -5,13 +5,6 @@
     clippy::wildcard_enum_match_arm,
     reason = "helpers of tests, which the lints do not take for such; what is missing or unexpected fails the test"
 )]
-#![allow(clippy::indexing_slicing, reason = "a test that finds nothing there has failed")]
-#![allow(clippy::wildcard_enum_match_arm, reason = "whatever else is said is the fault that is looked for")]
-#![allow(
-    clippy::indexing_slicing,
-    clippy::wildcard_enum_match_arm,
-    reason = "helpers of tests, where both fail the test"
-)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -69,7 +69,13 @@ impl Host {
     /// The ledger's word: the pool, and who owns all of it.
     pub(crate) fn learn(&mut self, pool: &Arc<Pool>, owner: Tenure) {
         self.tell(News::Pool(Arc::clone(pool)));
-        let said = |shard: &Shard| ShardTenure { shard: shard.id, epoch: Epoch(1), tenure: owner, after: None };
+        let said = |shard: &Shard| ShardTenure {
+            shard: shard.id,
+            epoch: Epoch(1),
+            tenure: owner,
+            after: None,
+            doubtful: false,
+        };
         let tenures = pool.shards.iter().map(said).collect();
         self.tell(News::Tenures { pool: pool.uid, tenures });
     }
