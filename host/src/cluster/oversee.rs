@@ -40,6 +40,10 @@ pub(super) async fn run(cluster: Cluster) {
             () = cluster.stopping().cancelled() => return,
         }
         let Some(seat) = cluster.seat() else { continue };
+        if let Some(why) = seat.consensus.state().failure {
+            tracing::error!(why, "this member's part of the ledger has stopped; the daemon ends, a start reads it again");
+            std::process::exit(crate::EXIT_STORAGE);
+        }
         let ledger = seat.book.ledger();
         if let Some(through) = known_to_majority(&cluster, &seat, &ledger).filter(|through| *through > stable)
             && note(&cluster, News::Stable { through }).await.is_ok()
