@@ -229,6 +229,9 @@ impl Cluster {
             up.count() * 2 > voters.len()
         });
         let mut warnings = warnings(ledger.as_deref(), majority, reachable);
+        if let Some(why) = log.as_ref().and_then(|log| log.failure.as_ref()) {
+            warnings.push(format!("this member's part of the ledger has stopped: {why}; restart the daemon"));
+        }
         warnings.extend(self.state_warnings(ledger.as_deref()));
         let vector = self.vector();
         let member = |member: &Member| self.member_status(member, ledger.as_deref(), &voters, reachable(member));

@@ -34,15 +34,17 @@ pub(super) async fn run(cluster: Cluster) {
     let mut quarantines: BTreeMap<Quarantine, u64> = BTreeMap::new();
     let mut stable = Seq(0);
     let mut retained_ms = 0;
+    let mut stopped_told = false;
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = cluster.stopping().cancelled() => return,
         }
         let Some(seat) = cluster.seat() else { continue };
-        if let Some(why) = seat.consensus.state().failure {
-            tracing::error!(why, "this member's part of the ledger has stopped; the daemon ends, a start reads it again");
-            std::process::exit(crate::EXIT_STORAGE);
+        // Not the end of the daemon: it serves from its escrow, and on a full disk a new start would fail, too.
+        if let Some(why) = seat.consensus.state().failure.filter(|_| !stopped_told) {
+            tracing::error!(why, "this member's part of the ledger has stopped: restart the daemon");
+            stopped_told = true;
         }
         let ledger = seat.book.ledger();
         if let Some(through) = known_to_majority(&cluster, &seat, &ledger).filter(|through| *through > stable)
