@@ -186,12 +186,19 @@ fn forgotten(claims: &BTreeMap<(&str, &str), Vec<Claim>>, listings: &[Listing]) 
     found
 }
 
-/// I3: a release that was answered, and after which nobody asked again, stands.
+/// I3: a release that was answered, and after which nobody asked again, stands. A release ends what was answered last; what
+/// a subscriber got beside it, because hosts that were cut off each gave him something, is not ended with it, as nothing
+/// supersedes yet.
 fn undone(records: &[Record], listings: &[Listing]) -> Vec<Violation> {
     let mut last: BTreeMap<(&str, &str), (u64, u64)> = BTreeMap::new();
+    let mut granted: BTreeMap<(&str, &str), (u64, &str)> = BTreeMap::new();
     for record in records {
         let whose = (record.pool.as_str(), record.subscriber.as_str());
         let (released, asked) = last.entry(whose).or_default();
+        if let Outcome::Granted(grant) | Outcome::Dropped { grant, .. } = &record.outcome {
+            let latest = granted.entry(whose).or_default();
+            *latest = (*latest).max((record.end_ms, grant.address.as_str()));
+        }
         match (record.asked, &record.outcome) {
             (Asked::Release, Outcome::Released) => *released = (*released).max(record.start_ms),
             (Asked::Allocate | Asked::Renew, _) => *asked = (*asked).max(settled_ms(record)),
@@ -202,7 +209,10 @@ fn undone(records: &[Record], listings: &[Listing]) -> Vec<Violation> {
     let mut found = Vec::new();
     for ((pool, subscriber), _) in ended {
         for (host, listing) in listings.iter().enumerate() {
-            if let Some(listed) = listing.held.get(&(pool.to_owned(), subscriber.to_owned())) {
+            let given = granted.get(&(pool, subscriber)).map(|(_, address)| *address);
+            let listed = listing.held.get(&(pool.to_owned(), subscriber.to_owned()));
+            let undone = |listed: &&Vec<String>| given.is_none_or(|given| listed.iter().any(|one| one == given));
+            if let Some(listed) = listed.filter(undone) {
                 let (pool, subscriber, listed) = (pool.to_owned(), subscriber.to_owned(), listed.clone());
                 found.push(Violation::Undone { host, pool, subscriber, listed });
             }
