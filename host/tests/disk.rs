@@ -6,36 +6,13 @@
 mod common;
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use common::{Daemon, Start, directory, wait_for};
+use common::{Daemon, Disk, Start, directory, wait_for};
 use serde_json::json;
 
 /// Less than a file of the log.
 const CRUMB: u32 = 4 << 20;
-
-/// A small file system of its own, unmounted when dropped.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(at: &Path, size: &str) -> Self {
-        let options = format!("size={size}");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).status();
-        assert!(
-            mounted.is_ok_and(|status| status.success()),
-            "this test needs the right to mount a tmpfs (run it as root)"
-        );
-        Self(at.to_owned())
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: a daemon that is just being killed may hold it open.
-        let _unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 /// Takes all space but about so many bytes.
 fn fill(file: &Path) {

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use consensus::Machine;
 use kernel::ClusterId;
-use kernel::ledger::{Ledger, LedgerEntry, LedgerError, LedgerReply};
-use parking_lot::RwLock;
+use kernel::ledger::{Ledger, LedgerEntry, LedgerError, LedgerReply, Wish};
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 /// The ledger, and word when it changed.
 #[derive(Debug)]
 pub(super) struct Book {
     ledger: RwLock<Arc<Ledger>>,
+    /// What was wished when the ledger stood at an entry: every pool is placed on the ring for it, and only the ledger changes
+    /// the answer.
+    wishes: Mutex<(u64, Arc<[Wish]>)>,
     changed: watch::Sender<u64>,
 }
 
@@ -21,7 +24,17 @@ pub(super) type Decision = Result<LedgerReply, LedgerError>;
 impl Book {
     pub(super) fn new(cluster: ClusterId) -> Arc<Self> {
         let (changed, _) = watch::channel(0);
-        Arc::new(Self { ledger: RwLock::new(Arc::new(Ledger::new(cluster))), changed })
+        let wishes = Mutex::new((0, Arc::default()));
+        Arc::new(Self { ledger: RwLock::new(Arc::new(Ledger::new(cluster))), wishes, changed })
+    }
+
+    /// [`Ledger::wishes`] of a ledger of this book.
+    pub(super) fn wishes(&self, ledger: &Ledger) -> Arc<[Wish]> {
+        let mut known = self.wishes.lock();
+        if known.0 != ledger.last_index() {
+            *known = (ledger.last_index(), ledger.wishes().into());
+        }
+        Arc::clone(&known.1)
     }
 
     /// The ledger as it is now.

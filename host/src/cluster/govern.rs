@@ -208,7 +208,7 @@ fn empty_of(
 /// Stops handing out from shards that should live elsewhere, and offers them.
 async fn give_away(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::Result<()> {
     let reaches = |to| ledger.member(to).is_some_and(|member| cluster.is_connected(&member.peer));
-    let next = ledger.next_offer(seat.me, &ledger.wishes(), &cluster.vector(), reaches, GIVEN);
+    let next = ledger.next_offer(seat.me, &seat.book.wishes(ledger), &cluster.vector(), reaches, GIVEN);
     let Some(Offer { pool, shards, epoch, to }) = next else { return Ok(()) };
     offer(cluster, seat, pool, &shards, epoch, to).await
 }
@@ -248,8 +248,9 @@ async fn settle_stopped(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyh
     if stopped.is_empty() {
         return Ok(());
     }
+    let wishes = seat.book.wishes(ledger);
     let wishes: BTreeSet<(PoolUid, ShardId)> =
-        ledger.wishes().into_iter().filter(|wish| wish.from == seat.me).map(|wish| (wish.pool, wish.shard)).collect();
+        wishes.iter().filter(|wish| wish.from == seat.me).map(|wish| (wish.pool, wish.shard)).collect();
     for (pool, shard, epoch) in stopped.iter() {
         let ours = ledger.grant(pool, shard).filter(|grant| grant.holder == seat.me && grant.epoch == epoch);
         if let Some(grant) = ours

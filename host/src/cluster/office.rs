@@ -34,7 +34,7 @@ impl Port for Cluster {
         let ledger = seat.book.ledger();
         let ring = ledger.ring();
         let wishes: BTreeMap<(PoolUid, ShardId), MemberId> =
-            ledger.wishes().into_iter().map(|wish| ((wish.pool, wish.shard), wish.to)).collect();
+            seat.book.wishes(&ledger).iter().map(|wish| ((wish.pool, wish.shard), wish.to)).collect();
         let pools = ledger.pools().iter().map(|(uid, pool)| PoolShards {
             uid: *uid,
             pool_id: pool.record.draft.id.to_string(),
@@ -213,9 +213,6 @@ impl Cluster {
             (Some(seat), Some(ledger)) if ledger.last_index() > 0 && ledger.member(seat.me).is_none() => {
                 Standing::Removed
             }
-            (Some(seat), Some(ledger)) if ledger.last_index() > 0 && ledger.member(seat.me).is_none() => {
-                Standing::Removed
-            }
             (Some(_), _) => Standing::Member,
         };
         let reachable =
@@ -371,7 +368,8 @@ impl Cluster {
 
     async fn ask_anybody_in(&self, address: Option<String>) -> Result<ClusterStatus, ClusterError> {
         let _one_at_a_time = self.inner.forming.lock().await;
-        if self.seat().is_some() {
+        if let Some(seat) = self.seat() {
+            self.settle_in(&seat).await;
             return Ok(self.status_now());
         }
         if let Some(address) = address {
@@ -393,7 +391,10 @@ impl Cluster {
         while tokio::time::Instant::now() < until {
             for peer in self.inner.net.connected() {
                 match self.ask_in(peer).await {
-                    Ok(()) => return Ok(self.status_now()),
+                    Ok(()) => {
+                        self.settle_in(self.needs_seat()?.as_ref()).await;
+                        return Ok(self.status_now());
+                    }
                     Err(Refusal::Final(why)) => return Err(ClusterError::Refused(why)),
                     Err(Refusal::NotNow(why)) => last = why,
                 }
@@ -401,6 +402,22 @@ impl Cluster {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Err(ClusterError::Unavailable(last))
+    }
+
+    /// Waits until this host's own part of the ledger has it as a member, and its kernel knows the pools: who asks it next
+    /// must not be told that a pool is unknown. A ledger that comes late is no error: the host is a member.
+    async fn settle_in(&self, seat: &Seat) {
+        let mut told = self.inner.told.subscribe();
+        let settled = async {
+            let known = told.wait_for(|told| {
+                let ledger = seat.book.ledger();
+                ledger.member(seat.me).is_some() && *told >= ledger.last_index()
+            });
+            known.await.is_ok()
+        };
+        if !tokio::time::timeout(WITHIN, settled).await.unwrap_or_default() {
+            tracing::warn!("this host has joined and has not heard the whole ledger yet");
+        }
     }
 
     fn set_role(&self, member: String, role: HostRole) -> Doing<ClusterStatus> {

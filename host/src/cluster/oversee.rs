@@ -156,7 +156,7 @@ async fn depose_lost(seat: &Seat, ledger: &Ledger, renewals: &mut Renewals) {
 /// Takes over what the ring gives this host of a deposed one.
 async fn take_over(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::Result<()> {
     let mut wanted: BTreeMap<(PoolUid, MemberId, Epoch), Vec<ShardId>> = BTreeMap::new();
-    for wish in ledger.wishes().into_iter().filter(|wish| wish.to == seat.me) {
+    for wish in seat.book.wishes(ledger).iter().filter(|wish| wish.to == seat.me) {
         let deposed = ledger.member(wish.from).is_some_and(Member::is_deposed);
         let leased = ledger.grant(wish.pool, wish.shard).filter(|grant| grant.kind == GrantKind::Leased);
         if let Some(grant) = leased.filter(|_| deposed) {

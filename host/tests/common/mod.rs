@@ -170,6 +170,29 @@ impl Drop for Daemon {
     }
 }
 
+/// A small file system of its own, unmounted when dropped.
+#[derive(Debug)]
+pub struct Disk(PathBuf);
+
+impl Disk {
+    pub fn mount(at: &Path, size: &str) -> Self {
+        let options = format!("size={size}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).status();
+        assert!(
+            mounted.is_ok_and(|status| status.success()),
+            "this test needs the right to mount a tmpfs (run it as root)"
+        );
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: a daemon that is just being killed may hold it open.
+        let _unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
 /// One request; the body as JSON, or as text where it is none.
 pub fn call(url: &str, method: &str, headers: &[(&str, &str)], body: Option<String>) -> (u16, Value) {
     let agent: ureq::Agent =

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::checker::{Held, Listing};
-use crate::common::{Daemon, Start, call, directory, wait_for};
+use crate::common::{Daemon, Disk, Start, call, directory, wait_for};
 use crate::history::boot_ms;
 use crate::net::{Lan, address};
 use crate::{GRPC, REST};
@@ -256,26 +255,4 @@ impl Drop for Hosts {
 
 pub(crate) fn name(host: usize) -> String {
     format!("core-{}", host + 1)
-}
-
-/// A small file system of its own, unmounted when dropped.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(at: &Path, size: &str) -> Self {
-        let options = format!("size={size}");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).status();
-        assert!(
-            mounted.is_ok_and(|status| status.success()),
-            "this test needs the right to mount a tmpfs (run it as root)"
-        );
-        Self(at.to_owned())
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: a daemon that is just being killed may hold it open.
-        let _unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
