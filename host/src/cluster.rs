@@ -11,6 +11,7 @@ mod agreement;
 mod book;
 mod door;
 mod follow;
+mod gauges;
 mod govern;
 mod messages;
 mod nonce;
@@ -254,6 +255,11 @@ impl Cluster {
 }
 
 impl Running {
+    /// Registers what its network counts.
+    pub(crate) fn register(&self, registry: &prometheus::Registry) -> prometheus::Result<()> {
+        registry.register(Box::new(gauges::NetCounters::new(self.cluster.inner.net.clone())?))
+    }
+
     /// Stops taking part, before the driver ends.
     pub(crate) async fn stop(mut self) {
         self.cluster.inner.stopping.cancel();

@@ -30,7 +30,7 @@ use crate::past::Past;
 use crate::plugins::{self, Live, Plugins};
 use crate::shutdown::{GaveUp, Signals};
 use crate::threads::Essential;
-use crate::vitals::{PoolGauges, Ready, Vitals};
+use crate::vitals::{ClusterGauges, PoolGauges, Ready, Vitals};
 use crate::{clock, commands, telemetry};
 
 /// Most requests of one batch.
@@ -227,6 +227,7 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
         parcels,
     };
     let (engine, port, running) = among_others(config, cluster_key, &identity, engine, parts, heard)?;
+    watch(&registry, &port, running.as_ref())?;
     let app = App::new(Parts {
         engine,
         view,
@@ -265,6 +266,19 @@ fn among_others(
     let (cluster, running) = meet(config, key, identity, parts, heard)?;
     let router = cluster::Router::new(cluster.clone());
     Ok((engine.relayed(Arc::new(router)), Arc::new(cluster), Some(running)))
+}
+
+/// Metrics of the cluster and of the network it uses.
+fn watch(
+    registry: &Registry,
+    cluster: &Arc<dyn api::cluster::Cluster>,
+    running: Option<&Running>,
+) -> anyhow::Result<()> {
+    registry.register(Box::new(ClusterGauges::new(Arc::clone(cluster))?))?;
+    if let Some(running) = running {
+        running.register(registry)?;
+    }
+    Ok(())
 }
 
 /// Joins the other hosts.

@@ -15,8 +15,10 @@ use view::View;
 
 use crate::driver::Damaged;
 
+mod cluster;
 mod pools;
 
+pub(crate) use cluster::ClusterGauges;
 pub(crate) use pools::PoolGauges;
 
 /// Seen by readiness, metrics and the log alike. One per daemon.
@@ -32,6 +34,9 @@ pub(crate) struct Vitals {
     flush_seconds: Histogram,
     group_size: Histogram,
     puts: IntCounter,
+    heard: IntCounter,
+    repeats: IntCounter,
+    sync_seconds: Histogram,
     conflicts: IntCounter,
     answers_peer: IntCounter,
     answers_local: IntCounter,
@@ -70,6 +75,10 @@ impl Vitals {
         let conflicts =
             IntCounter::new("nexus_clset_conflicts_total", "facts of other hosts that contradict known ones")?;
         registry.register(Box::new(conflicts.clone()))?;
+        let heard = IntCounter::new("nexus_clset_heard_total", "operations of other hosts taken in")?;
+        registry.register(Box::new(heard.clone()))?;
+        let repeats = IntCounter::new("nexus_clset_repeats_total", "batches of other hosts that said nothing new")?;
+        registry.register(Box::new(repeats.clone()))?;
         let digest_mismatches = IntCounter::new(
             "nexus_clset_digest_mismatch_total",
             "comparisons with hosts that heard the same and know something else",
@@ -99,6 +108,13 @@ impl Vitals {
                 exponential_buckets(1.0, 2.0, 13)?,
             )?,
             puts,
+            heard,
+            repeats,
+            sync_seconds: histogram(
+                "nexus_clset_sync_duration_seconds",
+                "from asking a peer for what is missing until nothing more can be taken in from it",
+                exponential_buckets(0.000_5, 2.0, 16)?,
+            )?,
             conflicts,
             answers_peer: waited("peer")?,
             answers_local: waited("local")?,
@@ -117,6 +133,21 @@ impl Vitals {
         let operations = u32::try_from(operations).unwrap_or(u32::MAX);
         self.group_size.observe(f64::from(operations));
         self.puts.inc_by(u64::from(operations));
+    }
+
+    /// So many operations of another host were taken in.
+    pub(crate) fn heard(&self, operations: usize) {
+        self.heard.inc_by(u64::try_from(operations).unwrap_or(u64::MAX));
+    }
+
+    /// A batch said nothing that was not known.
+    pub(crate) fn heard_again(&self) {
+        self.repeats.inc();
+    }
+
+    /// All that a peer had was taken in.
+    pub(crate) fn synced(&self, took: Duration) {
+        self.sync_seconds.observe(took.as_secs_f64());
     }
 
     /// The host waits to be joined to a cluster (`true`), or is a member of one.

@@ -60,6 +60,10 @@ fn three_hosts_share_a_pool_and_one_subscriber_gets_one_address_whomever_he_asks
     for host in 0..3 {
         wait_for("the pool is gone", || (hosts.get(host, "/api/v1/pools/homes").0 == 404).then_some(()));
         assert_eq!(hosts.daemon(host).metric("nexus_clset_conflicts_total"), Some(0.0));
+        assert_eq!(hosts.daemon(host).metric("nexus_nodes_total{role=\"core\",state=\"up\"}"), Some(3.0));
+        assert_eq!(hosts.daemon(host).metric("nexus_ledger_majority"), Some(1.0));
+        assert!(hosts.daemon(host).metric("nexus_clset_heard_total") > Some(0.0));
+        assert!(hosts.daemon(host).metric("nexus_net_events_total{event=\"requests_answered\"}") > Some(0.0));
     }
 }
 

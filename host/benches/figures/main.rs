@@ -5,13 +5,18 @@
 //! Arguments: names of sections to run (default: all); `BENCH_SECONDS` sets the length of one measurement.
 
 #![allow(clippy::print_stdout, reason = "figures are what this prints")]
+#![allow(clippy::indexing_slicing, reason = "of JSON: what is not there is null")]
 #![allow(clippy::cast_precision_loss, reason = "rates and ratios for people")]
 
+mod cluster;
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod crowd;
 mod echo;
 mod load;
+#[path = "../../tests/namespaces/net.rs"]
+#[allow(dead_code, reason = "the tests cut one way too")]
+mod net;
 mod resident;
 mod unary;
 
@@ -46,6 +51,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("idle") {
         resident::idle()?;
+    }
+    if wanted("cluster") {
+        cluster::run(seconds())?;
     }
     Ok(())
 }

@@ -94,6 +94,7 @@ pub(super) async fn hear(cluster: Cluster, mut hints: mpsc::Receiver<Hint>) {
             Some(Hint::Batch { from, batch }) => {
                 let known = cluster.inner.heard.borrow().get(&batch.origin).copied().unwrap_or_default();
                 if batch.through <= known {
+                    cluster.inner.parts.vitals.heard_again();
                     continue;
                 }
                 let wanted = batch.through;
@@ -111,7 +112,9 @@ async fn take_in(cluster: &Cluster, batch: Arc<Batch>) -> Option<Seq> {
     if batch.origin == cluster.inner.settings.origin {
         return None;
     }
+    let operations = batch.ops.len();
     let Some(Reply::Heard(Dot { origin, seq })) = ask_kernel(cluster, News::Batch(batch)).await else { return None };
+    cluster.inner.parts.vitals.heard(operations);
     cluster.inner.heard.send_modify(|heard| {
         let known = heard.entry(origin).or_default();
         *known = (*known).max(seq);
@@ -163,6 +166,7 @@ fn is_taking_over(cluster: &Cluster) -> bool {
 /// Pulls until the peer has nothing more that can be taken in now.
 async fn catch_up(cluster: &Cluster, peer: PeerId) {
     // Once per call: it is as old as the last look.
+    let began = std::time::Instant::now();
     let mut fingerprint = cluster.inner.agreement.own();
     let mut taken_over = false;
     if is_taking_over(cluster) {
@@ -209,6 +213,7 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
             progress |= reached.is_some_and(|reached| reached > before) && origin != cluster.inner.settings.origin;
         }
         if !answer.more || !progress || cluster.stopping().is_cancelled() {
+            cluster.inner.parts.vitals.synced(began.elapsed());
             return;
         }
     }

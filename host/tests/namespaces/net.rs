@@ -33,18 +33,18 @@ impl Lan {
     pub(crate) fn lay(hosts: usize) -> Self {
         assert!(
             Command::new("ip").arg("-V").output().is_ok_and(|output| output.status.success()),
-            "this test needs network namespaces, and the command `ip` is missing: apt-get install iproute2"
+            "this needs network namespaces, and the command `ip` is missing: apt-get install iproute2"
         );
         assert!(
             rustix::process::geteuid().is_root(),
-            "this test needs network namespaces, and only root may make them: run it as root"
+            "this needs network namespaces, and only root may make them: run it as root"
         );
         tidy();
         let lan = Self { prefix: format!("{PREFIX}{}-", std::process::id()), hosts };
         let switch = lan.switch();
         if let Err(why) = ip(&["netns", "add", &switch]) {
             panic!(
-                "this test needs network namespaces, and this machine makes none ({why}): the kernel must have them \
+                "this needs network namespaces, and this machine makes none ({why}): the kernel must have them \
                  (CONFIG_NET_NS), and a container needs CAP_SYS_ADMIN and CAP_NET_ADMIN"
             );
         }
@@ -66,7 +66,7 @@ impl Lan {
         format!("{}switch", self.prefix)
     }
 
-    fn space(&self, host: usize) -> String {
+    pub(crate) fn space(&self, host: usize) -> String {
         format!("{}{host}", self.prefix)
     }
 

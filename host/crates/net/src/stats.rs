@@ -10,6 +10,13 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)+
         }
 
+        impl NetStats {
+            /// Each by its name.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)+].into_iter()
+            }
+        }
+
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)+
