@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::engine::EngineError;
 use kernel::ledger::{GrantState, Ledger, LedgerPool};
@@ -14,6 +14,9 @@ use super::seat::Seat;
 
 /// How often everything is looked at again although nothing was heard of.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Who left may speak for so long after: it is owed the answer that it has left, and asks for it again.
+const PARTING: Duration = Duration::from_secs(10);
 
 /// What the kernel was told.
 #[derive(Debug, Default)]
@@ -26,6 +29,8 @@ struct Told {
     alive: BTreeSet<MemberId>,
     /// Whom the network lets speak.
     allowed: BTreeSet<net::PeerId>,
+    /// Members no more, and since when.
+    parting: BTreeMap<net::PeerId, Instant>,
 }
 
 pub(super) async fn run(cluster: Cluster) {
@@ -72,7 +77,8 @@ async fn tell(cluster: &Cluster, seat: &Seat, told: &mut Told) -> Result<(), Eng
     let rebuilds = cluster.inner.parts.vitals.rebuilds();
     if told.rebuilds != rebuilds {
         cluster.inner.told.send_replace(0);
-        *told = Told { rebuilds, allowed: std::mem::take(&mut told.allowed), ..Told::default() };
+        let (allowed, parting) = (std::mem::take(&mut told.allowed), std::mem::take(&mut told.parting));
+        *told = Told { rebuilds, allowed, parting, ..Told::default() };
     }
     let ledger = seat.book.ledger();
     let_in(cluster, seat, &ledger, told);
@@ -110,9 +116,13 @@ fn let_in(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut Told) {
         return;
     }
     let gone: Vec<net::PeerId> = told.allowed.difference(&members).copied().collect();
+    told.parting.retain(|peer, _| gone.contains(peer));
     for peer in gone {
-        cluster.inner.net.disallow(peer);
-        told.allowed.remove(&peer);
+        if told.parting.entry(peer).or_insert_with(Instant::now).elapsed() >= PARTING {
+            cluster.inner.net.disallow(peer);
+            told.allowed.remove(&peer);
+            told.parting.remove(&peer);
+        }
     }
 }
 
