@@ -10,12 +10,10 @@ use tempfile::TempDir;
 use crate::checker::{Held, Listing};
 use crate::common::{Daemon, Disk, Start, call, directory, wait_for};
 use crate::history::boot_ms;
-use crate::net::{Lan, address};
+use crate::net::Lan;
 use crate::{GRPC, REST};
 
-const KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const METRICS: u16 = 9002;
-const P2P: u16 = 33_123;
 
 /// This host's disk is small.
 pub(crate) const SMALL: usize = 1;
@@ -61,19 +59,11 @@ impl Hosts {
     }
 
     fn start_of(&self, host: usize, log: &Path) -> Start {
-        let others = (0..self.count()).filter(|other| *other != host);
-        let peers: Vec<String> = others.map(|other| format!("{}:{P2P}", address(other))).collect();
-        Start::on(&self.data(host)).named(&name(host)).ports(REST, GRPC, METRICS).log(log).with(&[
+        let flags = self.lan.flags(host);
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        Start::on(&self.data(host)).named(&name(host)).ports(REST, GRPC, METRICS).log(log).with(&flags).with(&[
             "--listen",
             "0.0.0.0",
-            "--p2p-listen",
-            &address(host),
-            "--p2p-port",
-            &P2P.to_string(),
-            "--peers",
-            &peers.join(","),
-            "--cluster-key",
-            KEY,
             // Refused from there on, whatever room the log has of its own.
             "--min-free",
             "16MiB",

@@ -12,6 +12,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 const PREFIX: &str = "nexus-test-";
 
+const P2P: u16 = 33_123;
+const KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
 /// Where `ip netns` keeps them.
 const FOLDER: &str = "/run/netns";
 
@@ -60,6 +63,16 @@ impl Lan {
             need(&["-n", &switch, "link", "set", &port, "master", "bridge", "up"]);
         }
         lan
+    }
+
+    /// What a host is told of the others.
+    pub(crate) fn flags(&self, host: usize) -> Vec<String> {
+        let others = (0..self.hosts).filter(|other| *other != host);
+        let peers: Vec<String> = others.map(|other| format!("{}:{P2P}", address(other))).collect();
+        let (port, peers) = (P2P.to_string(), peers.join(","));
+        ["--p2p-listen", &address(host), "--p2p-port", &port, "--peers", &peers, "--cluster-key", KEY]
+            .map(str::to_owned)
+            .to_vec()
     }
 
     fn switch(&self) -> String {

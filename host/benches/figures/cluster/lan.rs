@@ -11,10 +11,7 @@ use tonic::transport::Channel;
 
 use crate::common::{Daemon, Start, directory, wait_for};
 use crate::load::connections;
-use crate::net::{Lan, address};
-
-const KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-const P2P: u16 = 33_123;
+use crate::net::Lan;
 
 /// A host, running or not, and the clients beside it.
 #[derive(Debug)]
@@ -46,21 +43,10 @@ impl Cluster {
     }
 
     pub(crate) fn start(&mut self, host: usize) -> anyhow::Result<()> {
-        let others = (0..self.places.len()).filter(|other| *other != host);
-        let peers: Vec<String> = others.map(|other| format!("{}:{P2P}", address(other))).collect();
+        let flags = self.lan.flags(host);
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let place = self.places.get_mut(host).context("a host")?;
-        let start = Start::on(place.directory.path()).named(&name(host)).with(&[
-            "--log-level",
-            "error",
-            "--p2p-listen",
-            &address(host),
-            "--p2p-port",
-            &P2P.to_string(),
-            "--peers",
-            &peers.join(","),
-            "--cluster-key",
-            KEY,
-        ]);
+        let start = Start::on(place.directory.path()).named(&name(host)).with(&flags).with(&["--log-level", "error"]);
         place.daemon = Some(self.lan.inside(host, || start.run()));
         Ok(())
     }
