@@ -129,6 +129,10 @@ struct Inner {
     /// How far each peer said that it knows this host's own log.
     told_of_us: watch::Sender<old_disk::Told>,
     hints: mpsc::Sender<replicate::Hint>,
+    /// Whoever has what is missing here.
+    pulls: mpsc::Sender<PeerId>,
+    /// Held by whoever takes over the state of the cluster.
+    taking_over: tokio::sync::Mutex<()>,
     /// How far the state of the cluster is taken over, and from whom.
     takeover: Mutex<Option<takeover::Takeover>>,
     /// How often in a row a peer's log did not reach back while this host handed out.
@@ -166,6 +170,7 @@ impl Cluster {
     pub(crate) async fn start(settings: Settings, parts: Parts, heard: Vector) -> anyhow::Result<(Self, Running)> {
         let (net, events) = Net::start(settings.net.clone()).await.context("the network between hosts cannot start")?;
         let (hints, hinted) = mpsc::channel(replicate::HINTS);
+        let (pulls, pulled) = mpsc::channel(replicate::PULLS);
         let nonce = nonce::of_this_process(&settings.data_path)?;
         let (heard, _) = watch::channel(heard);
         let stopped = stopped::Stopped::read(&settings.data_path)?;
@@ -182,6 +187,8 @@ impl Cluster {
             acks: acks::Acks::default(),
             told_of_us: watch::Sender::default(),
             hints,
+            pulls,
+            taking_over: tokio::sync::Mutex::default(),
             takeover: Mutex::default(),
             owner_asked: std::sync::atomic::AtomicU32::new(0),
             checkpoint_wanted: Mutex::default(),
@@ -195,7 +202,7 @@ impl Cluster {
         };
         let cluster = Self { inner: Arc::new(inner) };
         cluster.inner.parts.vitals.waiting(true);
-        let tasks = cluster.run(events, hinted, parcels);
+        let tasks = cluster.run(events, hinted, pulled, parcels);
         if let Some(membership) = seat::read(&cluster.inner.settings.data_path)? {
             // Without its seat this host owns nothing and has no vote.
             old_disk::look(&cluster).await?;
@@ -209,6 +216,7 @@ impl Cluster {
         &self,
         events: NetEvents,
         hinted: mpsc::Receiver<replicate::Hint>,
+        pulled: mpsc::Receiver<PeerId>,
         parcels: mpsc::Receiver<Parcel>,
     ) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
@@ -216,7 +224,8 @@ impl Cluster {
         tasks.spawn(follow::run(self.clone()));
         tasks.spawn(replicate::publish(self.clone()));
         tasks.spawn(replicate::hear(self.clone(), hinted));
-        tasks.spawn(replicate::pull(self.clone()));
+        tasks.spawn(replicate::ask_around(self.clone()));
+        tasks.spawn(replicate::pull(self.clone(), pulled));
         tasks.spawn(acks::push(self.clone()));
         tasks.spawn(acks::deliver(self.clone(), parcels));
         tasks.spawn(govern::renew(self.clone()));

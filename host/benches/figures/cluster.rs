@@ -246,9 +246,9 @@ fn replicate(cluster: &Cluster, pause: Option<Duration>, length: Duration) -> an
 }
 
 /// Allocates for so many new subscribers at a host, in batches; what is refused is asked for again.
-async fn fill(channel: Channel, count: u64) -> anyhow::Result<u64> {
+async fn fill(channel: Channel, count: u64) -> anyhow::Result<(Duration, u64)> {
     let mut client = AllocationServiceClient::new(channel).max_decoding_message_size(64 << 20);
-    let mut made = 0;
+    let (mut made, mut refused) = (0, 0);
     let began = Instant::now();
     while made < count {
         anyhow::ensure!(began.elapsed() < Duration::from_mins(4), "only {made} of {count} were given");
@@ -259,9 +259,11 @@ async fn fill(channel: Channel, count: u64) -> anyhow::Result<u64> {
         let given = |result: &&nexus_proto::v1::BatchResult| {
             matches!(result.outcome, Some(nexus_proto::v1::batch_result::Outcome::Allocated(_)))
         };
-        made += results.iter().filter(given).count() as u64;
+        let given = results.iter().filter(given).count() as u64;
+        made += given;
+        refused += batch - given;
     }
-    Ok(made)
+    Ok((began.elapsed(), refused))
 }
 
 /// Allocations of the pool that a host knows of.
@@ -270,13 +272,21 @@ fn known(cluster: &Cluster, host: usize) -> anyhow::Result<u64> {
     stats["allocated"].as_u64().context("a number")
 }
 
+/// Longer only if something is broken.
+const CONVERGE: Duration = Duration::from_mins(5);
+
 /// Waits until all hosts know as much as any, and at least so much.
-fn converge(cluster: &Cluster, least: u64) {
-    wait_for("the hosts know the same", || {
-        let all: Vec<u64> = cluster.up().into_iter().filter_map(|host| known(cluster, host).ok()).collect();
-        let first = *all.first()?;
-        (all.len() == cluster.up().len() && first >= least && all.iter().all(|other| *other == first)).then_some(())
-    });
+fn converge(cluster: &Cluster, least: u64) -> anyhow::Result<()> {
+    let until = Instant::now() + CONVERGE;
+    loop {
+        let all: Vec<u64> = cluster.up().into_iter().map(|host| known(cluster, host)).collect::<anyhow::Result<_>>()?;
+        let first = *all.first().context("a host that runs")?;
+        if first >= least && all.iter().all(|other| *other == first) {
+            return Ok(());
+        }
+        anyhow::ensure!(Instant::now() < until, "the hosts do not know the same: {all:?}, at least {least}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// A host is cut off, both sides go on, and find together again.
@@ -287,17 +297,18 @@ fn heal(cluster: &Cluster) -> anyhow::Result<()> {
     let mut sides = Vec::new();
     for host in [0, 2] {
         let channel = cluster.connections(host, 1)?.into_iter().next().context("a connection")?;
-        sides.push(cluster.beside(host, fill(channel, CHANGES))?);
+        sides.push((host, cluster.beside(host, fill(channel, CHANGES))?));
     }
-    for side in sides {
-        side.wait()?;
+    for (host, side) in sides {
+        let (took, refused) = side.wait()?;
+        println!("  cut off, {} makes {CHANGES} in {took:.1?}, {refused} refused as unavailable", name(host));
     }
     let wrote = began.elapsed();
     std::thread::sleep(CUT.saturating_sub(wrote));
     let bytes = cluster.bytes_arrived()?;
     cluster.lan.mend(2);
     let mended = Instant::now();
-    converge(cluster, before + 2 * CHANGES);
+    converge(cluster, before + 2 * CHANGES)?;
     let took = mended.elapsed();
     let bytes = (cluster.bytes_arrived()? - bytes) as f64 / (2 * CHANGES) as f64;
     println!("One host cut off from two for {CUT:.0?}, {CHANGES} allocations on each side (made in {wrote:.1?})");
@@ -359,7 +370,7 @@ fn grow(cluster: &mut Cluster) -> anyhow::Result<()> {
         filler.wait()?;
     }
     let rate = missing as f64 / began.elapsed().as_secs_f64();
-    converge(cluster, CROWD);
+    converge(cluster, CROWD)?;
     println!("{missing} allocations in batches of {BATCH} at three hosts: {rate:.0}/s");
     cluster.start(HOSTS)?;
     let began = Instant::now();
@@ -367,7 +378,7 @@ fn grow(cluster: &mut Cluster) -> anyhow::Result<()> {
     let joined = began.elapsed();
     wait_for("the new host is ready", || (cluster.call(HOSTS, "GET", "/ready", None).ok()?.0 == 200).then_some(()));
     let ready = began.elapsed();
-    converge(cluster, CROWD);
+    converge(cluster, CROWD)?;
     println!(
         "A new host takes over {} allocations: joined after {joined:.1?}, ready after {ready:.1?}, knows all after {:.1?}",
         known(cluster, HOSTS)?,
@@ -378,21 +389,43 @@ fn grow(cluster: &mut Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(crate) fn run(length: Duration) -> anyhow::Result<()> {
+/// Waits until every shard of every pool is where the ring wants it, and held.
+fn settle(cluster: &Cluster) -> anyhow::Result<()> {
+    let until = Instant::now() + CONVERGE;
+    while !cluster.is_settled(0)? {
+        anyhow::ensure!(Instant::now() < until, "shards are not where they should be");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// `parts`: all, or `serve`, `heal`, `lose`, `grow`.
+pub(crate) fn run(length: Duration, parts: &[&str]) -> anyhow::Result<()> {
+    let wanted = |part: &str| parts.is_empty() || parts.contains(&part);
     let mut cluster = Cluster::laid(HOSTS + 1)?;
     let began = Instant::now();
     cluster.form(HOSTS)?;
     println!("three daemons formed a cluster {:.1?} after the first was started", began.elapsed());
     cluster.pool(&json!({"id": LOCAL, "cidr": "10.0.0.0/8", "hold_down": "0s", "ack": "local"}))?;
     cluster.pool(&json!({"id": PEER, "cidr": "11.0.0.0/8", "hold_down": "0s", "ack": "peer"}))?;
-    allocate(&cluster, LOCAL, length)?;
-    allocate(&cluster, PEER, length)?;
-    look_up(&cluster, length)?;
-    replicate(&cluster, Some(PACE), length)?;
-    replicate(&cluster, None, length)?;
-    heal(&cluster)?;
-    lose(&mut cluster)?;
-    cluster.start(2)?;
-    wait_for("the killed host is ready", || (cluster.call(2, "GET", "/ready", None).ok()?.0 == 200).then_some(()));
-    grow(&mut cluster)
+    if wanted("serve") {
+        allocate(&cluster, LOCAL, length)?;
+        allocate(&cluster, PEER, length)?;
+        look_up(&cluster, length)?;
+        replicate(&cluster, Some(PACE), length)?;
+        replicate(&cluster, None, length)?;
+    }
+    if wanted("heal") {
+        heal(&cluster)?;
+        settle(&cluster)?;
+    }
+    if wanted("lose") {
+        lose(&mut cluster)?;
+        cluster.start(2)?;
+        settle(&cluster)?;
+    }
+    if wanted("grow") {
+        grow(&mut cluster)?;
+    }
+    Ok(())
 }

@@ -52,8 +52,9 @@ fn main() -> anyhow::Result<()> {
     if wanted("idle") {
         resident::idle()?;
     }
-    if wanted("cluster") {
-        cluster::run(seconds())?;
+    let parts: Vec<&str> = named.iter().filter_map(|name| name.strip_prefix("cluster-")).collect();
+    if wanted("cluster") || !parts.is_empty() {
+        cluster::run(seconds(), &parts)?;
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
             None => return,
             Some(NetEvent::Connected { peer, .. }) => {
                 cluster.inner.bell.notify_waiters();
-                let _full = cluster.inner.hints.try_send(Hint::Pull(peer));
+                cluster.pull_from(peer);
                 let greeted = cluster.clone();
                 tokio::spawn(async move {
                     // First what may end this host.
@@ -92,7 +92,7 @@ fn hint(cluster: &Cluster, from: PeerId, body: &[u8]) {
     if !writes(cluster, from, &batch) {
         return;
     }
-    let _full = cluster.inner.hints.try_send(Hint::Batch { from, batch: Arc::new(batch) });
+    let _full = cluster.inner.hints.try_send(Hint { from, batch: Arc::new(batch) });
 }
 
 /// Whether a batch is of the member that this peer is.

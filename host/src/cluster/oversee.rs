@@ -10,7 +10,6 @@ use net::{Channel, PeerId};
 
 use super::follow::note;
 use super::messages::{self, StateAnswer, StateAsk};
-use super::replicate::Hint;
 use super::seat::Seat;
 use super::{Cluster, RETAIN_BYTES, Vector};
 use crate::clock;
@@ -204,7 +203,7 @@ async fn last_words(cluster: &Cluster, seat: &Seat, ledger: &Ledger, origin: Ori
     }
     if let Some(peer) = best {
         // What is missing is pulled; the next round looks again.
-        let _full = cluster.inner.hints.try_send(Hint::Pull(peer));
+        cluster.pull_from(peer);
         return None;
     }
     Some(cut)
@@ -284,7 +283,7 @@ async fn heard_out(cluster: &Cluster, ledger: &Ledger, origins: &BTreeSet<Origin
             return false;
         }
         if known_here(cluster, *origin) < last {
-            let _full = cluster.inner.hints.try_send(Hint::Pull(peer));
+            cluster.pull_from(peer);
             return false;
         }
     }

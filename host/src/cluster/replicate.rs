@@ -1,6 +1,8 @@
 //! Facts on their way: this host's own are gossiped as they are flushed, others' are taken in as they come, and what got lost
 //! is pulled. Gossip is a hint; pulling is what makes sure.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use kernel::{Batch, Command, Dot, NamedRealm, News, Origin, RealmUid, Reply, Seq
 use net::{Channel, PeerId};
 use store::RunError;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::messages::{self, PushAnswer, StateAnswer, StateAsk};
 use super::{Cluster, Vector, agreement, takeover};
@@ -25,15 +28,14 @@ pub(super) const PULL_BYTES: usize = 64 * 1024;
 /// The most of an answer's operations, whatever they weigh.
 const PULL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Peers that wait to be asked.
+pub(super) const PULLS: usize = 64;
+
 /// Something heard of.
 #[derive(Debug)]
-pub(super) enum Hint {
-    Batch {
-        from: PeerId,
-        batch: Arc<Batch>,
-    },
-    /// This peer has what is missing here.
-    Pull(PeerId),
+pub(super) struct Hint {
+    pub(super) from: PeerId,
+    pub(super) batch: Arc<Batch>,
 }
 
 /// Gossips what this host writes.
@@ -89,9 +91,8 @@ pub(super) async fn hear(cluster: Cluster, mut hints: mpsc::Receiver<Hint>) {
         };
         match hint {
             None => return,
-            Some(Hint::Pull(peer)) => catch_up(&cluster, peer).await,
-            Some(Hint::Batch { .. }) if is_taking_over(&cluster) => {}
-            Some(Hint::Batch { from, batch }) => {
+            Some(_) if is_taking_over(&cluster) => {}
+            Some(Hint { from, batch }) => {
                 let known = cluster.inner.heard.borrow().get(&batch.origin).copied().unwrap_or_default();
                 if batch.through <= known {
                     cluster.inner.parts.vitals.heard_again();
@@ -100,7 +101,7 @@ pub(super) async fn hear(cluster: Cluster, mut hints: mpsc::Receiver<Hint>) {
                 let wanted = batch.through;
                 let reached = if batch.after <= known { take_in(&cluster, batch).await } else { Some(known) };
                 if reached.is_some_and(|reached| reached < wanted) {
-                    catch_up(&cluster, from).await;
+                    cluster.pull_from(from);
                 }
             }
         }
@@ -135,8 +136,41 @@ pub(super) async fn ask_kernel(cluster: &Cluster, news: News) -> Option<Reply> {
     }
 }
 
-/// Asks a random peer from time to time, and every one that appears, for what is missing here.
-pub(super) async fn pull(cluster: Cluster) {
+/// Pulls from peers that have what is missing here, from each one thing at a time: one that does not answer keeps nobody from
+/// hearing of the others.
+pub(super) async fn pull(cluster: Cluster, mut peers: mpsc::Receiver<PeerId>) {
+    // Whether it is to be asked again at once.
+    let mut asked: HashMap<PeerId, bool> = HashMap::new();
+    let mut pulls = JoinSet::new();
+    loop {
+        let peer = tokio::select! {
+            peer = peers.recv() => match peer {
+                Some(peer) => peer,
+                None => return,
+            },
+            Some(ended) = pulls.join_next() => match ended {
+                Ok(peer) if asked.remove(&peer) == Some(true) => peer,
+                Ok(_) => continue,
+                Err(_) => return,
+            },
+            () = cluster.stopping().cancelled() => return,
+        };
+        match asked.entry(peer) {
+            Entry::Occupied(mut again) => _ = again.insert(true),
+            Entry::Vacant(free) => {
+                free.insert(false);
+                let cluster = cluster.clone();
+                pulls.spawn(async move {
+                    catch_up(&cluster, peer).await;
+                    peer
+                });
+            }
+        }
+    }
+}
+
+/// Asks a random peer from time to time for what is missing here.
+pub(super) async fn ask_around(cluster: Cluster) {
     let mut round = 0_usize;
     loop {
         tokio::select! {
@@ -154,8 +188,16 @@ pub(super) async fn pull(cluster: Cluster) {
         let drawn = usize::try_from(cluster.inner.nonce % 1_000).unwrap_or(0);
         round = round.wrapping_add(1);
         if let Some(peer) = peers.get((drawn + round) % peers.len()) {
-            let _full = cluster.inner.hints.try_send(Hint::Pull(*peer));
+            cluster.pull_from(*peer);
         }
+    }
+}
+
+impl Cluster {
+    /// This peer has what is missing here.
+    pub(super) fn pull_from(&self, peer: PeerId) {
+        // If so many wait already, one of them has it too, and there is a next round.
+        let _full = self.inner.pulls.try_send(peer);
     }
 }
 
@@ -170,6 +212,7 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
     let mut fingerprint = cluster.inner.agreement.own();
     let mut taken_over = false;
     if is_taking_over(cluster) {
+        let Ok(_alone) = cluster.inner.taking_over.try_lock() else { return };
         takeover::run(cluster, peer).await;
         taken_over = true;
     }
@@ -199,6 +242,7 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
         cluster.acknowledge(peer, answer.vector);
         if !answer.gone.is_empty() && !taken_over {
             // Before anything else is heard: a snapshot must cover what is.
+            let Ok(_alone) = cluster.inner.taking_over.try_lock() else { return };
             takeover::run(cluster, peer).await;
             taken_over = true;
             continue;

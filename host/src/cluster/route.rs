@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use api::engine::{Carried, Engine, EngineError, Outcome, Relay};
+use futures_util::stream::{self, StreamExt as _};
 use kernel::{
     AllocateRequest, Command, CommandError, Detour, Key, Leg, MemberId, Origin, PoolUid, Reply, Seq, SubscriberId,
 };
@@ -23,6 +24,9 @@ use crate::clock;
 
 /// How long an answer waits for this host to hear what it is about. Without it a look-up right after the answer could miss.
 const HEAR_WITHIN: Duration = Duration::from_millis(250);
+
+/// Messages of one request that are under way to others at a time.
+const ASKS: usize = 4;
 
 /// Times a request goes on when hosts point at each other because one knows more than the other.
 const DETOURS: usize = 4;
@@ -180,18 +184,19 @@ impl Cluster {
                 let (Some(command), Some(outcome)) = (commands.get(at), outcomes.get_mut(at)) else { continue };
                 *outcome = self.find_space(engine, command, owners, deadline).await;
             }
-            for ((member, leg), places) in to {
+            let mut asks = Vec::new();
+            for ((member, leg), places) in &to {
                 for places in places.chunks(CALLS) {
-                    let calls: Vec<(Leg, Command)> = places
-                        .iter()
-                        .filter_map(|at| commands.get(*at))
-                        .map(|command| (leg, command.clone()))
-                        .collect();
-                    let answered = self.call(engine, member, calls, deadline).await;
-                    for (at, outcome) in places.iter().zip(answered) {
-                        if let Some(slot) = outcomes.get_mut(*at) {
-                            *slot = outcome;
-                        }
+                    let commands = places.iter().filter_map(|at| commands.get(*at));
+                    let calls = commands.map(|command| (*leg, command.clone())).collect();
+                    asks.push(async move { (places, self.call(engine, *member, calls, deadline).await) });
+                }
+            }
+            let mut answers = stream::iter(asks).buffer_unordered(ASKS);
+            while let Some((places, answered)) = answers.next().await {
+                for (at, outcome) in places.iter().zip(answered) {
+                    if let Some(slot) = outcomes.get_mut(*at) {
+                        *slot = outcome;
                     }
                 }
             }
@@ -289,7 +294,8 @@ impl Cluster {
         } else {
             self.serve(&engine, ask.calls, deadline).await
         };
-        let through = Seq(*self.inner.parts.view.committed().borrow());
+        // Not all that is committed: what is no word is told only along with the next one.
+        let through = self.inner.parts.view.last_word();
         Ok(RouteAnswer { outcomes, origin: self.inner.settings.origin, through })
     }
 

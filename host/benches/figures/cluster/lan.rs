@@ -71,7 +71,7 @@ impl Cluster {
             let path = format!("/api/v1/pools/{id}");
             wait_for("every host has the pool", || (self.call(host, "GET", &path, None).ok()?.0 == 200).then_some(()));
         }
-        wait_for("every shard is where it should be", || (self.misplaced(0) == Some(0)).then_some(()));
+        wait_for("every shard is where it should be", || self.is_settled(0).ok()?.then_some(()));
         Ok(())
     }
 
@@ -117,11 +117,11 @@ impl Cluster {
         Ok(ring["pools"].as_array().context("pools")?.clone())
     }
 
-    /// Shards that are not where they should be; `None`: the host does not say.
-    fn misplaced(&self, host: usize) -> Option<usize> {
-        let pools = self.ring(host).ok()?;
-        let shards = pools.iter().filter_map(|pool| pool["shards"].as_array()).flatten();
-        Some(shards.filter(|shard| shard["owner"] != shard["wished"]).count())
+    /// Whether all shards are where they should be, and in use.
+    pub(crate) fn is_settled(&self, host: usize) -> anyhow::Result<bool> {
+        let pools = self.ring(host)?;
+        let mut shards = pools.iter().filter_map(|pool| pool["shards"].as_array()).flatten();
+        Ok(shards.all(|shard| shard["owner"] == shard["wished"] && shard["state"] == "held"))
     }
 
     /// A member as a host sees it.

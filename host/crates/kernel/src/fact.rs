@@ -61,7 +61,7 @@ pub enum Fact {
 
 impl Fact {
     /// Whether it says what became of a span, as only its owner may.
-    pub(crate) const fn is_word(&self) -> bool {
+    pub const fn is_word(&self) -> bool {
         match self {
             Self::Held(_) | Self::Resting(_) | Self::Free(_) | Self::Reserved(_) | Self::Unreserved(_) => true,
             Self::Pool(_)

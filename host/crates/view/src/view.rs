@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use kernel::{
     Allocation, Fact, Key, NodeId, Occupancy, Op, Pool, PoolId, PoolUid, RealmName, RealmRecord, RealmUid, Reservation,
@@ -55,6 +55,8 @@ pub struct View {
     subscribers: Subscribers,
     nodes: RwLock<BTreeMap<Arc<NodeId>, u64>>,
     events: Events,
+    /// The last operation of this host's own that says what became of a span.
+    last_word: AtomicU64,
     clock: BootClock,
     wall_offset_ms: AtomicI64,
     expiring: AtomicBool,
@@ -75,6 +77,7 @@ impl View {
             subscribers: Subscribers::new(),
             nodes: RwLock::default(),
             events: Events::new(window),
+            last_word: AtomicU64::new(0),
             clock,
             wall_offset_ms: AtomicI64::new(0),
             expiring: AtomicBool::new(false),
@@ -88,6 +91,9 @@ impl View {
         for op in ops {
             events.extend(event_of(op, |uid| self.pool_by_uid(uid)));
             self.apply_fact(op);
+        }
+        if let Some(word) = ops.iter().rfind(|op| op.from.is_none() && op.fact.is_word()) {
+            self.last_word.fetch_max(word.seq.0, Ordering::AcqRel);
         }
         self.events.push(events.into_iter(), last.seq);
     }
@@ -353,6 +359,12 @@ impl View {
     /// At most `most` events after `seq`, or that they are no longer kept.
     pub fn events_after(&self, seq: Seq, most: usize) -> Result<Vec<Event>, EventGap> {
         self.events.after(seq, most)
+    }
+
+    /// The last committed operation since the start that this host said of a span; 0: none yet. What comes after it in the log
+    /// concerns nobody else.
+    pub fn last_word(&self) -> Seq {
+        Seq(self.last_word.load(Ordering::Acquire))
     }
 
     /// Changes with every committed group; its value is the last operation's place.
