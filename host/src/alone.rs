@@ -4,12 +4,16 @@
 use std::sync::Arc;
 
 use api::cluster::{
-    Cluster, ClusterError, ClusterStatus, Doing, HashringStatus, MemberStatus, OriginStatus, PoolShards, ShardOrder,
-    ShardStatus, Standing, Vote,
+    Cluster, ClusterError, ClusterStatus, Doing, HashringStatus, MemberStatus, OriginStatus, PoolShards,
+    QuarantineOrder, ShardOrder, ShardStatus, Standing, Vote,
 };
+use api::engine::WeakEngine;
 use kernel::{MemberId, Pool, Ring, RingMember};
 use store::Identity;
 use view::View;
+
+use crate::cluster::Parts;
+use crate::restored::Restored;
 
 /// The number that the first member of a ledger gets, so that a host which forms one keeps it.
 const ME: MemberId = MemberId(1);
@@ -25,11 +29,14 @@ pub(crate) struct Alone {
     identity: Identity,
     weight: u32,
     view: Arc<View>,
+    restored: Arc<Restored>,
+    engine: WeakEngine,
 }
 
 impl Alone {
-    pub(crate) fn new(identity: Identity, weight: u32, view: Arc<View>) -> Self {
-        Self { identity, weight, view }
+    pub(crate) fn new(identity: Identity, weight: u32, parts: Parts) -> Self {
+        let Parts { view, restored, engine, .. } = parts;
+        Self { identity, weight, view, restored, engine }
     }
 
     fn myself(&self) -> MemberStatus {
@@ -56,14 +63,14 @@ fn refuse<T: Send + 'static>() -> Doing<T> {
     Box::pin(async { Err(ClusterError::Refused(FIRST.to_owned())) })
 }
 
-fn owned(pool: &Pool) -> PoolShards {
+fn owned(pool: &Pool, quarantined: bool) -> PoolShards {
     let shard = |shard: &kernel::Shard| ShardStatus {
         shard: shard.id,
         epoch: shard.epoch.0,
         owner: ME,
         wished: ME,
         kind: "escrow".to_owned(),
-        state: "held".to_owned(),
+        state: if quarantined { "quarantined" } else { "held" }.to_owned(),
     };
     PoolShards {
         uid: pool.uid,
@@ -92,7 +99,7 @@ impl Cluster for Alone {
                 incarnation: u64::from(origin.incarnation),
                 through,
             }],
-            warnings: Vec::new(),
+            warnings: self.restored.warnings(),
         }
     }
 
@@ -101,7 +108,7 @@ impl Cluster for Alone {
         HashringStatus {
             virtual_nodes: Ring::VIRTUAL_NODES,
             points: ring.points().collect(),
-            pools: self.view.pools(None).iter().map(|pool| owned(pool)).collect(),
+            pools: self.view.pools(None).iter().map(|pool| owned(pool, self.restored.has(pool.uid))).collect(),
         }
     }
 
@@ -139,5 +146,21 @@ impl Cluster for Alone {
 
     fn seize_shards(&self, _: ShardOrder) -> Doing<u64> {
         refuse()
+    }
+
+    fn end_quarantine(&self, order: QuarantineOrder) -> Doing<u64> {
+        let QuarantineOrder { tenant, pool_id, reason, by } = order;
+        let named = |pool: &Arc<Pool>| pool.draft.id.as_str() == pool_id && pool.draft.tenant.as_str() == tenant;
+        let pool = self.view.pools(None).into_iter().find(named);
+        let (restored, engine) = (Arc::clone(&self.restored), self.engine.clone());
+        Box::pin(async move {
+            let Some(pool) = pool.filter(|pool| restored.has(pool.uid)) else {
+                return Err(ClusterError::Refused(format!("no shard of pool {pool_id} is quarantined")));
+            };
+            let ended = restored.end(pool.uid, &engine).await;
+            ended.map_err(|error| ClusterError::Unavailable(format!("{error:#}")))?;
+            tracing::warn!(pool = %pool.draft.id, reason, by, "the quarantine after the restore is ended by an operator");
+            Ok(pool.shards.len() as u64)
+        })
     }
 }

@@ -19,6 +19,7 @@ mod office;
 mod old_disk;
 mod oversee;
 mod pools;
+mod quarantine;
 mod replicate;
 mod route;
 mod seat;
@@ -44,11 +45,12 @@ use tokio_util::sync::CancellationToken;
 use view::View;
 
 use crate::driver::{Parcel, Standing};
+use crate::restored::Restored;
 use crate::vitals::Vitals;
 use seat::Seat;
 
 pub(crate) use route::Router;
-pub(crate) use seat::is_member;
+pub(crate) use seat::{FILE as MEMBERSHIP, Membership, is_member, read as membership, replace};
 
 /// What the cluster is told at its start.
 #[derive(Clone, Debug)]
@@ -84,6 +86,8 @@ pub(crate) struct Parts {
     pub(crate) standing: Arc<Standing>,
     /// Answers that wait until another host has them.
     pub(crate) parcels: mpsc::Receiver<Parcel>,
+    /// What is quarantined after a restore.
+    pub(crate) restored: Arc<Restored>,
 }
 
 /// The same, without what one task alone takes.
@@ -96,6 +100,7 @@ struct Lent {
     standing: Arc<Standing>,
     /// Only to have a checkpoint written for another host.
     store: Arc<std::sync::Mutex<store::Store>>,
+    restored: Arc<Restored>,
 }
 
 /// Most bytes of the log that are kept for other hosts although a checkpoint covers them.
@@ -174,10 +179,10 @@ impl Cluster {
         let nonce = nonce::of_this_process(&settings.data_path)?;
         let (heard, _) = watch::channel(heard);
         let stopped = stopped::Stopped::read(&settings.data_path)?;
-        let Parts { engine, view, reader, vitals, store, standing, parcels } = parts;
+        let Parts { engine, view, reader, vitals, store, standing, parcels, restored } = parts;
         let inner = Inner {
             settings,
-            parts: Lent { engine, view, reader, vitals, standing, store },
+            parts: Lent { engine, view, reader, vitals, standing, store, restored },
             net,
             nonce,
             seat: RwLock::new(None),

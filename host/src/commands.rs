@@ -13,6 +13,7 @@ pub(crate) fn tree() -> Command {
     cli::command()
         .subcommand(serve())
         .subcommand(store())
+        .subcommand(restore())
         .subcommand(Command::new("openapi").about("Print the REST API's OpenAPI 3.1 description").hide(true))
         .mut_subcommand("plugin", |plugin| plugin.subcommand(plugin_check()).subcommand(plugin_pack()))
 }
@@ -75,6 +76,42 @@ fn store() -> Command {
         .subcommand_required(true)
         .subcommand(check)
         .subcommand(accept)
+}
+
+fn restore() -> Command {
+    Command::new("restore")
+        .about("Make a data directory of a backup; nothing that the backup does not know is handed out twice")
+        .after_help(
+            "The host whose backup it is must be gone for good, or stopped and never started again on its old data.\n\
+             A backup does not know what was handed out after it was made. So nothing new is handed out of its pools\n\
+             until their longest lease is over, and of pools without leases until nexus shard end-quarantine POOL;\n\
+             what the backup knows is answered, renewed and released. A member of a cluster is restored without its\n\
+             records: start it, and let it join again with nexus cluster join.\n\
+             Give the directory to the user of the daemon before it starts.",
+        )
+        .arg(
+            Arg::new("from")
+                .long("from")
+                .required(true)
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("a file that nexus backup wrote"),
+        )
+        .arg(
+            Arg::new("data-path")
+                .long("data-dir")
+                .visible_alias("data-path")
+                .required(true)
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf))
+                .help("the data directory to make; it must be empty"),
+        )
+        .arg(
+            Arg::new("i-accept-duplicates")
+                .long("i-accept-duplicates")
+                .action(ArgAction::SetTrue)
+                .help("Hand out everything that the backup shows as free at once, whoever may have it"),
+        )
 }
 
 fn plugin_check() -> Command {

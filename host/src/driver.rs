@@ -25,12 +25,13 @@ use store::{Reader, Store, StoreError};
 use view::View;
 
 use crate::clock;
+use crate::restored::Restored;
 use crate::threads::Essential;
 use crate::vitals::Vitals;
 pub(crate) use courier::{Courier, Parcel};
 use flusher::Flusher;
 use group::{Group, Waiter, refuse};
-pub(crate) use recovery::{Damaged, empty_view, recover};
+pub(crate) use recovery::{Damaged, Recovered, empty_view, recover};
 pub(crate) use standing::Standing;
 
 /// Commands stepped before the flusher and the alarm are looked at again.
@@ -64,6 +65,8 @@ pub(crate) struct Parts {
     pub(crate) damaged: Damaged,
     /// `None`: this host is alone.
     pub(crate) courier: Option<Courier>,
+    /// What is quarantined after a restore.
+    pub(crate) restored: Arc<Restored>,
 }
 
 /// The kernel's and the flusher's thread.

@@ -1,10 +1,12 @@
 //! `nexus`: the daemon (`serve`) and the operator's command.
 //!
 //! `config` reads what was set, `serve` joins the parts and drains them, `driver` is the kernel's thread, `plugins` and
-//! `past` lend plugin-host and store to the API, `alone` is the cluster of a host without peers. Commands that talk to a running daemon are the `cli` crate; those that
+//! `past` lend plugin-host and store to the API, `alone` is the cluster of a host without peers, `backup` is what it tells of
+//! itself to be restored, and `restored` keeps what a backup does not know from being handed out. Commands that talk to a running daemon are the `cli` crate; those that
 //! work on files are `offline`.
 
 mod alone;
+mod backup;
 mod clock;
 mod cluster;
 mod commands;
@@ -13,6 +15,8 @@ mod driver;
 mod offline;
 mod past;
 mod plugins;
+mod restore;
+mod restored;
 mod serve;
 mod shutdown;
 mod telemetry;
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         Some(("serve", matches)) => serve::command(matches),
         Some(("openapi", _)) => offline::openapi(),
         Some(("store", matches)) => offline::store(matches),
+        Some(("restore", matches)) => offline::restore(matches),
         Some(("plugin", below)) if matches!(below.subcommand_name(), Some("check" | "pack")) => offline::plugin(below),
         _ => cli::main(&tree, &matches),
     }

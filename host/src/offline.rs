@@ -10,6 +10,9 @@ use clap::ArgMatches;
 use plugin_host::Limits;
 use store::{StoreError, StoreSettings};
 
+use crate::restore::{self, Duplicates, Restoration, Unrestored};
+use crate::restored::Quarantined;
+
 /// `nexus openapi`: the description of the REST API.
 pub(crate) fn openapi() -> ExitCode {
     finish(print(&api::rest::openapi().trim_end()).map_err(Failure::from))
@@ -22,6 +25,11 @@ pub(crate) fn store(matches: &ArgMatches) -> ExitCode {
         Some(("accept-damage", matches)) => accept_damage(matches),
         Some(_) | None => Err(anyhow::anyhow!("a subcommand is required").into()),
     })
+}
+
+/// `nexus restore --from FILE --data-dir DIR`.
+pub(crate) fn restore(matches: &ArgMatches) -> ExitCode {
+    finish(restore_backup(matches))
 }
 
 /// `nexus plugin check FILE` and `nexus plugin pack MODULE COMPONENT`.
@@ -129,6 +137,38 @@ fn accept_damage(matches: &ArgMatches) -> Result<(), Failure> {
     Ok(print(
         &"warning: what was answered in these places is forgotten; resources allocated there will be given to others",
     )?)
+}
+
+fn restore_backup(matches: &ArgMatches) -> Result<(), Failure> {
+    let (from, dir) = (path(matches, "from")?, path(matches, "data-path")?);
+    let accepted = matches.get_flag("i-accept-duplicates");
+    let duplicates = if accepted { Duplicates::Accepted } else { Duplicates::Refused };
+    let Restoration { about, identity, pools } =
+        restore::restore(from, dir, duplicates).map_err(|unrestored| match unrestored {
+            Unrestored::Wrong(error) => Failure::Wrong(error),
+            Unrestored::Failed(error) => Failure::Failed(error),
+        })?;
+    print(&format_args!("{}: node {}, incarnation {}", dir.display(), about.node, identity.origin.incarnation))?;
+    let made = api::app::rfc3339(about.made_ms);
+    if let Some(membership) = about.membership {
+        print(&format_args!("the backup of {made} was of a member of cluster {}", membership.cluster))?;
+        return Ok(print(
+            &"the other members have its records: start it, and let it join again with nexus cluster join",
+        )?);
+    }
+    print(&format_args!("the backup of {made} has everything up to operation {}", about.through))?;
+    if accepted {
+        return Ok(print(
+            &"warning: duplicates are accepted: what was handed out since the backup will be given to others, too",
+        )?);
+    }
+    for Quarantined { id, wait_ms, .. } in pools {
+        match wait_ms {
+            Some(wait_ms) => print(&format_args!("pool {id}: nothing new is handed out for {} s", wait_ms / 1_000))?,
+            None => print(&format_args!("pool {id}: nothing new is handed out until nexus shard end-quarantine {id}"))?,
+        }
+    }
+    Ok(())
 }
 
 /// What the argument names; a file that cannot be read is a wrong argument.

@@ -21,13 +21,16 @@ use store::{Compactor, Store, StoreError, StoreSettings};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use view::View;
 
 use crate::alone::Alone;
+use crate::backup::Backups;
 use crate::cluster::{self, Cluster, Running};
 use crate::config::{self, ClusterKey, Config, Fault, KEYS, Secret, TlsFiles};
 use crate::driver::{self, Driver};
 use crate::past::Past;
 use crate::plugins::{self, Live, Plugins};
+use crate::restored::Restored;
 use crate::shutdown::{GaveUp, Signals};
 use crate::threads::Essential;
 use crate::vitals::{ClusterGauges, PoolGauges, Ready, Vitals};
@@ -165,6 +168,19 @@ struct Built {
     checkpoints: Checkpoints,
     /// `None`: this host is alone.
     running: Option<Running>,
+    quarantine: Quarantine,
+}
+
+/// The task that ends the quarantines of a restored host.
+struct Quarantine(JoinSet<()>);
+
+impl Quarantine {
+    fn watch(restored: &Arc<Restored>, engine: &Engine) -> Self {
+        let mut tasks = JoinSet::new();
+        let (restored, engine) = (Arc::clone(restored), engine.downgrade());
+        tasks.spawn(async move { restored.watch(engine).await });
+        Self(tasks)
+    }
 }
 
 /// Opens the store, loads the plugins, recovers; `None` if there is not a single plugin.
@@ -173,28 +189,14 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
         return Ok(None);
     }
     let registry = Registry::new();
-    let store_settings = store_settings(config);
-    let log_file_bytes = store_settings.log_file_bytes;
-    let (store, identity) = Store::open(&config.data_path, store_settings, clock::wall_ms())?;
-    let view = driver::empty_view(config.watch_window.get());
-    let settings = KernelSettings {
-        seed: identity.origin.identity ^ clock::wall_ms(),
-        restart_grace_ms: millis(config.restart_grace),
-        clock_tolerance_ms: millis(config.clock_tolerance),
-        cluster: is_clustered(config).then(|| identity.origin.into()),
-    };
-    let recovered = driver::recover(&store, &view, settings)?;
+    let Opened { store, identity, view, settings, log_file_bytes, recovered, restored } = open(config)?;
     let plugins = Arc::new(Plugins::default());
     let types: Arc<dyn ResourceTypes> = Arc::<Plugins>::clone(&plugins);
     let vitals = Arc::new(Vitals::new(&registry)?);
     vitals.damaged(recovered.damaged.clone());
-    registry.register(Box::new(PoolGauges::new(Arc::clone(&view), Arc::clone(&vitals))?))?;
+    registry.register(Box::new(PoolGauges::new(Arc::clone(&view), Arc::clone(&vitals), Arc::clone(&restored))?))?;
     let (engine, inbox) = Engine::channel(config.queue.get());
     let reader = store.reader();
-    if is_clustered(config) {
-        // Until it is known what every other host has.
-        reader.retain(std::collections::BTreeMap::new(), cluster::RETAIN_BYTES);
-    }
     let standing = Arc::new(driver::Standing::default());
     let (courier, parcels) = driver::Courier::new(Arc::clone(&standing));
     let checkpoints = Checkpoints::start(store.compactor())?;
@@ -209,14 +211,23 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
         min_free_bytes: config.min_free_bytes,
         log_file_bytes,
         damaged: recovered.damaged,
-        courier: is_clustered(config).then_some(courier),
+        courier: settings.cluster.is_some().then_some(courier),
+        restored: Arc::clone(&restored),
     };
     let heard = recovered.kernel.heard().clone();
     let driver = Driver::start(parts, recovered.kernel, inbox, engine.waker()).context("no thread for the kernel")?;
     // Weak: the driver ends when the last engine does, and the plugins outlive it.
     let live = Live { view: Arc::clone(&view), engine: engine.downgrade() };
     plugins.load(config, live, &registry)?;
-    let readiness = Ready { vitals: Arc::clone(&vitals), types: Arc::clone(&types), view: Arc::clone(&view) };
+    let readiness = Ready {
+        vitals: Arc::clone(&vitals),
+        types: Arc::clone(&types),
+        view: Arc::clone(&view),
+        restored: Arc::clone(&restored),
+    };
+    let stopping = CancellationToken::new();
+    let backups = Backups::new(reader.clone(), Arc::clone(&view), config.data_path.clone(), stopping.clone());
+    let quarantine = Quarantine::watch(&restored, &engine);
     let parts = cluster::Parts {
         engine: engine.downgrade(),
         view: Arc::clone(&view),
@@ -225,6 +236,7 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
         store,
         standing,
         parcels,
+        restored,
     };
     let (engine, port, running) = among_others(config, cluster_key, &identity, engine, parts, heard)?;
     watch(&registry, &port, running.as_ref())?;
@@ -235,18 +247,50 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
         history: Arc::new(Past(reader)),
         readiness: Arc::new(readiness),
         cluster: port,
+        backups: Arc::new(backups),
         metrics: ApiMetrics::register(&registry)?,
         host: identity.node,
         settings: Settings { batch_limit: BATCH_LIMIT, body_limit: BODY_LIMIT, openapi: config.openapi },
-        stopping: CancellationToken::new(),
+        stopping,
     });
-    Ok(Some(Built { app: Arc::new(app), registry, vitals, driver, plugins, checkpoints, running }))
+    Ok(Some(Built { app: Arc::new(app), registry, vitals, driver, plugins, checkpoints, running, quarantine }))
 }
 
-/// Whether this host is one of several, or waits to be. A host that has peers must not start as one that owns everything: two
-/// such hosts would hand out the same twice.
-fn is_clustered(config: &Config) -> bool {
-    !config.p2p.peers.is_empty() || cluster::is_member(&config.data_path)
+/// The records, read into memory.
+struct Opened {
+    store: Store,
+    identity: store::Identity,
+    view: Arc<View>,
+    settings: KernelSettings,
+    log_file_bytes: u64,
+    recovered: driver::Recovered,
+    restored: Arc<Restored>,
+}
+
+fn open(config: &Config) -> anyhow::Result<Opened> {
+    let restored = Arc::new(Restored::read(&config.data_path)?);
+    let store_settings = store_settings(config);
+    let log_file_bytes = store_settings.log_file_bytes;
+    let (store, identity) = Store::open(&config.data_path, store_settings, clock::wall_ms())?;
+    let view = driver::empty_view(config.watch_window.get());
+    let settings = KernelSettings {
+        seed: identity.origin.identity ^ clock::wall_ms(),
+        restart_grace_ms: millis(config.restart_grace),
+        clock_tolerance_ms: millis(config.clock_tolerance),
+        cluster: is_clustered(config, &restored).then(|| identity.origin.into()),
+    };
+    let recovered = driver::recover(&store, &view, settings, &restored)?;
+    if settings.cluster.is_some() {
+        // Until it is known what every other host has.
+        store.reader().retain(std::collections::BTreeMap::new(), cluster::RETAIN_BYTES);
+    }
+    Ok(Opened { store, identity, view, settings, log_file_bytes, recovered, restored })
+}
+
+/// Whether this host is one of several, or waits to be. A host that has peers, or was a member when its backup was made, must
+/// not start as one that owns everything: two such hosts would hand out the same twice.
+fn is_clustered(config: &Config, restored: &Restored) -> bool {
+    !config.p2p.peers.is_empty() || cluster::is_member(&config.data_path) || restored.was_member()
 }
 
 /// The engine, which carries to other hosts what they must decide, and the cluster as the faces show it: of this host alone,
@@ -259,8 +303,8 @@ fn among_others(
     parts: cluster::Parts,
     heard: cluster::Vector,
 ) -> anyhow::Result<(Engine, Arc<dyn api::cluster::Cluster>, Option<Running>)> {
-    if !is_clustered(config) {
-        let alone = Alone::new(identity.clone(), config.part.weight.get(), parts.view);
+    if !is_clustered(config, &parts.restored) {
+        let alone = Alone::new(identity.clone(), config.part.weight.get(), parts);
         return Ok((engine, Arc::new(alone), None));
     }
     let (cluster, running) = meet(config, key, identity, parts, heard)?;
@@ -367,7 +411,7 @@ impl Checkpoints {
 /// Serves until a signal, then drains: no new requests, those under way are answered, the last group is written.
 async fn serve(config: &Config, doors: Doors, sockets: Sockets, built: Built) -> anyhow::Result<ExitCode> {
     let Doors { authority, tls, cluster_key: _ } = doors;
-    let Built { app, registry, vitals, driver, plugins, checkpoints, running } = built;
+    let Built { app, registry, vitals, driver, plugins, checkpoints, running, mut quarantine } = built;
     let mut signals = Signals::listen().context("signals cannot be caught")?;
     let line = ready_line(config, &sockets, app.host())?;
     let stopping = app.stopping().clone();
@@ -398,6 +442,7 @@ async fn serve(config: &Config, doors: Doors, sockets: Sockets, built: Built) ->
         },
     }
     servers.shutdown().await;
+    quarantine.0.shutdown().await;
     if let Some(running) = running {
         running.stop().await;
     }

@@ -14,6 +14,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry,
 use view::View;
 
 use crate::driver::Damaged;
+use crate::restored::Restored;
 
 mod cluster;
 mod pools;
@@ -257,6 +258,7 @@ pub(crate) struct Ready {
     pub(crate) vitals: Arc<Vitals>,
     pub(crate) types: Arc<dyn ResourceTypes>,
     pub(crate) view: Arc<View>,
+    pub(crate) restored: Arc<Restored>,
 }
 
 impl Readiness for Ready {
@@ -305,6 +307,7 @@ impl Readiness for Ready {
         if let Some(why) = self.vitals.lost_pool() {
             warnings.push(format!("damage on disk may hide a pool, none is made or enlarged: {why}"));
         }
+        warnings.extend(self.restored.warnings());
         for plugin in self.types.list() {
             match plugin.state {
                 PluginState::Active | PluginState::Retired => {}

@@ -76,14 +76,25 @@ impl Machine for Follower {
         postcard::to_stdvec(&*self.0.ledger()).expect("a ledger has a form on the wire")
     }
 
+    fn check(&self, _: u64, snapshot: &[u8]) -> Result<(), String> {
+        self.read(snapshot).map(drop)
+    }
+
     fn restore(&mut self, index: u64, snapshot: &[u8]) -> Result<(), String> {
+        let ledger = self.read(snapshot)?;
+        *self.0.ledger.write() = Arc::new(ledger);
+        self.0.changed.send_replace(index);
+        Ok(())
+    }
+}
+
+impl Follower {
+    fn read(&self, snapshot: &[u8]) -> Result<Ledger, String> {
         let ledger: Ledger = postcard::from_bytes(snapshot).map_err(|why| why.to_string())?;
         let (found, ours) = (ledger.cluster(), self.0.ledger().cluster());
         if found != ours {
             return Err(format!("the snapshot is of cluster {found}, this host belongs to {ours}"));
         }
-        *self.0.ledger.write() = Arc::new(ledger);
-        self.0.changed.send_replace(index);
-        Ok(())
+        Ok(ledger)
     }
 }

@@ -205,6 +205,9 @@ async fn admit(cluster: &Cluster, newcomer: Newcomer) -> HelloAnswer {
         protocol: PROTOCOL,
         at_ms,
     };
+    if let Err(error) = forget_part(&seat, origin).await {
+        return HelloAnswer::NotNow(format!("its former part of the ledger's log cannot be ended yet: {error}"));
+    }
     let member = match seat.decide(join, JOIN_WITHIN).await {
         Ok(Ok(LedgerReply::Joined { member, .. })) => member,
         Ok(Ok(other)) => return HelloAnswer::NotNow(format!("{other:?} is no answer to a newcomer")),
@@ -223,6 +226,22 @@ async fn admit(cluster: &Cluster, newcomer: Newcomer) -> HelloAnswer {
     let ledger = seat.book.ledger();
     let peers = ledger.members().values().map(|known| (known.peer.clone(), known.addresses.clone())).collect();
     HelloAnswer::Welcome { cluster: seat.cluster, member, peers }
+}
+
+/// A member that comes in another incarnation has another disk. What it voted and what it had of the log is forgotten there,
+/// and counted on here: so its part in the log ends before it gets another one, which begins with nothing and has no vote.
+async fn forget_part(seat: &seat::Seat, origin: Origin) -> Result<(), consensus::ProposeError> {
+    let ledger = seat.book.ledger();
+    let same = |member: &&kernel::ledger::Member| member.origin.host == origin.host;
+    let Some(former) = ledger.members().values().find(same) else { return Ok(()) };
+    let id = u64::from(former.id.0);
+    let state = seat.consensus.state();
+    let takes_part = state.voters.iter().chain(&state.learners).any(|known| known.member == id);
+    if former.origin.incarnation < origin.incarnation && takes_part {
+        seat.consensus.remove(id).await?;
+        tracing::warn!(node = %former.node, "a member comes back with another disk: it gets the ledger's log anew");
+    }
+    Ok(())
 }
 
 impl Cluster {

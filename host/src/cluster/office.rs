@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::cluster::{
     Cluster as Port, ClusterError, ClusterStatus, Doing, HashringStatus, LedgerStatus, MemberStatus, OriginStatus,
-    PoolShards, ShardOrder, ShardStatus, Standing, Vote,
+    PoolShards, QuarantineOrder, ShardOrder, ShardStatus, Standing, Vote,
 };
 use kernel::ledger::{GrantKind, GrantState, HostRole, Ledger, LedgerCommand, LedgerError, LedgerReply, Member};
 use kernel::{ClusterId, MemberId, PoolUid, ShardId};
@@ -182,6 +182,11 @@ impl Port for Cluster {
             Ok(seized)
         })
     }
+
+    fn end_quarantine(&self, order: QuarantineOrder) -> Doing<u64> {
+        let cluster = self.clone();
+        Box::pin(async move { cluster.end_quarantine_now(order).await })
+    }
 }
 
 impl Cluster {
@@ -195,7 +200,7 @@ impl Cluster {
         })
     }
 
-    fn needs_seat(&self) -> Result<Arc<Seat>, ClusterError> {
+    pub(super) fn needs_seat(&self) -> Result<Arc<Seat>, ClusterError> {
         self.seat().ok_or_else(|| {
             ClusterError::Refused(
                 "this host is in no cluster: nexus cluster init forms one, nexus cluster join joins one".to_owned(),
@@ -312,6 +317,20 @@ impl Cluster {
         let _one_at_a_time = self.inner.forming.lock().await;
         if let Some(seat) = self.seat() {
             return Err(ClusterError::Refused(format!("this host is a member of cluster {} already", seat.cluster)));
+        }
+        let restored = &self.inner.parts.restored;
+        if restored.was_member() {
+            return Err(ClusterError::Refused(
+                "this host was restored from the backup of a member: nexus cluster join lets it join its cluster again"
+                    .to_owned(),
+            ));
+        }
+        if !restored.pools().is_empty() {
+            return Err(ClusterError::Refused(
+                "this host was restored from a backup, and pools of it are quarantined: start it without peers until \
+                 the quarantine is over, or end it there with nexus shard end-quarantine"
+                    .to_owned(),
+            ));
         }
         let other = self.member_nearby().await;
         if let Some(node) = other {
@@ -432,7 +451,7 @@ impl Cluster {
     }
 }
 
-async fn decide(seat: &Seat, command: LedgerCommand) -> Result<LedgerReply, ClusterError> {
+pub(super) async fn decide(seat: &Seat, command: LedgerCommand) -> Result<LedgerReply, ClusterError> {
     match seat.decide(command, WITHIN).await {
         Ok(Ok(reply)) => Ok(reply),
         Ok(Err(LedgerError::FieldInvalid { field, found, right })) => {
@@ -487,12 +506,15 @@ fn find(ledger: &Ledger, member: &str) -> Result<MemberId, ClusterError> {
 }
 
 fn find_pool(ledger: &Ledger, order: &ShardOrder) -> Result<PoolUid, ClusterError> {
-    let wanted =
-        |pool: &kernel::Pool| pool.draft.id.as_str() == order.pool_id && pool.draft.tenant.as_str() == order.tenant;
+    pool_named(ledger, &order.tenant, &order.pool_id)
+}
+
+pub(super) fn pool_named(ledger: &Ledger, tenant: &str, pool_id: &str) -> Result<PoolUid, ClusterError> {
+    let wanted = |pool: &kernel::Pool| pool.draft.id.as_str() == pool_id && pool.draft.tenant.as_str() == tenant;
     let found = ledger.pools().iter().find(|(_, pool)| wanted(&pool.record)).map(|(uid, _)| *uid);
     found.ok_or_else(|| ClusterError::Invalid {
         field: "pool_id".to_owned(),
-        value: order.pool_id.clone(),
+        value: pool_id.to_owned(),
         remedy: "must name a pool".to_owned(),
     })
 }

@@ -30,8 +30,9 @@ pub(super) type Told = BTreeMap<PeerId, Seq>;
 #[error(
     "the data directory is an older state of this host's disk: it ends with operation {}, and other hosts know of operation {}. \
      What it handed out in between is missing here and would be handed out again. Put the latest state back. If that is \
-     lost: `nexus cluster remove` this host on another one, give it an empty data directory, and let it join as a new host \
-     with `nexus cluster join`",
+     lost, make the data directory anew from a backup with `nexus restore`, which lets this host join again as itself; or \
+     `nexus cluster remove` this host on another one, give it an empty data directory, and let it join as a new host with \
+     `nexus cluster join`",
     .own.0, .known.0
 )]
 pub(super) struct OldDisk {

@@ -17,14 +17,14 @@ use serde::{Deserialize, Serialize};
 use super::book::{Book, Decision};
 use super::{Cluster, random};
 
-const FILE: &str = "membership.json";
+pub(crate) const FILE: &str = "membership.json";
 const LEDGER: &str = "ledger";
 
 /// Kept in the data directory from the moment a host became a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Membership {
+pub(crate) struct Membership {
     pub(super) format: u32,
-    pub(super) cluster: ClusterId,
+    pub(crate) cluster: ClusterId,
     pub(super) member: MemberId,
 }
 
@@ -37,7 +37,7 @@ impl Membership {
 }
 
 /// What the data directory says; `None`: its host never was a member.
-pub(super) fn read(dir: &Path) -> anyhow::Result<Option<Membership>> {
+pub(crate) fn read(dir: &Path) -> anyhow::Result<Option<Membership>> {
     let path = dir.join(FILE);
     let text = match fs::read(&path) {
         Ok(text) => text,
@@ -62,7 +62,7 @@ pub(crate) fn is_member(dir: &Path) -> bool {
 }
 
 /// Replaces a small file so that a crash leaves the old or the new one.
-pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn replace(dir: &Path, name: &str, content: &[u8]) -> anyhow::Result<()> {
     let (path, new) = (dir.join(name), dir.join(format!("{name}.new")));
     let write = || -> std::io::Result<()> {
         let mut file = File::create(&new)?;

@@ -10,6 +10,7 @@ use view::View;
 
 use super::Parts;
 use crate::clock;
+use crate::restored::Restored;
 
 /// What on the disk does not read back. Nothing is handed out from pools whose records are among it.
 #[derive(Clone, Debug, Default)]
@@ -89,9 +90,15 @@ pub(crate) struct Recovered {
 }
 
 /// Reads everything once, into the kernel and into an empty view.
-pub(crate) fn recover(store: &Store, view: &View, settings: KernelSettings) -> Result<Recovered, StoreError> {
+pub(crate) fn recover(
+    store: &Store,
+    view: &View,
+    settings: KernelSettings,
+    restored: &Restored,
+) -> Result<Recovered, StoreError> {
     let started = Instant::now();
     let mut recovery = Recovery::new(settings);
+    recovery.quarantines(restored.pools());
     let found = store.recover(&mut |op| {
         recovery.apply(&op);
         view.load(&op);
@@ -120,6 +127,7 @@ pub(super) fn rebuild(parts: &Parts, former: &Kernel) -> Result<Recovered, Store
     let seen = Seq(*parts.view.committed().borrow());
     let mut recovery = Recovery::new(parts.settings);
     recovery.replaces(former);
+    recovery.quarantines(parts.restored.pools());
     let found = store.recover(&mut |op| {
         recovery.apply(&op);
         if op.seq > seen {

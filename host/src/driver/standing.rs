@@ -41,7 +41,8 @@ impl Standing {
             | News::Stable { .. }
             | News::Snapshot(_)
             | News::SnapshotEnd { .. }
-            | News::Fingerprint => {}
+            | News::Fingerprint
+            | News::QuarantineOver(_) => {}
         }
     }
 

@@ -9,15 +9,17 @@ use prometheus::{GaugeVec, IntGauge, IntGaugeVec, Opts};
 use view::View;
 
 use super::{Vitals, descriptions, families};
+use crate::restored::Restored;
 
 /// OLT-BNGs named in labels; the rest are counted together as `other`.
 const NODE_LABELS: usize = 1_000;
 
-/// `nexus_pool_*`, `nexus_node_subscribers`, `nexus_clset_entries_total` and `nexus_store_damaged_pools`.
+/// `nexus_pool_*`, `nexus_node_subscribers`, `nexus_clset_entries_total`, `nexus_store_damaged_pools` and `nexus_quarantined_pools`.
 #[derive(Debug)]
 pub(crate) struct PoolGauges {
     view: Arc<View>,
     vitals: Arc<Vitals>,
+    restored: Arc<Restored>,
     described: Vec<Desc>,
 }
 
@@ -29,6 +31,7 @@ struct Gauges {
     subscribers: IntGaugeVec,
     entries: IntGauge,
     damaged: IntGauge,
+    quarantined: IntGauge,
 }
 
 impl Gauges {
@@ -48,11 +51,15 @@ impl Gauges {
                 "nexus_store_damaged_pools",
                 "pools with damaged records; nothing is handed out of them",
             )?,
+            quarantined: IntGauge::new(
+                "nexus_quarantined_pools",
+                "pools that were restored from a backup; nothing new is handed out of them",
+            )?,
         })
     }
 
     fn collectors(self) -> Vec<Box<dyn Collector>> {
-        let Self { total, allocated, available, utilization, subscribers, entries, damaged } = self;
+        let Self { total, allocated, available, utilization, subscribers, entries, damaged, quarantined } = self;
         vec![
             Box::new(total),
             Box::new(allocated),
@@ -61,15 +68,16 @@ impl Gauges {
             Box::new(subscribers),
             Box::new(entries),
             Box::new(damaged),
+            Box::new(quarantined),
         ]
     }
 }
 
 impl PoolGauges {
     /// Over this view.
-    pub(crate) fn new(view: Arc<View>, vitals: Arc<Vitals>) -> prometheus::Result<Self> {
+    pub(crate) fn new(view: Arc<View>, vitals: Arc<Vitals>, restored: Arc<Restored>) -> prometheus::Result<Self> {
         let described = descriptions(&Gauges::new()?.collectors()).into_iter().cloned().collect();
-        Ok(Self { view, vitals, described })
+        Ok(Self { view, vitals, restored, described })
     }
 
     fn read(&self, gauges: &Gauges) {
@@ -88,6 +96,8 @@ impl PoolGauges {
         }
         let damaged = self.vitals.damaged_pools(&self.view).len();
         gauges.damaged.set(i64::try_from(damaged).unwrap_or(i64::MAX));
+        let quarantined = self.restored.pools().len();
+        gauges.quarantined.set(i64::try_from(quarantined).unwrap_or(i64::MAX));
         gauges.entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
         for (at, (node, count)) in self.view.nodes().into_iter().enumerate() {
             let label = if at < NODE_LABELS { node.as_str() } else { "other" };

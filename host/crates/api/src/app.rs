@@ -57,7 +57,7 @@ pub use watch::Watch;
 
 use crate::cluster::Cluster;
 use crate::engine::Engine;
-use crate::ports::{History, Readiness, ResourceTypes};
+use crate::ports::{Backups, History, Readiness, ResourceTypes};
 
 /// What an operator may set of the faces; checked by whoever read it.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +79,7 @@ pub struct Parts {
     pub history: Arc<dyn History>,
     pub readiness: Arc<dyn Readiness>,
     pub cluster: Arc<dyn Cluster>,
+    pub backups: Arc<dyn Backups>,
     pub metrics: ApiMetrics,
     /// This host's id.
     pub host: NodeId,
@@ -96,6 +97,7 @@ pub struct App {
     history: Arc<dyn History>,
     readiness: Arc<dyn Readiness>,
     cluster: Arc<dyn Cluster>,
+    backups: Arc<dyn Backups>,
     metrics: ApiMetrics,
     host: NodeId,
     settings: Settings,
@@ -105,8 +107,9 @@ pub struct App {
 impl App {
     /// Ready to serve.
     pub fn new(parts: Parts) -> Self {
-        let Parts { engine, view, types, history, readiness, cluster, metrics, host, settings, stopping } = parts;
-        Self { engine, view, types, history, readiness, cluster, metrics, host, settings, stopping }
+        let Parts { engine, view, types, history, readiness, cluster, backups, metrics, host, settings, stopping } =
+            parts;
+        Self { engine, view, types, history, readiness, cluster, backups, metrics, host, settings, stopping }
     }
 
     /// This host's id.

@@ -175,6 +175,16 @@ pub struct ShardOrder {
     pub by: String,
 }
 
+/// An operator's word that a quarantine is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantineOrder {
+    pub tenant: String,
+    pub pool_id: String,
+    /// Why, and by whom.
+    pub reason: String,
+    pub by: String,
+}
+
 /// The cluster behind the API.
 pub trait Cluster: fmt::Debug + Send + Sync {
     fn status(&self) -> ClusterStatus;
@@ -196,4 +206,6 @@ pub trait Cluster: fmt::Debug + Send + Sync {
     fn move_shards(&self, order: ShardOrder) -> Doing<u64>;
     /// Takes shards from a lost holder by force.
     fn seize_shards(&self, order: ShardOrder) -> Doing<u64>;
+    /// Hands out again of this host's shards of a pool that are quarantined; says how many.
+    fn end_quarantine(&self, order: QuarantineOrder) -> Doing<u64>;
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use compact_str::CompactString;
 use kernel::{EndCause, Geometry, Key, Plan, Pool, PoolUid, RealmUid, Span, SubscriberId, TypeId};
 
@@ -152,4 +153,37 @@ pub trait Readiness: fmt::Debug + Send + Sync {
     fn reasons(&self) -> Vec<String>;
     /// Things an operator should see although the daemon serves.
     fn warnings(&self) -> Vec<String>;
+}
+
+/// What a backup has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupSummary {
+    /// Whose it is.
+    pub node: String,
+    pub files: u64,
+    /// The file's length.
+    pub bytes: u64,
+    /// Every operation of the host up to this one is in it.
+    pub through: u64,
+}
+
+/// A part of a backup on its way. The last one is no data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackupPiece {
+    /// The next bytes of the file.
+    Data(Bytes),
+    /// All of it was told.
+    Done(BackupSummary),
+    /// It comes to nothing; why.
+    Failed(String),
+}
+
+/// Backups of the running daemon.
+pub trait Backups: fmt::Debug + Send + Sync {
+    /// Begins one. Its pieces come as fast as they are taken.
+    ///
+    /// # Errors
+    ///
+    /// Why none can be made now.
+    fn begin(&self) -> Result<tokio::sync::mpsc::Receiver<BackupPiece>, String>;
 }

@@ -4,6 +4,7 @@
 //! `OpenAPI` document is generated from them. What older clients rely on is written at the place that keeps it.
 
 mod allocations;
+mod backup;
 mod body;
 mod cluster;
 mod dto;
@@ -116,6 +117,8 @@ fn cluster_routes() -> Router<Rest> {
         .route("/cluster/members/{member}/undrain", post(cluster::undrain))
         .route("/cluster/shards:move", post(cluster::move_shards))
         .route("/cluster/shards:seize", post(cluster::seize_shards))
+        .route("/cluster/shards:end-quarantine", post(cluster::end_quarantine))
+        .route("/admin/backup", post(backup::backup))
 }
 
 async fn no_such_path(uri: Uri) -> problem::Refusal {

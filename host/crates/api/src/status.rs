@@ -93,6 +93,7 @@ pub fn status(error: &AppError) -> Status {
         AppError::PluginUnknown { .. } => absent("PLUGIN_UNKNOWN", "No plugin serves this type"),
         AppError::PluginInUse { .. } => refused("PLUGIN_IN_USE", "Pools use the plugin"),
         AppError::Storage { .. } => later("STORAGE_FAILED", "It could not be recorded"),
+        AppError::BackupRefused { .. } => later("BACKUP_REFUSED", "No backup can be made now"),
         AppError::NoSuchPath { .. } => absent("NO_SUCH_PATH", "There is nothing at this path"),
         AppError::MethodNotAllowed { .. } => is(
             StatusCode::METHOD_NOT_ALLOWED,

@@ -98,6 +98,7 @@ impl Daemon {
             history: Arc::new(NoHistory),
             readiness: Arc::new(Ready),
             cluster: Arc::<Pair>::clone(&pair),
+            backups: Arc::<Pair>::clone(&pair),
             metrics: ApiMetrics::register(&registry).expect("the registry is new"),
             host: "core-1".parse().expect("a plain word"),
             settings: Settings { batch_limit: 1_000, body_limit: 1 << 20, openapi: true },

@@ -67,6 +67,8 @@ pub(crate) enum Online {
     /// Look after one host of the cluster
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Save everything that the host needs to be restored, as it is at this moment; the daemon goes on meanwhile
+    Backup(BackupArgs),
     /// Show how the hashring spreads the shards over the members
     Hashring,
     /// Write the completion script of a shell to standard output
@@ -74,6 +76,14 @@ pub(crate) enum Online {
         /// The shell
         shell: Shell,
     },
+}
+
+// Where a backup goes. No doc comment: clap would take it for the command's help.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The file to write, on this machine; it must not exist. It holds the host's key: keep it like one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
 }
 
 /// Resources kept for a named subscriber (static addressing).

@@ -3,6 +3,7 @@
 //! A command reads its files before it connects: whatever is wrong with them is told before anything is asked.
 
 mod allocation;
+mod backup;
 mod cluster;
 pub(crate) mod completion;
 mod list;
@@ -34,6 +35,7 @@ pub(crate) async fn run(connection: &Connection, online: Online, screen: &mut Sc
         Online::Cluster(command) => cluster::run(connection, command, screen).await,
         Online::Shard(command) => cluster::shard(connection, command, screen).await,
         Online::Node(command) => cluster::node(connection, command, screen).await,
+        Online::Backup(args) => backup::backup(connection, args, screen).await,
         Online::Hashring => cluster::hashring(connection, screen).await,
         // Needs no daemon and was served before.
         Online::Completion { .. } => Ok(()),

@@ -83,6 +83,8 @@ pub(crate) enum Failure {
     File { file: String, faults: Vec<Fault> },
     #[error("{} cannot be read", path.display())]
     Unreadable { path: std::path::PathBuf, source: io::Error },
+    #[error("{} cannot be written", path.display())]
+    Unwritable { path: std::path::PathBuf, source: io::Error },
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error(transparent)]
@@ -104,6 +106,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::File { .. } | Self::Unreadable { .. } => Exit::Usage,
+            Self::Unwritable { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => Exit::Conflict,
             Self::Connect(error) => match error {
                 ConnectError::Unreachable { .. } => Exit::Unavailable,
                 ConnectError::Address { .. }
@@ -119,7 +122,7 @@ impl Failure {
             Self::Partly { worst, .. } => *worst,
             // Whoever reads through `head` has what it wanted.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-            Self::Output(_) => Exit::Failed,
+            Self::Output(_) | Self::Unwritable { .. } => Exit::Failed,
         }
     }
 }

@@ -138,7 +138,7 @@ pub(crate) fn particulars(failure: &Failure) -> Vec<String> {
     match failure {
         Failure::File { faults, .. } => faults.iter().map(ToString::to_string).collect(),
         Failure::Refused(error) => refusal(error),
-        Failure::Unreadable { source, .. } => vec![source.to_string()],
+        Failure::Unreadable { source, .. } | Failure::Unwritable { source, .. } => vec![source.to_string()],
         Failure::WatchEnded { source, .. } => source.iter().map(ToString::to_string).collect(),
         Failure::Connect(error) => causes(error),
         Failure::Broken { causes } => {

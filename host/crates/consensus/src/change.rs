@@ -40,7 +40,8 @@ impl Consensus {
         self.change(Change::Demote(members)).await
     }
 
-    /// Ends a member's part in the log, voter or learner. Its number must not be used again.
+    /// Ends a member's part in the log, voter or learner. Its number may be used again only by a
+    /// member that begins with an empty directory: whatever it said before counts no more once this is committed.
     ///
     /// # Errors
     ///

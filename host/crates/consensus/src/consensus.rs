@@ -164,13 +164,8 @@ impl Consensus {
             // It was told to end, so how it ended says nothing.
             drop(follower.await);
         }
-        let (disk, log) = (Arc::clone(&self.inner.disk), self.inner.log.clone());
-        let closing = move || {
-            if let Err(why) = log.sync_committed() {
-                tracing::debug!(%why, "how far the log is committed was not synced");
-            }
-            disk.close();
-        };
+        let disk = Arc::clone(&self.inner.disk);
+        let closing = move || disk.close();
         if tokio::task::spawn_blocking(closing).await.is_err() {
             self.inner.disk.close();
         }

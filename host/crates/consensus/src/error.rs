@@ -25,6 +25,12 @@ pub enum StorageError {
     OtherMember { dir: PathBuf, found: u64, asked: u64 },
     #[error("{} holds {file} but no file named member", dir.display())]
     NoMember { dir: PathBuf, file: String },
+    /// It is an older state of itself, or its end is lost.
+    #[error(
+        "the log in {} ends with entry {last}, but entry {applied} was applied from it: its files are older than the others of \
+         the directory, or lost. Put the latest state of the whole directory back, or replace this member", dir.display()
+    )]
+    WentBack { dir: PathBuf, applied: u64, last: u64 },
     #[error("the directory is closed")]
     Closed,
     #[error("an earlier write failed, so nothing more is written: {why}")]

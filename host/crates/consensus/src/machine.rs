@@ -14,6 +14,14 @@ pub trait Machine: Send + Sync + 'static {
     /// The whole state as bytes, which [`Machine::restore`] of any member understands.
     fn snapshot(&self) -> Vec<u8>;
 
+    /// Whether [`Machine::restore`] would take a snapshot. It is asked before the snapshot replaces the former one on the disk;
+    /// the state changes only after that, because whoever follows it acts on it at once.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with the bytes.
+    fn check(&self, index: u64, snapshot: &[u8]) -> Result<(), String>;
+
     /// Replaces the whole state by that of a snapshot that covers every entry up to `index`.
     ///
     /// # Errors

@@ -137,6 +137,8 @@ pub enum News {
     SnapshotEnd { by: Origin, vector: BTreeMap<Origin, Seq> },
     /// What should be equal on hosts that heard the same. Changes nothing.
     Fingerprint,
+    /// Of a host that is alone: nobody holds any more what a restored pool had handed out and forgot.
+    QuarantineOver(PoolUid),
 }
 
 /// Where an allocation would go.

@@ -16,7 +16,7 @@ mod reserve;
 mod seek;
 mod update;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -98,6 +98,8 @@ pub struct Kernel {
     words: BTreeMap<Origin, Seq>,
     /// The snapshot that is being taken in.
     adoption: Option<adopt::Adoption>,
+    /// Pools whose log is an older state of itself: of a host that is alone, nothing is handed out of them.
+    quarantined: BTreeSet<PoolUid>,
     conflicts: Vec<Conflict>,
     faults: Vec<RecoveryFault>,
 }

@@ -62,7 +62,7 @@ impl Identity {
         Ok(Self { cluster: u128::from_le_bytes(random()?), origin, node, created_ms })
     }
 
-    fn to_text(&self) -> Result<String, std::fmt::Error> {
+    pub(crate) fn to_text(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         writeln!(text, "{TITLE}")?;
         writeln!(text, "format {FORMAT}")?;
@@ -75,7 +75,7 @@ impl Identity {
         Ok(text)
     }
 
-    fn write(&self, medium: &dyn Medium) -> Result<(), StoreError> {
+    pub(crate) fn write(&self, medium: &dyn Medium) -> Result<(), StoreError> {
         let text = self.to_text().map_err(|why| StoreError::corrupt(FILE, why))?;
         replace(medium, FILE, text.as_bytes())
     }
@@ -89,6 +89,11 @@ impl Identity {
         };
         let raw = file.read_at(0, 1 << 16).map_err(|error| StoreError::io("read", FILE, error))?;
         let text = std::str::from_utf8(&raw).map_err(|why| StoreError::corrupt(FILE, why))?;
+        Self::of_text(dir, text).map(Some)
+    }
+
+    /// An identity and its format from the file's text.
+    pub(crate) fn of_text(dir: &Path, text: &str) -> Result<(Self, u32), StoreError> {
         let corrupt = |why: String| StoreError::corrupt(FILE, why);
         let mut fields = Fields::titled(text, TITLE).map_err(corrupt)?;
         // Before the checksum: a newer format may sign itself in another way.
@@ -97,7 +102,7 @@ impl Identity {
             return Err(StoreError::NewerFormat { dir: dir.to_owned(), found, known: FORMAT });
         }
         let identity = Self::from_fields(text, &mut fields).map_err(corrupt)?;
-        Ok(Some((identity, found)))
+        Ok((identity, found))
     }
 
     fn from_fields(text: &str, fields: &mut Fields<'_>) -> Result<Self, String> {

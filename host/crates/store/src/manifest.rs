@@ -97,7 +97,7 @@ impl Manifest {
         self.base.is_some_and(|(base, _)| base == id) || self.history.iter().any(|table| table.id == id)
     }
 
-    fn to_text(&self) -> Result<String, std::fmt::Error> {
+    pub(crate) fn to_text(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         writeln!(text, "{TITLE}")?;
         writeln!(text, "generation {}", self.generation)?;

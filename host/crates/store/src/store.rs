@@ -80,6 +80,7 @@ impl Store {
         now_ms: u64,
     ) -> Result<(Self, Identity), StoreError> {
         let lock = DirLock::take(dir)?;
+        crate::pin::tidy(dir).map_err(|error| StoreError::path("tidy", dir, error))?;
         let identity = Identity::settle(&*medium, dir, settings.node.clone(), now_ms)?;
         let mut manifest = Manifest::read(&*medium)?;
         if manifest.generation == 0 {

@@ -11,7 +11,8 @@ use kernel::{NodeId, PoolId, ShardId};
 use super::App;
 use super::caller::{Caller, Role};
 use super::error::{AppError, Fault};
-use crate::cluster::{Cluster, ClusterError, ClusterStatus, Doing, HashringStatus, ShardOrder};
+use crate::cluster::{Cluster, ClusterError, ClusterStatus, Doing, HashringStatus, QuarantineOrder, ShardOrder};
+use crate::ports::BackupPiece;
 
 /// Longest reason and address, in bytes.
 const MOST_TEXT: usize = 512;
@@ -118,6 +119,31 @@ impl App {
             Ok(cluster.seize_shards(self.order(caller, ShardsInput { reason, ..input })?))
         })
         .await
+    }
+
+    /// Hands out again of this host's quarantined shards of a pool; says how many.
+    pub async fn end_quarantine(&self, caller: &Caller, pool: &PoolId, reason: &str) -> Result<u64, AppError> {
+        let about = pool.to_string();
+        self.change(caller, "end the quarantine of", &about, |cluster| {
+            let reason = reason.trim();
+            if reason.is_empty() {
+                let remedy = "must say why nobody holds what was handed out unheard: it is kept in the log";
+                return Err(AppError::missing("reason", remedy));
+            }
+            let reason = text("reason", reason.to_owned())?;
+            self.pool_of(caller, pool)?;
+            let (tenant, by) = (caller.tenant.to_string(), by(caller).to_owned());
+            Ok(cluster.end_quarantine(QuarantineOrder { tenant, pool_id: pool.to_string(), reason, by }))
+        })
+        .await
+    }
+
+    /// Begins a backup of this host.
+    pub fn backup(&self, caller: &Caller) -> Result<tokio::sync::mpsc::Receiver<BackupPiece>, AppError> {
+        caller.needs(Role::Admin)?;
+        let pieces = self.backups.begin().map_err(|why| AppError::BackupRefused { why })?;
+        tracing::info!(by = by(caller), "a backup was asked for");
+        Ok(pieces)
     }
 
     /// Whoever asked may go away meanwhile: what was begun comes to its end all the same, because a half-done change would

@@ -121,6 +121,9 @@ pub enum AppError {
     PluginInUse { type_id: String, pools: Vec<String> },
     #[error("it could not be recorded: {why}")]
     Storage { why: String },
+    /// Retryable.
+    #[error("no backup can be made now: {why}")]
+    BackupRefused { why: String },
     #[error("no such path: {path}")]
     NoSuchPath { path: String },
     #[error("{method} is not possible here, possible are {allowed}")]

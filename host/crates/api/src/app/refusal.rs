@@ -127,6 +127,7 @@ pub fn faults(error: &AppError) -> Vec<Fault> {
         | AppError::PluginUnavailable { .. }
         | AppError::Engine(_)
         | AppError::History { .. }
+        | AppError::BackupRefused { .. }
         | AppError::Storage { .. } => Vec::new(),
     }
 }

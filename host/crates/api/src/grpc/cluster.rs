@@ -1,13 +1,18 @@
 //! `ClusterService`.
 
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use kernel::ShardId;
 use nexus_proto::v1;
+use nexus_proto::v1::backup_response::Part;
 use nexus_proto::v1::cluster_service_server::ClusterService;
+use tokio::sync::mpsc::Receiver;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Face, answer, read};
+use super::{Face, answer, read, refuse};
 use crate::app::{AppError, Caller, ShardsInput, read_id};
 use crate::cluster::{ClusterStatus, HashringStatus, LedgerStatus, MemberStatus, PoolShards, Standing, Vote};
+use crate::ports::{BackupPiece, BackupSummary};
 
 impl Face {
     fn ring(&self, caller: &Caller, request: &v1::GetHashringRequest) -> Result<v1::GetHashringResponse, AppError> {
@@ -120,8 +125,35 @@ fn pool_shards(pool: PoolShards) -> v1::PoolShards {
     }
 }
 
+impl Face {
+    async fn end_one(&self, caller: &Caller, request: &v1::EndQuarantineRequest) -> Result<u64, AppError> {
+        self.app.end_quarantine(caller, &read_id("pool_id", &request.pool_id)?, &request.reason).await
+    }
+}
+
+/// The pieces as messages; after the last one, or a refusal, the stream ends.
+fn backup(pieces: Receiver<BackupPiece>) -> BoxStream<'static, Result<v1::BackupResponse, Status>> {
+    let told = stream::unfold(Some(pieces), |pieces| async {
+        let mut pieces = pieces?;
+        let message = |part| Ok(v1::BackupResponse { part: Some(part) });
+        let failed = |why: String| Err(refuse(&AppError::BackupRefused { why }));
+        Some(match pieces.recv().await {
+            Some(BackupPiece::Data(bytes)) => (message(Part::Data(bytes.to_vec())), Some(pieces)),
+            Some(BackupPiece::Done(BackupSummary { node, files, bytes, through })) => {
+                let summary = v1::BackupSummary { node_id: node, files, bytes, through };
+                (message(Part::Summary(summary)), None)
+            }
+            Some(BackupPiece::Failed(why)) => (failed(why), None),
+            None => (failed("it was given up".to_owned()), None),
+        })
+    });
+    told.boxed()
+}
+
 #[async_trait]
 impl ClusterService for Face {
+    type BackupStream = BoxStream<'static, Result<v1::BackupResponse, Status>>;
+
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
         let (caller, request) = self.open(request)?;
         let joined = self.app.join_cluster(&caller, Some(request.address)).await;
@@ -201,5 +233,18 @@ impl ClusterService for Face {
     ) -> Result<Response<v1::SeizeShardsResponse>, Status> {
         let (caller, request) = self.open(request)?;
         answer(self.seize_some(&caller, request).await.map(|count| v1::SeizeShardsResponse { count }))
+    }
+
+    async fn end_quarantine(
+        &self,
+        request: Request<v1::EndQuarantineRequest>,
+    ) -> Result<Response<v1::EndQuarantineResponse>, Status> {
+        let (caller, request) = self.open(request)?;
+        answer(self.end_one(&caller, &request).await.map(|count| v1::EndQuarantineResponse { count }))
+    }
+
+    async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        let (caller, _) = self.open(request)?;
+        answer(self.app.backup(&caller).map(backup))
     }
 }

@@ -7,7 +7,9 @@ use kernel::PoolId;
 
 use super::Rest;
 use super::body::{Body, answer};
-use super::dto::cluster::{ClusterBody, HashringBody, JoinBody, RemoveBody, ShardsBody, ShardsMovedBody};
+use super::dto::cluster::{
+    ClusterBody, HashringBody, JoinBody, QuarantineBody, RemoveBody, ShardsBody, ShardsMovedBody,
+};
 use super::openapi::{Conflicts, Problems, Unknown};
 use super::params::{By, Params, Segments};
 use super::problem::Refusal;
@@ -139,6 +141,16 @@ pub(super) async fn move_shards(By(caller): By, State(rest): State<Rest>, body: 
     responses((status = 200, description = "Seized", body = ShardsMovedBody), Problems, Unknown, Conflicts))]
 pub(super) async fn seize_shards(By(caller): By, State(rest): State<Rest>, body: Body) -> Result<Response, Refusal> {
     let count = rest.app.seize_shards(&caller, body.json::<ShardsBody>()?.read()?).await?;
+    answer(StatusCode::OK, &ShardsMovedBody { count })
+}
+
+/// Hand out again of a pool's shards that this host holds and keeps in quarantine: after a restore, a takeover or a seizure.
+/// Whoever asks knows that nobody holds what was handed out of them unheard.
+#[utoipa::path(post, path = "/api/v1/cluster/shards:end-quarantine", operation_id = "end_quarantine", tag = "cluster", request_body = QuarantineBody,
+    responses((status = 200, description = "They are handed out from again", body = ShardsMovedBody), Problems, Unknown, Conflicts))]
+pub(super) async fn end_quarantine(By(caller): By, State(rest): State<Rest>, body: Body) -> Result<Response, Refusal> {
+    let (pool, reason) = body.json::<QuarantineBody>()?.read()?;
+    let count = rest.app.end_quarantine(&caller, &pool, &reason).await?;
     answer(StatusCode::OK, &ShardsMovedBody { count })
 }
 

@@ -9,7 +9,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::dto::problem::ProblemBody;
-use super::{allocations, cluster, dto, health, leases, lists, nodes, plugins, pools, reservations, resources, watch};
+use super::{
+    allocations, backup, cluster, dto, health, leases, lists, nodes, plugins, pools, reservations, resources, watch,
+};
 
 /// What any call may answer.
 #[derive(IntoResponses)]
@@ -74,7 +76,7 @@ pub(super) enum Conflicts {
         plugins::list, plugins::retire, plugins::resume,
         cluster::status, cluster::hashring, cluster::init, cluster::join, cluster::leave, cluster::promote,
         cluster::demote, cluster::drain, cluster::undrain, cluster::remove, cluster::move_shards,
-        cluster::seize_shards,
+        cluster::seize_shards, cluster::end_quarantine, backup::backup,
         watch::watch,
     ),
     components(schemas(dto::event::GapBody)),

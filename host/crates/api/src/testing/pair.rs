@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use kernel::{MemberId, PoolUid, Ring, RingMember, ShardId};
 use parking_lot::Mutex;
+use tokio::sync::mpsc;
 use view::View;
 
 use crate::cluster::{
     Cluster, ClusterError, ClusterStatus, Doing, HashringStatus, LedgerStatus, MemberStatus, OriginStatus, PoolShards,
-    ShardOrder, ShardStatus, Standing, Vote,
+    QuarantineOrder, ShardOrder, ShardStatus, Standing, Vote,
 };
+use crate::ports::{BackupPiece, BackupSummary, Backups};
 
 #[derive(Debug)]
 pub(crate) struct Pair {
@@ -25,6 +27,8 @@ struct State {
     orders: Vec<ShardOrder>,
     /// Member and reason of each removal.
     removed: Vec<(String, String)>,
+    /// How often a backup was asked for.
+    backups: u32,
 }
 
 fn member(number: u32, vote: Vote, reachable: bool) -> MemberStatus {
@@ -81,7 +85,7 @@ impl State {
 impl Pair {
     pub(crate) fn new(view: Arc<View>) -> Self {
         let members = vec![member(1, Vote::Voter, true), member(2, Vote::Learner, false)];
-        let state = State { members, moved: Vec::new(), orders: Vec::new(), removed: Vec::new() };
+        let state = State { members, moved: Vec::new(), orders: Vec::new(), removed: Vec::new(), backups: 0 };
         Self { view, state: Arc::new(Mutex::new(state)) }
     }
 
@@ -196,5 +200,33 @@ impl Cluster for Pair {
 
     fn seize_shards(&self, order: ShardOrder) -> Doing<u64> {
         self.order(order)
+    }
+
+    fn end_quarantine(&self, order: QuarantineOrder) -> Doing<u64> {
+        self.decide(move |_| match order.reason.as_str() {
+            "too early" => Err(ClusterError::Refused(format!("no shard of pool {} is quarantined", order.pool_id))),
+            _ => Ok(3),
+        })
+    }
+}
+
+/// A backup of three bytes; the next one fails in the middle, and from then on none can be made.
+impl Backups for Pair {
+    fn begin(&self) -> Result<mpsc::Receiver<BackupPiece>, String> {
+        let made = {
+            let mut state = self.state.lock();
+            state.backups += 1;
+            state.backups
+        };
+        let (pieces, taken) = mpsc::channel(4);
+        let last = match made {
+            1 => BackupPiece::Done(BackupSummary { node: "core-1".to_owned(), files: 1, bytes: 3, through: 7 }),
+            2 => BackupPiece::Failed("the disk cannot be read".to_owned()),
+            _ => return Err("another backup is being made".to_owned()),
+        };
+        for piece in [BackupPiece::Data("ab".into()), BackupPiece::Data("c".into()), last] {
+            pieces.try_send(piece).expect("there is room");
+        }
+        Ok(taken)
     }
 }

@@ -69,6 +69,14 @@ pub(crate) enum ShardCommand {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
+    /// Hand out again of the shards of a pool that this host keeps in quarantine after a restore, a takeover or a seizure
+    EndQuarantine {
+        /// The pool
+        pool: String,
+        /// Why nobody holds what was handed out of them unheard; kept in the log
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
 }
 
 // Which shards shall go where. No doc comment: clap would take it for the command's help.

@@ -2,9 +2,9 @@
 
 use api::grpc::client::Client;
 use nexus_proto::v1::{
-    ClusterStatus, DemoteRequest, DrainRequest, GetHashringRequest, GetHashringResponse, InitRequest, JoinRequest,
-    LeaveRequest, ListMembersRequest, MoveShardsRequest, PromoteRequest, RemoveRequest, SeizeShardsRequest,
-    StatusRequest,
+    ClusterStatus, DemoteRequest, DrainRequest, EndQuarantineRequest, GetHashringRequest, GetHashringResponse,
+    InitRequest, JoinRequest, LeaveRequest, ListMembersRequest, MoveShardsRequest, PromoteRequest, RemoveRequest,
+    SeizeShardsRequest, StatusRequest,
 };
 
 use crate::arguments::{ClusterCommand, Connection, NodeCommand, OrderArgs, ShardCommand};
@@ -64,6 +64,12 @@ pub(super) async fn shard(connection: &Connection, command: ShardCommand, screen
             let request = SeizeShardsRequest { pool_id: pool.clone(), shards: shards.0, to: to.clone(), reason };
             let count = client.cluster().seize_shards(request).await?.into_inner().count;
             told(screen, "seized", count, &pool, &to)
+        }
+        ShardCommand::EndQuarantine { pool, reason } => {
+            let request = EndQuarantineRequest { pool_id: pool.clone(), reason };
+            let count = client.cluster().end_quarantine(request).await?.into_inner().count;
+            let document = Fields::default().number("ended", count).text("pool_id", &pool).done();
+            Ok(screen.one(&document, &[("ended", format!("the quarantine of {count} shards of {pool}").into())])?)
         }
     }
 }

@@ -1,7 +1,8 @@
-//! How far the log was known to be committed: a hint, so that a restarted member applies what it knew without a majority.
+//! How far the log is known to be committed, so that a restarted member applies again, without a majority, all that it ever
+//! applied: whoever follows the machine acted on it.
 //!
-//! Written in place and not synced: after a power cut it may be older than the truth, or torn. Both only mean that the
-//! entries behind it wait for a leader.
+//! Two slots, written in turn and synced each time before what is committed is applied. A power cut tears at most the slot
+//! that was being written, and nothing was applied on its word; the other one has what was applied.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -12,52 +13,111 @@ use crate::error::StorageError;
 use crate::raft::LogId;
 use crate::record;
 
-const FILE: &str = "committed";
+pub(super) const FILE: &str = "committed";
 const KIND: Kind = Kind(b"nx-comm\0");
+
+/// Slots are apart by what disks write at once. Builds before this one wrote the first alone, and did not sync it.
+pub(super) const SLOT_BYTES: usize = 4096;
 
 #[derive(Debug)]
 pub(crate) struct Committed {
     file: File,
     known: Option<LogId>,
+    /// What a slot has that is not to be written next.
+    synced: Option<LogId>,
+    next: Slot,
+    /// Whether what was read was synced before it was acted on.
+    sure: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    First,
+    Second,
+}
+
+impl Slot {
+    const fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
+    const fn offset(self) -> usize {
+        match self {
+            Self::First => 0,
+            Self::Second => SLOT_BYTES,
+        }
+    }
 }
 
 impl Committed {
+    /// # Errors
+    ///
+    /// If neither slot can be believed although both were written: then nobody knows what was applied.
     pub(crate) fn open(disk: &Disk) -> Result<Self, StorageError> {
-        let path = disk.path(FILE);
-        let known = match disk.read(FILE)?.filter(|bytes| !bytes.is_empty()) {
-            None => None,
-            Some(bytes) => match seal::unseal::<record::LogId>(KIND, &path, &bytes) {
-                Ok(id) => id.to_raft().map(Some).map_err(|why| why.to_string()),
-                Err(newer @ StorageError::NewerFormat { .. }) => return Err(newer),
-                Err(torn) => Err(torn.to_string()),
-            }
-            .unwrap_or_else(|why| {
-                tracing::warn!(%why, "how far the log was committed is not known; waiting for a leader to say it");
-                None
-            }),
-        };
-        Ok(Self { file: disk.open_file(FILE)?, known })
+        let bytes = disk.read(FILE)?.unwrap_or_default();
+        let first = read(disk, &bytes, Slot::First)?;
+        let second = read(disk, &bytes, Slot::Second)?;
+        let sure = bytes.len() > SLOT_BYTES;
+        let torn = first.is_err() || second.is_err();
+        if let (true, Err(why), Err(_)) = (sure, &first, &second) {
+            return Err(StorageError::Damaged {
+                path: disk.path(FILE),
+                offset: 0,
+                why: format!("neither slot: {why}"),
+            });
+        }
+        let (first, second) = (first.unwrap_or_default(), second.unwrap_or_default());
+        if torn && first.max(second).is_none() {
+            tracing::warn!("how far the log was committed is not known; waiting for a leader to say it");
+        }
+        // The newest stays as it is until the other one has what is newer.
+        let next = if first > second { Slot::Second } else { Slot::First };
+        let known = first.max(second);
+        Ok(Self { file: disk.open_file(FILE)?, known, synced: known, next, sure })
     }
 
     pub(crate) fn get(&self) -> Option<LogId> {
         self.known
     }
 
-    /// Never claims more than is in the log: entries that others have may be committed before ours are on the disk, and
-    /// after a power cut they are not in it.
+    /// What was read if it was acted on, so that a log that ends before it has gone back.
+    pub(crate) fn promised(&self) -> Option<LogId> {
+        self.known.filter(|_| self.sure)
+    }
+
+    /// Never claims more than is in the log. Builds before this one did not see to that.
     pub(crate) fn limit(&mut self, last: Option<LogId>) {
         self.known = self.known.min(last);
     }
 
-    pub(crate) fn set(&mut self, disk: &Disk, id: Option<LogId>) -> Result<(), StorageError> {
+    /// Durable when it returns, as far as the log goes; what is behind that comes with a snapshot, which says so itself.
+    pub(crate) fn set(&mut self, disk: &Disk, id: Option<LogId>, last: Option<LogId>) -> Result<(), StorageError> {
         self.known = id;
-        let Some(id) = id else { return Ok(()) };
+        let Some(id) = id.min(last).filter(|id| Some(*id) > self.synced) else { return Ok(()) };
         let bytes = seal::seal(KIND, &record::LogId::of(&id));
         let failed = |source| StorageError::Io { action: "write", path: disk.path(FILE), source };
-        self.file.write_all_at(&bytes, 0).map_err(failed)
+        self.file.write_all_at(&bytes, self.next.offset() as u64).map_err(failed)?;
+        disk.sync(&self.file, FILE)?;
+        self.synced = Some(id);
+        self.next = self.next.other();
+        Ok(())
     }
+}
 
-    pub(crate) fn sync(&self, disk: &Disk) -> Result<(), StorageError> {
-        disk.sync(&self.file, FILE)
+/// What a slot says: nothing if it was never written, an error if it is torn.
+fn read(disk: &Disk, bytes: &[u8], slot: Slot) -> Result<Result<Option<LogId>, String>, StorageError> {
+    let path = disk.path(FILE);
+    let Some(bytes) = bytes.get(slot.offset()..).filter(|bytes| !bytes.is_empty()) else { return Ok(Ok(None)) };
+    let slot = bytes.get(..SLOT_BYTES).unwrap_or(bytes);
+    if slot.iter().all(|byte| *byte == 0) {
+        return Ok(Ok(None));
+    }
+    match seal::unseal::<record::LogId>(KIND, &path, slot) {
+        Ok(id) => Ok(id.to_raft().map(Some).map_err(|why| why.to_string())),
+        Err(newer @ StorageError::NewerFormat { .. }) => Err(newer),
+        Err(torn) => Ok(Err(torn.to_string())),
     }
 }

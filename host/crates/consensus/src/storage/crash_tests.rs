@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use openraft::{CommittedLeaderId, EntryPayload};
 use tempfile::TempDir;
 
-use super::committed::Committed;
+use super::committed::{Committed, SLOT_BYTES};
 use super::journal::{Contents, FILE_BYTES, Journal};
 use super::{Disk, LogStore, Progress, Snapshots};
 use crate::error::StorageError;
@@ -256,24 +256,82 @@ fn committed_after(change: impl FnOnce(&Path)) -> Result<Option<LogId>, StorageE
 
 fn commit(dir: &Path, id: LogId) {
     let disk = Disk::open(dir).expect("opens");
-    Committed::open(&disk).expect("opens").set(&disk, Some(id)).expect("written");
+    Committed::open(&disk).expect("opens").set(&disk, Some(id), Some(id)).expect("written");
 }
 
 #[test]
-fn what_is_known_to_be_committed_is_believed_as_far_as_the_log_goes() {
+fn what_is_known_to_be_committed_is_believed() {
     assert_eq!(committed_after(|_| {}).expect("none"), None);
     assert_eq!(committed_after(|dir| commit(dir, id(4))).expect("known"), Some(id(4)));
-    assert_eq!(committed_after(|dir| commit(dir, id(40))).expect("limited"), Some(id(5)), "a lost tail");
     let torn = |dir: &Path| {
         commit(dir, id(4));
         let file = dir.join("committed");
         let bytes = fs::read(&file).expect("readable");
         fs::write(&file, &bytes[..bytes.len() - 2]).expect("written");
     };
-    assert_eq!(committed_after(torn).expect("a hint that is torn is no damage"), None);
+    assert_eq!(committed_after(torn).expect("nothing was applied on the first word yet"), None);
     let other = LogId::new(CommittedLeaderId::new(2, 1), 4);
     let contradiction = committed_after(|dir| commit(dir, other)).expect_err("another entry is in its place");
     assert!(matches!(contradiction, StorageError::Damaged { .. }), "{contradiction}");
+}
+
+/// The slots after entries 2, 3 and 4 were committed one after the other.
+fn committed_in_turn(dir: &Path) -> PathBuf {
+    for index in 2..=4 {
+        commit(dir, id(index));
+    }
+    dir.join("committed")
+}
+
+#[test]
+fn a_torn_slot_never_takes_back_what_was_applied() {
+    let whole = { fs::read(committed_in_turn(three_batches().0.path())).expect("readable") };
+    let slot = |at: usize| if at < SLOT_BYTES { 0 } else { SLOT_BYTES };
+    for at in (0..whole.len() - SLOT_BYTES).chain(SLOT_BYTES..whole.len()) {
+        let change = |dir: &Path| {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x40;
+            fs::write(dir.join("committed"), bytes).expect("written");
+        };
+        match committed_after(change) {
+            // Entry 4 is in the first slot again, entry 3 in the second: whoever tore the first had not applied 4.
+            Ok(read) => assert!(read == Some(id(4)) || (slot(at) == 0 && read == Some(id(3))), "byte {at}: {read:?}"),
+            Err(why) => assert!(matches!(why, StorageError::NewerFormat { .. }), "byte {at}: {why}"),
+        }
+    }
+    let both = |dir: &Path| {
+        let mut bytes = whole.clone();
+        bytes[20] ^= 1;
+        bytes[SLOT_BYTES + 20] ^= 1;
+        fs::write(dir.join("committed"), bytes).expect("written");
+    };
+    assert!(matches!(committed_after(both).expect_err("damage"), StorageError::Damaged { .. }));
+}
+
+#[test]
+fn a_log_that_ends_before_what_was_applied_is_refused_with_both_numbers() {
+    let back = |dir: &Path| {
+        for index in [3, 4, 40] {
+            commit(dir, id(index));
+        }
+    };
+    let why = committed_after(back).expect_err("its end is lost");
+    assert!(matches!(why, StorageError::WentBack { applied: 40, last: 5, .. }), "{why}");
+    assert!(why.to_string().contains("ends with entry 5, but entry 40 was applied"), "{why}");
+    // What a build before this one left is a hint.
+    assert_eq!(committed_after(|dir| commit(dir, id(40))).expect("limited"), Some(id(5)));
+}
+
+#[test]
+fn what_is_committed_but_not_in_the_log_yet_is_not_written_down() {
+    let change = |dir: &Path| {
+        let disk = Disk::open(dir).expect("opens");
+        let mut committed = Committed::open(&disk).expect("opens");
+        for index in 3..=9 {
+            committed.set(&disk, Some(id(index)), Some(id(5))).expect("written");
+        }
+    };
+    assert_eq!(committed_after(change).expect("believed"), Some(id(5)));
 }
 
 fn meta(index: u64) -> SnapshotMeta {

@@ -103,6 +103,7 @@ impl LogStore {
         let cache = Cache { vote, purged, entries: entries.into() };
         let mut committed = Committed::open(&disk)?;
         check_committed(&disk, &cache, committed.get())?;
+        check_kept(&disk, &cache, committed.promised())?;
         committed.limit(cache.last());
         let shared = Shared {
             disk,
@@ -118,12 +119,6 @@ impl LogStore {
     /// How often entries were dropped because a new leader knew better.
     pub(crate) fn truncations(&self) -> u64 {
         self.shared.truncations.load(Ordering::SeqCst)
-    }
-
-    /// Makes the hint durable; for an orderly end.
-    pub(crate) fn sync_committed(&self) -> Result<(), StorageError> {
-        let _writing = self.shared.disk.writing()?;
-        self.shared.files.lock().committed.sync(&self.shared.disk)
     }
 
     /// Runs work that waits for the disk where that holds nobody else up.
@@ -153,6 +148,18 @@ fn check_committed(disk: &Disk, cache: &Cache, committed: Option<LogId>) -> Resu
             offset: 0,
             why: format!("entry {committed} is committed, but the log has {found} in its place"),
         }),
+    }
+}
+
+/// What was applied was in the log first. A log that ends before it is older than the machine that others saw: this member would
+/// vote and answer as if it had never heard what it acted on.
+fn check_kept(disk: &Disk, cache: &Cache, promised: Option<LogId>) -> Result<(), StorageError> {
+    match promised.filter(|promised| cache.last() < Some(*promised)) {
+        None => Ok(()),
+        Some(applied) => {
+            let last = cache.last().map_or(0, |last| last.index);
+            Err(StorageError::WentBack { dir: disk.dir().to_owned(), applied: applied.index, last })
+        }
     }
 }
 
@@ -214,7 +221,8 @@ impl RaftLogStorage<Types> for LogStore {
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), RaftStorageError> {
         let saved = self.on_files(move |shared, files| {
             let _writing = shared.disk.writing()?;
-            files.committed.set(&shared.disk, committed)
+            let last = shared.cache.read().last();
+            files.committed.set(&shared.disk, committed, last)
         });
         saved.await.map_err(|why| RaftStorageError::from(StorageIOError::write(&why)))?;
         self.shared.progress.send_modify(|progress| progress.committed = committed.map(|id| id.index));

@@ -132,9 +132,12 @@ impl RaftStateMachine<Types> for MachineStore {
     ) -> Result<(), RaftStorageError> {
         let failed = |why: &StorageError| StorageIOError::write_snapshot(Some(meta.signature()), why);
         let bytes = snapshot.into_inner();
-        // First the machine: what it cannot read shall not replace what it can.
-        self.restore(meta, &bytes).map_err(|why| failed(&why))?;
-        save(&self.snapshots, meta.clone(), bytes).await.map_err(|why| failed(&why).into())
+        let index = meta.last_log_id.map_or(0, |id| id.index);
+        // What the machine cannot read shall not replace what it can; and what it has become is acted on, so the disk is first.
+        let checked = self.machine.check(index, &bytes);
+        checked.map_err(|why| failed(&StorageError::Restore { index, why }))?;
+        save(&self.snapshots, meta.clone(), bytes.clone()).await.map_err(|why| failed(&why))?;
+        self.restore(meta, &bytes).map_err(|why| failed(&why).into())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, RaftStorageError> {

@@ -29,9 +29,13 @@ impl Machine for Last {
         self.0.to_le_bytes().to_vec()
     }
 
+    fn check(&self, index: u64, snapshot: &[u8]) -> Result<(), String> {
+        if snapshot == index.to_le_bytes() { Ok(()) } else { Err(format!("{snapshot:?}")) }
+    }
+
     fn restore(&mut self, index: u64, snapshot: &[u8]) -> Result<(), String> {
         self.0 = index;
-        if snapshot == index.to_le_bytes() { Ok(()) } else { Err(format!("{snapshot:?}")) }
+        self.check(index, snapshot)
     }
 }
 

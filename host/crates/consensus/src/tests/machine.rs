@@ -58,6 +58,10 @@ impl Machine for Recorder {
         postcard::to_stdvec(&self.memory.lock().entries).expect("plain bytes")
     }
 
+    fn check(&self, _: u64, snapshot: &[u8]) -> Result<(), String> {
+        postcard::from_bytes::<Vec<Vec<u8>>>(snapshot).map(drop).map_err(|why| why.to_string())
+    }
+
     fn restore(&mut self, index: u64, snapshot: &[u8]) -> Result<(), String> {
         let entries = postcard::from_bytes(snapshot).map_err(|why| why.to_string())?;
         let mut memory = self.memory.lock();

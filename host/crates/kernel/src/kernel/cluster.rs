@@ -87,7 +87,7 @@ impl PoolState {
     }
 }
 
-fn is_open(tenure: Tenure, lease_good: bool) -> bool {
+pub(super) fn is_open(tenure: Tenure, lease_good: bool) -> bool {
     match tenure {
         Tenure::Escrow => true,
         Tenure::Leased => lease_good,
@@ -101,9 +101,28 @@ impl Kernel {
         self.cluster.as_ref().is_none_or(|cluster| cluster.lease_good)
     }
 
-    /// Whom the ledger would give a shard of which it has not spoken yet.
-    pub(super) fn unknown_tenure(&self) -> Tenure {
-        if self.cluster.is_some() { Tenure::Theirs(MemberId(0)) } else { Tenure::Escrow }
+    /// Whom the ledger would give a shard of which it has not spoken yet. Where there is no ledger all is this host's, and what
+    /// is quarantined is only kept.
+    pub(super) fn unknown_tenure(&self, pool: PoolUid) -> Tenure {
+        match &self.cluster {
+            Some(_) => Tenure::Theirs(MemberId(0)),
+            None if self.quarantined.contains(&pool) => Tenure::Kept,
+            None => Tenure::Escrow,
+        }
+    }
+
+    /// Nobody can hold any more what was handed out of the pool and forgotten. In a cluster the ledger says so.
+    fn end_quarantine(&mut self, uid: PoolUid) -> Reply {
+        if self.quarantined.remove(&uid) && self.cluster.is_none() {
+            let shards = self.pools.get_mut(&uid).map_or_else(Vec::new, |state| {
+                for term in &mut state.tenures {
+                    term.tenure = Tenure::Escrow;
+                }
+                state.pool.shards.clone()
+            });
+            self.set_open(uid, &shards, true);
+        }
+        Reply::Noted
     }
 
     /// Whether this host answers for an allocation.
@@ -124,6 +143,7 @@ impl Kernel {
             News::Snapshot(part) => Reply::Adopting(self.adopt_part(&part, effects)),
             News::SnapshotEnd { by, vector } => Reply::Adopting(self.adopt_end(by, &vector, effects)),
             News::Fingerprint => Reply::Fingerprint(Box::new(self.fingerprint())),
+            News::QuarantineOver(uid) => self.end_quarantine(uid),
         })
     }
 
@@ -218,7 +238,7 @@ impl Kernel {
         });
         self.next_pool = self.next_pool.max(PoolUid(pool.uid.0.saturating_add(1)));
         self.log.write(effects, |_| Fact::Pool(Arc::clone(pool)));
-        let state = PoolState::new(Arc::clone(pool), layout, realm, self.unknown_tenure());
+        let state = PoolState::new(Arc::clone(pool), layout, realm, self.unknown_tenure(pool.uid));
         if let Some(realm) = realm {
             self.stocks.insert((pool.uid, realm), state.fresh_stock(self.lease_good()));
             self.touch((pool.uid, realm));
@@ -228,7 +248,7 @@ impl Kernel {
 
     fn replace_pool(&mut self, former: &Pool, pool: &Arc<Pool>, layout: &Arc<Layout>, effects: &mut Effects) {
         self.log.write(effects, |_| Fact::Pool(Arc::clone(pool)));
-        let unknown = self.unknown_tenure();
+        let unknown = self.unknown_tenure(pool.uid);
         if let Some(state) = self.pools.get_mut(&pool.uid) {
             state.pool = Arc::clone(pool);
             state.layout = Arc::clone(layout);

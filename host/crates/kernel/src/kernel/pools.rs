@@ -52,7 +52,7 @@ impl Kernel {
         });
         self.next_pool = PoolUid(uid.0.saturating_add(1));
         self.log.write(effects, |_| Fact::Pool(Arc::clone(&pool)));
-        let state = PoolState::new(Arc::clone(&pool), layout, realm, self.unknown_tenure());
+        let state = PoolState::new(Arc::clone(&pool), layout, realm, self.unknown_tenure(pool.uid));
         if let Some(realm) = realm {
             self.stocks.insert((uid, realm), state.fresh_stock(self.lease_good()));
             self.touch((uid, realm));

@@ -38,6 +38,7 @@ pub struct Recovery {
     last_word: Seq,
     /// Of the kernel before, if the process lives on.
     clock: Option<Clock>,
+    quarantined: BTreeSet<PoolUid>,
 }
 
 /// What the log says but cannot be. A sound disk gives none; whoever finds one should hand out nothing from that pool.
@@ -96,7 +97,15 @@ impl Recovery {
             heard: BTreeMap::new(),
             last_word: Seq(0),
             clock: None,
+            quarantined: BTreeSet::new(),
         }
+    }
+
+    /// The log is an older state of itself: more may have been handed out from these pools than it says. What it says is
+    /// answered, and nothing else is handed out of them, whether it looks free or becomes so, until
+    /// [`News::QuarantineOver`](crate::News::QuarantineOver). Of a host in a cluster the ledger says what is quarantined.
+    pub fn quarantines(&mut self, pools: BTreeSet<PoolUid>) {
+        self.quarantined = pools;
     }
 
     /// The process lives on, only its kernel is made again: its clock runs on. Without this the wall clock is believed as it
@@ -203,7 +212,7 @@ impl Recovery {
     /// What contradicts itself is left out and told by [`Kernel::faults`].
     pub fn finish(self, now: Tick) -> Kernel {
         let Self { settings, rules, last, high_water_ms, pools, deleted, next_pool, clock, .. } = self;
-        let Self { realms, realm_names, spans, reservations, heard, last_word, .. } = self;
+        let Self { realms, realm_names, spans, reservations, heard, last_word, quarantined, .. } = self;
         let next = Seq(last.0 + 1);
         let grace_ms = if rules.keep(Rule::RestartGrace) { settings.restart_grace_ms } else { 0 };
         let clock = match clock {
@@ -232,6 +241,7 @@ impl Recovery {
             // Operations may be forgotten that were words: then nothing is said of what is not known for sure.
             words: heard.clone(),
             heard,
+            quarantined,
             adoption: None,
             faults: Vec::new(),
         };
@@ -265,7 +275,7 @@ impl Kernel {
                 return;
             }
         };
-        let mut state = PoolState::new(Arc::clone(&pool), layout, None, self.unknown_tenure());
+        let mut state = PoolState::new(Arc::clone(&pool), layout, None, self.unknown_tenure(pool.uid));
         if pool.draft.terms.realm_by.is_empty() {
             let base = self.realms.find(state.realm_tenant(), &pool.draft.realm.name);
             if let Some(realm) = base {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Kernel;
+use super::cluster::is_open;
 use super::pools::layout;
 use crate::allocation::Allocation;
 use crate::command::{CommandError, Reply};
@@ -11,7 +12,7 @@ use crate::draft::{FixedField, fixed_difference, more_shards};
 use crate::effects::Effects;
 use crate::fact::{Fact, SpanKey};
 use crate::id::{PoolUid, Revision, SubscriberId};
-use crate::pool::{Pool, PoolDraft};
+use crate::pool::{Pool, PoolDraft, Shard};
 use crate::space::Layout;
 use crate::span::Span;
 
@@ -56,7 +57,7 @@ impl Kernel {
             Err(same) => return Ok(Reply::PoolUpdated(same)),
         };
         self.log.write(effects, |_| Fact::Pool(Arc::clone(&pool)));
-        let unknown = self.unknown_tenure();
+        let unknown = self.unknown_tenure(uid);
         let former = self.pools.get_mut(&uid).map(|state| {
             let former = std::mem::replace(&mut state.pool, Arc::clone(&pool));
             state.layout = Arc::clone(&layout);
@@ -144,12 +145,22 @@ impl Kernel {
     pub(super) fn reshape(&mut self, pool: &Arc<Pool>, layout: &Arc<Layout>, effects: &mut Effects) {
         let held: Vec<Arc<Allocation>> = self.holders.iter().filter(|held| held.pool == pool.uid).cloned().collect();
         let stocks: Vec<_> = self.stocks_of(pool.uid).map(|(of, _)| of).collect();
+        // What was added is another's, or nobody's yet, until the ledger says otherwise.
+        let lease_good = self.lease_good();
+        let shut = |state: &super::PoolState| -> Vec<Shard> {
+            let shards = pool.shards.iter().filter(|shard| !is_open(state.tenure(shard.id).1, lease_good));
+            shards.copied().collect()
+        };
+        let shut = self.pools.get(&pool.uid).map(shut).unwrap_or_default();
         for of in stocks {
             let mut here: Vec<Span> = held.iter().filter(|held| held.realm == of.1).map(|held| held.span).collect();
             here.sort_unstable();
             if let Some(stock) = self.stocks.get_mut(&of) {
                 for span in stock.reshape(pool, layout, here.into_iter()) {
                     self.log.write(effects, |_| Fact::Free(SpanKey { pool: of.0, realm: of.1, span }));
+                }
+                for shard in &shut {
+                    stock.set_open(shard, false);
                 }
             }
             self.reschedule(of);

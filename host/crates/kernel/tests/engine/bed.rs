@@ -100,6 +100,14 @@ impl Bed {
         self.recover();
     }
 
+    /// A new life from the first so many operations of the log: what came later is forgotten.
+    pub(crate) fn restore(&mut self, operations: usize, quarantined: impl IntoIterator<Item = PoolUid>) {
+        self.log.truncate(operations);
+        let mut recovery = Recovery::new(self.settings);
+        recovery.quarantines(quarantined.into_iter().collect());
+        self.recover_with(recovery);
+    }
+
     pub(crate) fn recover(&mut self) {
         self.recover_with(Recovery::new(self.settings));
     }

@@ -388,3 +388,27 @@ fn words_of_a_new_term_wait_for_the_former_owners_last_ones() {
         assert!(hosts.beds[host].kernel.conflicts().is_empty());
     }
 }
+
+#[test]
+fn what_a_pool_gained_is_not_handed_out_before_the_ledger_says_whose_it_is() {
+    let mut hosts = Hosts::new(2);
+    given(hosts.allocate(0, Leg::Home, "first"));
+    let (mut bed, small) = Bed::with(hosts.pool.draft.clone());
+    let mut draft = small.draft.clone();
+    let mut geometry = (*draft.geometry).clone();
+    geometry.spans = addresses(0x0a00_0000, 512).geometry.spans.clone();
+    draft.geometry = Arc::new(geometry);
+    let update = Command::UpdatePool { pool: small.uid, expected: None, draft: Box::new(draft), dry_run: false };
+    let Ok(Reply::PoolUpdated(grown)) = bed.ask(update) else { panic!("not updated") };
+    assert!(grown.shards.len() > small.shards.len());
+    hosts.tell(0, News::Pool(grown));
+    for line in 0..600 {
+        match hosts.allocate(0, Leg::Home, &format!("line-{line}")) {
+            Ok(Reply::Allocated { allocation, .. }) => {
+                assert!(hosts.owned(0, allocation.shard), "{:?} of shard {}", allocation.span, allocation.shard);
+            }
+            other => return assert!(matches!(other, Err(CommandError::Elsewhere { .. })), "{other:?}"),
+        }
+    }
+    panic!("the host handed out more than it owns");
+}

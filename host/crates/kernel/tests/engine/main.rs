@@ -8,6 +8,7 @@ mod digest;
 mod heard;
 mod leases;
 mod pools;
+mod quarantine;
 mod realms;
 mod reservations;
 mod snapshot;

@@ -293,6 +293,27 @@ impl ShardsBody {
     }
 }
 
+/// A quarantine that is over.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = EndQuarantineRequest, example = json!({"pool_id": "isp-east", "reason": "all BNGs were restarted, ticket 4711"}))]
+pub(crate) struct QuarantineBody {
+    #[schema(value_type = String, required = true)]
+    pool_id: Option<Value>,
+    /// Why nobody holds what was handed out unheard. Kept in the log.
+    #[schema(value_type = String, required = true)]
+    reason: Option<Value>,
+}
+
+impl QuarantineBody {
+    pub(crate) fn read(&self) -> Result<(PoolId, String), AppError> {
+        let mut reader = Reader::default();
+        let pool: Option<PoolId> =
+            reader.needed_id("pool_id", self.pool_id.as_ref(), "must be given: the pool whose quarantine is over");
+        let reason = reader.text("reason", self.reason.as_ref()).unwrap_or_default().to_owned();
+        reader.finish(pool.map(|pool| (pool, reason)))
+    }
+}
+
 fn read_shards(reader: &mut Reader, value: Option<&Value>) -> Vec<ShardId> {
     match value.filter(|value| !value.is_null()) {
         None => {

@@ -150,6 +150,8 @@ async fn readers_see_the_cluster_and_only_admins_change_it() {
         "/api/v1/cluster/members/2/undrain",
         "/api/v1/cluster/shards:move",
         "/api/v1/cluster/shards:seize",
+        "/api/v1/cluster/shards:end-quarantine",
+        "/api/v1/admin/backup",
     ];
     for path in changes {
         ask("operate", Method::POST, path, &order).await.problem(403, "FORBIDDEN");
@@ -158,4 +160,38 @@ async fn readers_see_the_cluster_and_only_admins_change_it() {
     assert!(face.daemon.pair.orders().is_empty() && face.daemon.pair.removed().is_empty());
     ask("admin", Method::POST, "/api/v1/cluster/shards:seize", &order).await.with(200);
     assert_eq!(face.daemon.pair.orders()[0].by, "the adminer");
+}
+
+#[tokio::test]
+async fn a_quarantine_ends_by_the_word_of_an_operator_who_says_why() {
+    let face = Face::start();
+    let pool = json!({"id": "p1", "cidr": "10.0.0.0/24"});
+    face.post("/api/v1/pools", &pool).await.with(201);
+    let path = "/api/v1/cluster/shards:end-quarantine";
+    let order = json!({"pool_id": "p1", "reason": "all BNGs were restarted"});
+    assert_eq!(face.post(path, &order).await.with(200), json!({"count": 3}));
+    let problem = face.post(path, &json!({"pool_id": "p1", "reason": " "})).await.problem(400, "INVALID_FIELD");
+    assert_eq!(problem["errors"][0]["field"], "reason");
+    face.post(path, &json!({"reason": "x"})).await.problem(400, "INVALID_FIELD");
+    face.post(path, &json!({"pool_id": "none", "reason": "x"})).await.problem(404, "POOL_UNKNOWN");
+    face.post(path, &json!({"pool_id": "p1", "reason": "too early"})).await.problem(409, "CLUSTER_REFUSED");
+}
+
+#[tokio::test]
+async fn a_backup_is_its_bytes_and_one_that_fails_breaks_off() {
+    use tower::ServiceExt as _;
+
+    let face = Face::start();
+    let ask = async || {
+        let request = Request::builder().method(Method::POST).uri("/api/v1/admin/backup");
+        face.router.clone().oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap()
+    };
+    let whole = ask().await;
+    assert_eq!(
+        (whole.status().as_u16(), &whole.headers()["content-type"]),
+        (200, &"application/x-tar".parse().unwrap())
+    );
+    assert_eq!(axum::body::to_bytes(whole.into_body(), 100).await.unwrap(), "abc");
+    assert!(axum::body::to_bytes(ask().await.into_body(), 100).await.is_err(), "its end is missing");
+    face.post("/api/v1/admin/backup", &json!({})).await.problem(503, "BACKUP_REFUSED");
 }
