@@ -3,8 +3,8 @@
 //!
 //! Who knows what: `book` keeps the ledger as the replicated log drives it; `follow` tells the kernel what it says; `replicate`
 //! moves facts, `acks` lets answers wait until another host has them, `takeover` all of them where the logs reach back no longer, and `agreement` compares; `route` carries
-//! requests; `govern` keeps the cluster in shape (leases, voters, moves); `oversee` looks after lost hosts; `door` lets hosts
-//! in and answers what they ask; `old_disk` keeps a host with an older state of its disk from serving; `office` is what operators see and order.
+//! requests; `govern` keeps the cluster in shape (leases, voters, moves); `readings` gives up pools that this host's plugins
+//! read otherwise; `oversee` looks after lost hosts; `door` lets hosts in and answers what they ask; `old_disk` keeps a host with an older state of its disk from serving; `office` is what operators see and order.
 
 mod acks;
 mod agreement;
@@ -19,13 +19,14 @@ mod office;
 mod old_disk;
 mod oversee;
 mod pools;
+mod readings;
 mod replicate;
 mod route;
 mod seat;
 mod stopped;
 mod takeover;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use api::engine::{Engine, WeakEngine};
 use kernel::ledger::HostRole;
-use kernel::{NodeId, Origin, PoolUid, Seq, ShardId};
+use kernel::{NodeId, Origin, PoolUid, Seq, ShardId, Tenure};
 use net::{Net, NetEvents, NetSettings, PeerId};
 use parking_lot::{Mutex, RwLock};
 use store::Reader;
@@ -44,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 use view::View;
 
 use crate::driver::{Parcel, Standing};
+use crate::plugins::Plugins;
 use crate::vitals::Vitals;
 use seat::Seat;
 
@@ -84,6 +86,8 @@ pub(crate) struct Parts {
     pub(crate) standing: Arc<Standing>,
     /// Answers that wait until another host has them.
     pub(crate) parcels: mpsc::Receiver<Parcel>,
+    /// How this host reads the pools.
+    pub(crate) plugins: Arc<Plugins>,
 }
 
 /// The same, without what one task alone takes.
@@ -96,6 +100,7 @@ struct Lent {
     standing: Arc<Standing>,
     /// Only to have a checkpoint written for another host.
     store: Arc<std::sync::Mutex<store::Store>>,
+    plugins: Arc<Plugins>,
 }
 
 /// Most bytes of the log that are kept for other hosts although a checkpoint covers them.
@@ -139,8 +144,10 @@ struct Inner {
     flights: route::Flights,
     /// What this host stopped handing out from, to give it away.
     stopped: Mutex<stopped::Stopped>,
-    /// Its shards from which the kernel hands out nothing, by the kernel's own word.
-    kept: Mutex<BTreeMap<PoolUid, BTreeSet<ShardId>>>,
+    /// Its shards from which the kernel hands out nothing, by the kernel's own word, and as what.
+    kept: Mutex<BTreeMap<PoolUid, BTreeMap<ShardId, Tenure>>>,
+    /// Pools that this host does not read as recorded.
+    misread: Mutex<readings::Misreadings>,
     /// Up to which entry of the ledger the kernel knows it.
     told: watch::Sender<u64>,
     /// Forming and joining happen once.
@@ -169,10 +176,10 @@ impl Cluster {
         let nonce = nonce::of_this_process(&settings.data_path)?;
         let (heard, _) = watch::channel(heard);
         let stopped = stopped::Stopped::read(&settings.data_path)?;
-        let Parts { engine, view, reader, vitals, store, standing, parcels } = parts;
+        let Parts { engine, view, reader, vitals, store, standing, parcels, plugins } = parts;
         let inner = Inner {
             settings,
-            parts: Lent { engine, view, reader, vitals, standing, store },
+            parts: Lent { engine, view, reader, vitals, standing, store, plugins },
             net,
             nonce,
             seat: RwLock::new(None),
@@ -189,6 +196,7 @@ impl Cluster {
             flights: route::Flights::default(),
             stopped: Mutex::new(stopped),
             kept: Mutex::default(),
+            misread: Mutex::default(),
             told: watch::channel(0).0,
             forming: tokio::sync::Mutex::default(),
             stopping: CancellationToken::new(),
@@ -222,6 +230,7 @@ impl Cluster {
         tasks.spawn(govern::renew(self.clone()));
         tasks.spawn(govern::vote(self.clone()));
         tasks.spawn(govern::give(self.clone()));
+        tasks.spawn(readings::say(self.clone()));
         tasks.spawn(oversee::run(self.clone()));
         tasks
     }

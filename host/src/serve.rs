@@ -184,7 +184,7 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
         cluster: is_clustered(config).then(|| identity.origin.into()),
     };
     let recovered = driver::recover(&store, &view, settings)?;
-    let plugins = Arc::new(Plugins::default());
+    let plugins = Arc::new(Plugins::new(is_clustered(config)));
     let types: Arc<dyn ResourceTypes> = Arc::<Plugins>::clone(&plugins);
     let vitals = Arc::new(Vitals::new(&registry)?);
     vitals.damaged(recovered.damaged.clone());
@@ -214,7 +214,7 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
     let heard = recovered.kernel.heard().clone();
     let driver = Driver::start(parts, recovered.kernel, inbox, engine.waker()).context("no thread for the kernel")?;
     // Weak: the driver ends when the last engine does, and the plugins outlive it.
-    let live = Live { view: Arc::clone(&view), engine: engine.downgrade() };
+    let live = Live { view: Arc::clone(&view), engine: engine.downgrade(), shared: is_clustered(config) };
     plugins.load(config, live, &registry)?;
     let readiness = Ready { vitals: Arc::clone(&vitals), types: Arc::clone(&types), view: Arc::clone(&view) };
     let parts = cluster::Parts {
@@ -225,6 +225,7 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
         store,
         standing,
         parcels,
+        plugins: Arc::clone(&plugins),
     };
     let (engine, port, running) = among_others(config, cluster_key, &identity, engine, parts, heard)?;
     watch(&registry, &port, running.as_ref())?;

@@ -13,7 +13,7 @@ use super::{Cluster, agreement, old_disk, seat, takeover};
 use crate::clock;
 
 /// The version of what hosts say to each other.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: kernel::ProtocolVersion = kernel::ProtocolVersion { major: 1, minor: 0 };
 
 const JOIN_WITHIN: Duration = Duration::from_secs(10);
 

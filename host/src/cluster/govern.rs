@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kernel::ledger::{ClosingWhat, Ledger, LedgerCommand, LedgerError, LedgerReply, Offer};
-use kernel::{Command, Epoch, MemberId, News, PoolUid, Seq, ShardId};
+use kernel::{Command, Epoch, MemberId, News, PoolUid, Seq, ShardId, Tenure};
 use view::AllocationFilter;
 
 use super::Cluster;
@@ -181,7 +181,15 @@ async fn give_back(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::R
 /// Whether the kernel hands out nothing from any of these shards, by its own word.
 fn is_kept(cluster: &Cluster, uid: PoolUid, shards: &BTreeSet<ShardId>) -> bool {
     // The follower tells the kernel first and only then marks it as told.
-    cluster.inner.kept.lock().get(&uid).is_some_and(|kept| shards.is_subset(kept))
+    let kept = cluster.inner.kept.lock();
+    kept.get(&uid).is_some_and(|kept| shards.iter().all(|shard| kept.contains_key(shard)))
+}
+
+/// Whether the kernel changes nothing in any of these shards any more, by its own word. One that is only kept still answers
+/// for what is held there, and writes.
+fn is_silent(cluster: &Cluster, uid: PoolUid, shards: &BTreeSet<ShardId>) -> bool {
+    let kept = cluster.inner.kept.lock();
+    kept.get(&uid).is_some_and(|kept| shards.iter().all(|shard| kept.get(shard) == Some(&Tenure::Silent)))
 }
 
 /// Those of the shards in which nothing that matters is held.
@@ -228,12 +236,12 @@ pub(super) async fn offer(
     let wanted: BTreeSet<ShardId> = shards.iter().copied().collect();
     cluster.inner.bell.notify_waiters();
     for _ in 0..200 {
-        if is_kept(cluster, pool, &wanted) {
+        if is_silent(cluster, pool, &wanted) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    if !is_kept(cluster, pool, &wanted) {
+    if !is_silent(cluster, pool, &wanted) {
         anyhow::bail!("the kernel did not stop handing out");
     }
     let cut = Seq(*cluster.inner.parts.view.committed().borrow());

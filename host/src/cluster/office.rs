@@ -12,6 +12,7 @@ use kernel::{ClusterId, MemberId, PoolUid, ShardId};
 use std::sync::Arc;
 
 use super::door::Refusal;
+use super::readings::describe;
 use super::seat::{Membership, Seat, Undecided};
 use super::{Cluster, govern, random};
 use crate::clock;
@@ -463,6 +464,12 @@ fn warnings(ledger: Option<&Ledger>, majority: bool, reachable: impl Fn(&Member)
     }
     for member in ledger.members().values().filter(|member| member.is_deposed()) {
         warnings.push(format!("{} was deposed: its leased shards are taken over", member.node));
+    }
+    for pool in ledger.pools().values() {
+        for (member, misread) in &pool.misread {
+            let host = ledger.member(*member).map_or_else(|| member.to_string(), |member| member.node.to_string());
+            warnings.push(describe(&pool.record, &host, misread));
+        }
     }
     if !majority {
         warnings.push(
