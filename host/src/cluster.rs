@@ -3,7 +3,7 @@
 //!
 //! Who knows what: `book` keeps the ledger as the replicated log drives it; `follow` tells the kernel what it says; `replicate`
 //! moves facts, `acks` lets answers wait until another host has them, `takeover` all of them where the logs reach back no longer, and `agreement` compares; `route` carries
-//! requests; `govern` keeps the cluster in shape (leases, voters, moves); `readings` gives up pools that this host's plugins
+//! requests; `versions` keeps builds apart that are too different; `govern` keeps the cluster in shape (leases, voters, moves); `readings` gives up pools that this host's plugins
 //! read otherwise; `oversee` looks after lost hosts; `door` lets hosts in and answers what they ask; `old_disk` keeps a host with an older state of its disk from serving; `office` is what operators see and order.
 
 mod acks;
@@ -25,6 +25,7 @@ mod route;
 mod seat;
 mod stopped;
 mod takeover;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,7 +36,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use api::engine::{Engine, WeakEngine};
 use kernel::ledger::HostRole;
-use kernel::{NodeId, Origin, PoolUid, Seq, ShardId, Tenure};
+use kernel::{NodeId, Origin, PoolUid, ProtocolVersion, Seq, ShardId, Tenure};
 use net::{Net, NetEvents, NetSettings, PeerId};
 use parking_lot::{Mutex, RwLock};
 use store::Reader;
@@ -51,6 +52,7 @@ use seat::Seat;
 
 pub(crate) use route::Router;
 pub(crate) use seat::is_member;
+pub(crate) use versions::SPOKEN;
 
 /// What the cluster is told at its start.
 #[derive(Clone, Debug)]
@@ -61,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) origin: Origin,
     pub(crate) role: HostRole,
     pub(crate) weight: u32,
+    /// What it says that it speaks: [`SPOKEN`], but in a test of builds that differ.
+    pub(crate) protocol: ProtocolVersion,
     /// How long a node lease is, in a cluster that this host forms.
     pub(crate) node_lease: Duration,
     /// How much longer others wait before its leased shards are theirs.
@@ -148,6 +152,8 @@ struct Inner {
     kept: Mutex<BTreeMap<PoolUid, BTreeMap<ShardId, Tenure>>>,
     /// Pools that this host does not read as recorded.
     misread: Mutex<readings::Misreadings>,
+    /// Hosts of builds that are too different.
+    apart: versions::Apart,
     /// Up to which entry of the ledger the kernel knows it.
     told: watch::Sender<u64>,
     /// Forming and joining happen once.
@@ -171,6 +177,7 @@ pub(crate) struct Running {
 impl Cluster {
     /// Joins the network, and the cluster if this host is a member already.
     pub(crate) async fn start(settings: Settings, parts: Parts, heard: Vector) -> anyhow::Result<(Self, Running)> {
+        messages::pretend(settings.protocol);
         let (net, events) = Net::start(settings.net.clone()).await.context("the network between hosts cannot start")?;
         let (hints, hinted) = mpsc::channel(replicate::HINTS);
         let nonce = nonce::of_this_process(&settings.data_path)?;
@@ -197,6 +204,7 @@ impl Cluster {
             stopped: Mutex::new(stopped),
             kept: Mutex::default(),
             misread: Mutex::default(),
+            apart: versions::Apart::default(),
             told: watch::channel(0).0,
             forming: tokio::sync::Mutex::default(),
             stopping: CancellationToken::new(),
@@ -207,6 +215,7 @@ impl Cluster {
         if let Some(membership) = seat::read(&cluster.inner.settings.data_path)? {
             // Without its seat this host owns nothing and has no vote.
             old_disk::look(&cluster).await?;
+            cluster.check_versions()?;
             let seat = Seat::take(&cluster, membership).await?;
             cluster.sit(seat);
         }

@@ -81,7 +81,7 @@ impl Plugins {
             live: Arc::new(live),
             metrics,
             // The plugin host logs each event; the cluster only looks again.
-            events: Arc::new(move |_| _ = changed.send_replace(())),
+            events: Arc::new(move |_| changed.send_replace(())),
         })?;
         self.host.set(host).expect("plugins are loaded once");
         self.changed.send_replace(());

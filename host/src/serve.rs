@@ -298,13 +298,14 @@ fn meet(
         config::HostRole::Write => kernel::ledger::HostRole::Write,
         config::HostRole::Read => kernel::ledger::HostRole::Read,
     };
+    let protocol = commands::protocol()?;
     let settings = cluster::Settings {
         net: net::NetSettings {
             listen: config.p2p.listen.clone(),
             peers: peers.collect::<anyhow::Result<_>>()?,
             cluster_key: key,
             data_dir: config.data_path.clone(),
-            majors: vec![1],
+            majors: vec![protocol.major.into()],
             agent: concat!("nexus/", env!("CARGO_PKG_VERSION")).to_owned(),
         },
         data_path: config.data_path.clone(),
@@ -312,6 +313,7 @@ fn meet(
         origin: identity.origin.into(),
         role,
         weight: config.part.weight.get(),
+        protocol,
         node_lease: config.part.node_lease,
         lease_grace: config.part.lease_grace,
         rebroadcast: config.p2p.rebroadcast_interval,

@@ -110,6 +110,9 @@ fn let_in(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut Told) {
     let mut members = BTreeSet::new();
     for member in ledger.members().values().filter(|member| member.id != seat.me) {
         let Ok(peer) = member.peer.parse::<net::PeerId>() else { continue };
+        if cluster.is_apart(peer) {
+            continue;
+        }
         members.insert(peer);
         if told.allowed.insert(peer) {
             cluster.inner.net.allow(peer);

@@ -304,7 +304,7 @@ mod tests {
             addresses: Vec::new(),
             role: kernel::ledger::HostRole::Core,
             weight: 1,
-            protocol: super::super::door::PROTOCOL,
+            protocol: super::super::SPOKEN,
             at_ms: 0,
         };
         let applied = ledger.apply(renewed, &kernel::ledger::LedgerEntry { id: kernel::CommandId(1), command: join });

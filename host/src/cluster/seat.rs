@@ -118,7 +118,7 @@ impl Seat {
     pub(super) async fn decide(&self, command: LedgerCommand, within: Duration) -> Result<Decision, Undecided> {
         let id = random::<16>().map_err(|why| Undecided::Unavailable(why.to_string()))?;
         let entry = LedgerEntry { id: CommandId(u128::from_le_bytes(id)), command };
-        let bytes = postcard::to_stdvec(&entry).map_err(|why| Undecided::Unavailable(why.to_string()))?;
+        let bytes = super::messages::write(&entry).to_vec();
         let until = tokio::time::Instant::now() + within;
         let mut unknown: Option<String> = None;
         loop {
