@@ -176,6 +176,11 @@ impl Hosts {
     }
 
     pub fn held(&self, host: usize) -> BTreeMap<String, String> {
+        self.rows(host).into_iter().collect()
+    }
+
+    /// Who holds which address of the pool; somebody may hold two.
+    pub fn rows(&self, host: usize) -> BTreeSet<(String, String)> {
         let (status, page) = self.get(host, "/api/v1/allocations?pool_id=homes&limit=10000");
         assert_eq!(status, 200, "{page}");
         let text = |row: &Value, name: &str| row[name].as_str().expect("text").to_owned();

@@ -1,6 +1,6 @@
 //! Clients that ask all hosts all the time while something is done to the hosts, and keep every answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -18,11 +18,54 @@ const CLIENTS: usize = 4;
 struct Shared {
     /// Where each host is asked; `None`: it is down, and a load balancer would know.
     doors: Mutex<Vec<Option<String>>>,
-    /// By subscriber.
-    answered: Mutex<BTreeMap<String, String>>,
+    answered: Mutex<Answered>,
     /// Answers that no client may get.
     wrong: Mutex<Vec<String>>,
     stop: AtomicBool,
+}
+
+/// What each subscriber was answered.
+#[derive(Clone, Debug, Default)]
+pub struct Answered(BTreeMap<String, BTreeSet<String>>);
+
+impl Answered {
+    /// What each holds, where every repeat must have got the same.
+    pub fn alone(&self) -> BTreeMap<String, String> {
+        let one = |(name, addresses): (&String, &BTreeSet<String>)| {
+            assert_eq!(addresses.len(), 1, "{name} has {addresses:?}");
+            (name.clone(), addresses.first().expect("one").clone())
+        };
+        let answered = self.0.iter().map(one).collect();
+        distinct(&answered);
+        answered
+    }
+
+    /// Waits until all hosts know the same, in which nobody's answer is lost and no address is anybody else's. Who asked
+    /// again while his owner was down may have been given a second one.
+    pub fn await_kept(&self, hosts: &Hosts, count: usize) {
+        for host in 0..count {
+            wait_for("every answer is known", || {
+                let rows = hosts.rows(host);
+                let addresses: BTreeSet<&String> = rows.iter().map(|(_, ip)| ip).collect();
+                assert_eq!(addresses.len(), rows.len(), "an address is held twice");
+                let kept = |(name, given): (&String, &BTreeSet<String>)| {
+                    given.iter().any(|ip| rows.contains(&(name.clone(), ip.clone())))
+                };
+                (self.0.iter().all(kept) && rows == hosts.rows(0)).then_some(())
+            });
+        }
+        // No address was ever anybody else's, held still or not.
+        let all: Vec<&String> = self.0.values().flatten().collect();
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "an address was given to two");
+    }
+
+    /// Any host gives the subscribers what they were answered.
+    pub fn ask_again(&self, hosts: &Hosts, host: usize) {
+        for (name, given) in self.0.iter().step_by(5) {
+            let ip = address(&hosts.allocate(host, name));
+            assert!(given.contains(&ip), "{name} has {ip} and was given {given:?}");
+        }
+    }
 }
 
 /// A load on the pool `homes`, until it is ended.
@@ -52,22 +95,20 @@ impl Load {
 
     /// Waits until so many more subscribers are answered.
     pub fn go_on(&self, more: usize) {
-        let count = || self.shared.answered.lock().expect("no client panicked").len();
+        let count = || self.shared.answered.lock().expect("no client panicked").0.len();
         let goal = count() + more;
         wait_for("the load goes on", || (count() >= goal).then_some(()));
     }
 
     /// What was answered, if nothing was that may not be.
-    pub fn end(self) -> BTreeMap<String, String> {
+    pub fn end(self) -> Answered {
         self.shared.stop.store(true, Ordering::Release);
         for client in self.clients {
             client.join().expect("no client panicked");
         }
         let wrong = self.shared.wrong.lock().expect("no client panicked");
         assert!(wrong.is_empty(), "{wrong:#?}");
-        let answered = self.shared.answered.lock().expect("no client panicked").clone();
-        distinct(&answered);
-        answered
+        self.shared.answered.lock().expect("no client panicked").clone()
     }
 }
 
@@ -83,12 +124,10 @@ impl Shared {
                 return;
             }
             let name = format!("load-{client}-{turn}");
-            let Some(first) = self.allocate(&agent, client + turn, &name) else { return };
-            self.answered.lock().expect("no client panicked").insert(name.clone(), first.clone());
-            // The same at another host is the same.
-            let Some(again) = self.allocate(&agent, client + turn + 1, &name) else { return };
-            if again != first {
-                self.wrong.lock().expect("no client panicked").push(format!("{name} has {first} and {again}"));
+            // And once more at another host.
+            for host in 0..2 {
+                let Some(ip) = self.allocate(&agent, client + turn + host, &name) else { return };
+                self.answered.lock().expect("no client panicked").0.entry(name.clone()).or_default().insert(ip);
             }
         }
     }
