@@ -177,12 +177,7 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
     let log_file_bytes = store_settings.log_file_bytes;
     let (store, identity) = Store::open(&config.data_path, store_settings, clock::wall_ms())?;
     let view = driver::empty_view(config.watch_window.get());
-    let settings = KernelSettings {
-        seed: identity.origin.identity ^ clock::wall_ms(),
-        restart_grace_ms: millis(config.restart_grace),
-        clock_tolerance_ms: millis(config.clock_tolerance),
-        cluster: is_clustered(config).then(|| identity.origin.into()),
-    };
+    let settings = kernel_settings(config, &identity);
     let recovered = driver::recover(&store, &view, settings)?;
     let plugins = Arc::new(Plugins::new(is_clustered(config)));
     let types: Arc<dyn ResourceTypes> = Arc::<Plugins>::clone(&plugins);
@@ -242,6 +237,15 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
         stopping: CancellationToken::new(),
     });
     Ok(Some(Built { app: Arc::new(app), registry, vitals, driver, plugins, checkpoints, running }))
+}
+
+fn kernel_settings(config: &Config, identity: &store::Identity) -> KernelSettings {
+    KernelSettings {
+        seed: identity.origin.identity ^ clock::wall_ms(),
+        restart_grace_ms: millis(config.restart_grace),
+        clock_tolerance_ms: millis(config.clock_tolerance),
+        cluster: is_clustered(config).then(|| identity.origin.into()),
+    }
 }
 
 /// Whether this host is one of several, or waits to be. A host that has peers must not start as one that owns everything: two
