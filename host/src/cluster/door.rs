@@ -12,6 +12,9 @@ use super::replicate::{self, Hint};
 use super::{Cluster, agreement, old_disk, seat, takeover};
 use crate::clock;
 
+/// How often a peer that appeared is asked who it is.
+const GREETINGS: usize = 3;
+
 const JOIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Serves the network until it stops.
@@ -52,12 +55,26 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
     }
 }
 
+/// What a peer says of itself. Hellos are few: if there are too many now, it is asked again, for who does not say which build
+/// it has may be one to keep apart.
+async fn who_is(cluster: &Cluster, peer: PeerId) -> Option<net::Response> {
+    for _ in 0..GREETINGS {
+        let ask = messages::write(&HelloAsk::Who);
+        match cluster.inner.net.request(peer, Channel::Hello, ask, Duration::from_secs(5)).await {
+            Ok(response) => return Some(response),
+            Err(error) => tracing::debug!(%peer, %error, "a host does not say who it is yet"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            () = cluster.stopping().cancelled() => return None,
+        }
+    }
+    None
+}
+
 /// Tells people whom they met; a host of another cluster under one key must not go unnoticed.
 async fn greet(cluster: &Cluster, peer: PeerId) {
-    let ask = messages::write(&HelloAsk::Who);
-    let Ok(response) = cluster.inner.net.request(peer, Channel::Hello, ask, Duration::from_secs(5)).await else {
-        return;
-    };
+    let Some(response) = who_is(cluster, peer).await else { return };
     let Ok(HelloAnswer::Who { node, origin, seat, protocol }) = messages::read::<HelloAnswer>(&response.body) else {
         tracing::warn!(%peer, "a host does not say who it is: its build may be too different from this one");
         return;

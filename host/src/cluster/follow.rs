@@ -10,7 +10,7 @@ use kernel::ledger::{GrantState, Ledger, LedgerPool};
 use kernel::{Command, Epoch, MemberId, News, PoolUid, Revision, RingMember, ShardId, ShardTenure, Sight, Tenure};
 
 use super::Cluster;
-use super::readings::{can_go, unread};
+use super::readings::{leaving, unread};
 use super::seat::Seat;
 
 /// How often everything is looked at again although nothing was heard of.
@@ -91,7 +91,8 @@ async fn tell(cluster: &Cluster, seat: &Seat, told: &mut Told) -> Result<(), Eng
             note(cluster, News::Pool(Arc::clone(&pool.record))).await?;
             told.pools.insert(*uid, pool.record.revision);
         }
-        let gives_up = (!cluster.reads(&pool.record).await).then(|| can_go(cluster, &ledger, pool, seat.me));
+        let reads = cluster.reads(&pool.record).await;
+        let gives_up = (!reads).then(|| leaving(cluster, seat, &ledger, pool));
         tell_tenures(cluster, seat, (*uid, pool, gives_up), told).await?;
     }
     let gone: Vec<PoolUid> = told.pools.keys().filter(|uid| ledger.pool(**uid).is_none()).copied().collect();
@@ -153,11 +154,11 @@ async fn tell_sight(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut 
     Ok(())
 }
 
-/// `gives_up`: this host does not read the pool as recorded, and (`true`) its shards can go to somebody who does.
+/// `gives_up`: this host does not read the pool as recorded, and these shards can go to somebody who does.
 async fn tell_tenures(
     cluster: &Cluster,
     seat: &Seat,
-    (uid, pool, gives_up): (PoolUid, &LedgerPool, Option<bool>),
+    (uid, pool, gives_up): (PoolUid, &LedgerPool, Option<BTreeSet<ShardId>>),
     told: &mut Told,
 ) -> Result<(), EngineError> {
     let known = told.tenures.entry(uid).or_default();
@@ -171,7 +172,7 @@ async fn tell_tenures(
             Tenure::Theirs(MemberId(0))
         } else {
             let tenure = pool.tenure(seat.me, grant, &vector, stopped.holds(uid, shard, grant.epoch));
-            gives_up.map_or(tenure, |can_go| unread(tenure, can_go))
+            gives_up.as_ref().map_or(tenure, |leaving| unread(tenure, leaving.contains(&shard)))
         };
         let said = (grant.epoch, tenure);
         if known.get(&shard) != Some(&said) {

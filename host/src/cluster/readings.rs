@@ -2,12 +2,12 @@
 //! found out. If it lasts, the ledger hears of it: the host's shards go to those who read the pool, and it is given none.
 //! When a version serves that reads it, the host takes part again, without anybody's asking.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::ledger::{Ledger, LedgerCommand, LedgerPool, Misread};
-use kernel::{MemberId, Pool, PoolUid, Tenure};
+use kernel::{Pool, PoolUid, ShardId, Tenure};
 use tokio::time::Instant;
 
 use super::Cluster;
@@ -53,22 +53,24 @@ pub(super) fn describe(pool: &Pool, host: &str, misread: &Misread) -> String {
 
 /// What this host may do with a shard that the ledger says is its own, of a pool that it does not read as recorded. Until the
 /// ledger knows, and while nobody else can take it, it goes on answering for what is held there: names are kept with the
-/// records. Then the shard is about to be offered.
-pub(super) fn unread(tenure: Tenure, can_go: bool) -> Tenure {
+/// records. Then the shard is about to be offered (`leaves`).
+pub(super) fn unread(tenure: Tenure, leaves: bool) -> Tenure {
     match tenure {
-        Tenure::Escrow | Tenure::Leased if can_go => Tenure::Silent,
+        Tenure::Escrow | Tenure::Leased if leaves => Tenure::Silent,
         Tenure::Escrow | Tenure::Leased => Tenure::Kept,
         Tenure::Kept | Tenure::Silent | Tenure::Theirs(_) => tenure,
     }
 }
 
-/// Whether the ledger knows that `me` does not read the pool, and somebody who does could take its shards now.
-pub(super) fn can_go(cluster: &Cluster, ledger: &Ledger, pool: &LedgerPool, me: MemberId) -> bool {
-    pool.misread.contains_key(&me)
-        && ledger.members().values().any(|other| {
-            let takes = other.id != me && other.role.on_ring() && other.takes_shards();
-            takes && !pool.misread.contains_key(&other.id) && cluster.is_connected(&other.peer)
-        })
+/// The shards of a pool that this host does not read which somebody who does can take now: none before the ledger knows.
+pub(super) fn leaving(cluster: &Cluster, seat: &Seat, ledger: &Ledger, pool: &LedgerPool) -> BTreeSet<ShardId> {
+    if !pool.misread.contains_key(&seat.me) {
+        return BTreeSet::new();
+    }
+    let reaches = |to| ledger.member(to).is_some_and(|member| cluster.is_connected(&member.peer));
+    let wishes = seat.book.wishes(ledger);
+    let mine = wishes.iter().filter(|wish| wish.pool == pool.record.uid && wish.from == seat.me && reaches(wish.to));
+    mine.map(|wish| wish.shard).collect()
 }
 
 impl Cluster {
@@ -181,6 +183,8 @@ fn unsaid(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> Vec<LedgerCommand>
 
 #[cfg(test)]
 mod tests {
+    use kernel::MemberId;
+
     use super::*;
 
     #[test]

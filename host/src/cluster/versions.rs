@@ -13,6 +13,9 @@ use super::Cluster;
 /// What this build speaks.
 pub(crate) const SPOKEN: ProtocolVersion = ProtocolVersion { major: 1, minor: 0 };
 
+/// Most hosts that are known to be apart; of more, some are forgotten.
+const APART: usize = 4_096;
+
 /// Peers whose builds are too far from this one's.
 #[derive(Debug, Default)]
 pub(super) struct Apart(Mutex<BTreeMap<PeerId, TooFar>>);
@@ -64,6 +67,9 @@ impl Cluster {
         }
         let found = TooFar { node: node.clone(), theirs, own };
         tracing::error!(%peer, error = %found, "a host is kept apart");
+        if apart.len() >= APART {
+            apart.pop_first();
+        }
         apart.insert(peer, found);
         self.inner.net.disallow(peer);
         false
@@ -74,9 +80,15 @@ impl Cluster {
         self.inner.apart.of(peer).is_some()
     }
 
-    /// Who is kept apart, in words.
+    /// Who is kept apart, in words: members, and others as long as they are there.
     pub(super) fn apart(&self) -> Vec<String> {
-        self.inner.apart.0.lock().values().map(ToString::to_string).collect()
+        let connected = self.inner.net.connected();
+        let seat = self.seat();
+        let matters = |peer: &PeerId| {
+            connected.contains(peer) || seat.as_ref().is_some_and(|seat| seat.member_of(*peer).is_some())
+        };
+        let apart = self.inner.apart.0.lock().clone();
+        apart.iter().filter(|(peer, _)| matters(peer)).map(|(_, found)| found.to_string()).collect()
     }
 
     /// Before this host takes its seat: is somebody there with whom it cannot work?
