@@ -53,6 +53,7 @@ async fn of_majors(one: &[u32], other: &[u32]) -> (Host, Host, [tempfile::TempDi
     old.wait_for(new.peer()).await;
     new.wait_for(old.peer()).await;
     old.net.allow(new.peer());
+    new.net.allow(old.peer());
     (old, new, dirs)
 }
 
