@@ -3,8 +3,8 @@
 //!
 //! Who knows what: `book` keeps the ledger as the replicated log drives it; `follow` tells the kernel what it says; `replicate`
 //! moves facts, `acks` lets answers wait until another host has them, `takeover` all of them where the logs reach back no longer, and `agreement` compares; `route` carries
-//! requests; `govern` keeps the cluster in shape (leases, voters, moves); `oversee` looks after lost hosts; `door` lets hosts
-//! in and answers what they ask; `old_disk` keeps a host with an older state of its disk from serving; `office` is what operators see and order.
+//! requests; `versions` keeps builds apart that are too different; `govern` keeps the cluster in shape (leases, voters, moves); `readings` gives up pools that this host's plugins
+//! read otherwise; `oversee` looks after lost hosts; `door` lets hosts in and answers what they ask; `old_disk` keeps a host with an older state of its disk from serving; `office` is what operators see and order.
 
 mod acks;
 mod agreement;
@@ -20,13 +20,15 @@ mod old_disk;
 mod oversee;
 mod pools;
 mod quarantine;
+mod readings;
 mod replicate;
 mod route;
 mod seat;
 mod stopped;
 mod takeover;
+mod versions;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,7 +37,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use api::engine::{Engine, WeakEngine};
 use kernel::ledger::HostRole;
-use kernel::{NodeId, Origin, PoolUid, Seq, ShardId};
+use kernel::{NodeId, Origin, PoolUid, ProtocolVersion, Seq, ShardId, Tenure};
 use net::{Net, NetEvents, NetSettings, PeerId};
 use parking_lot::{Mutex, RwLock};
 use store::Reader;
@@ -45,12 +47,14 @@ use tokio_util::sync::CancellationToken;
 use view::View;
 
 use crate::driver::{Parcel, Standing};
+use crate::plugins::Plugins;
 use crate::restored::Restored;
 use crate::vitals::Vitals;
 use seat::Seat;
 
 pub(crate) use route::Router;
 pub(crate) use seat::{FILE as MEMBERSHIP, Membership, is_member, read as membership, replace};
+pub(crate) use versions::SPOKEN;
 
 /// What the cluster is told at its start.
 #[derive(Clone, Debug)]
@@ -61,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) origin: Origin,
     pub(crate) role: HostRole,
     pub(crate) weight: u32,
+    /// What it says that it speaks: [`SPOKEN`], but in a test of builds that differ.
+    pub(crate) protocol: ProtocolVersion,
     /// How long a node lease is, in a cluster that this host forms.
     pub(crate) node_lease: Duration,
     /// How much longer others wait before its leased shards are theirs.
@@ -88,6 +94,8 @@ pub(crate) struct Parts {
     pub(crate) parcels: mpsc::Receiver<Parcel>,
     /// What is quarantined after a restore.
     pub(crate) restored: Arc<Restored>,
+    /// How this host reads the pools.
+    pub(crate) plugins: Arc<Plugins>,
 }
 
 /// The same, without what one task alone takes.
@@ -101,6 +109,7 @@ struct Lent {
     /// Only to have a checkpoint written for another host.
     store: Arc<std::sync::Mutex<store::Store>>,
     restored: Arc<Restored>,
+    plugins: Arc<Plugins>,
 }
 
 /// Most bytes of the log that are kept for other hosts although a checkpoint covers them.
@@ -148,8 +157,12 @@ struct Inner {
     flights: route::Flights,
     /// What this host stopped handing out from, to give it away.
     stopped: Mutex<stopped::Stopped>,
-    /// Its shards from which the kernel hands out nothing, by the kernel's own word.
-    kept: Mutex<BTreeMap<PoolUid, BTreeSet<ShardId>>>,
+    /// Its shards from which the kernel hands out nothing, by the kernel's own word, and as what.
+    kept: Mutex<BTreeMap<PoolUid, BTreeMap<ShardId, Tenure>>>,
+    /// Pools that this host does not read as recorded.
+    misread: Mutex<readings::Misreadings>,
+    /// Hosts of builds that are too different.
+    apart: versions::Apart,
     /// Up to which entry of the ledger the kernel knows it.
     told: watch::Sender<u64>,
     /// Forming and joining happen once.
@@ -173,16 +186,17 @@ pub(crate) struct Running {
 impl Cluster {
     /// Joins the network, and the cluster if this host is a member already.
     pub(crate) async fn start(settings: Settings, parts: Parts, heard: Vector) -> anyhow::Result<(Self, Running)> {
+        messages::pretend(settings.protocol);
         let (net, events) = Net::start(settings.net.clone()).await.context("the network between hosts cannot start")?;
         let (hints, hinted) = mpsc::channel(replicate::HINTS);
         let (pulls, pulled) = mpsc::channel(replicate::PULLS);
         let nonce = nonce::of_this_process(&settings.data_path)?;
         let (heard, _) = watch::channel(heard);
         let stopped = stopped::Stopped::read(&settings.data_path)?;
-        let Parts { engine, view, reader, vitals, store, standing, parcels, restored } = parts;
+        let Parts { engine, view, reader, vitals, store, standing, parcels, restored, plugins } = parts;
         let inner = Inner {
             settings,
-            parts: Lent { engine, view, reader, vitals, standing, store, restored },
+            parts: Lent { engine, view, reader, vitals, standing, store, restored, plugins },
             net,
             nonce,
             seat: RwLock::new(None),
@@ -201,6 +215,8 @@ impl Cluster {
             flights: route::Flights::default(),
             stopped: Mutex::new(stopped),
             kept: Mutex::default(),
+            misread: Mutex::default(),
+            apart: versions::Apart::default(),
             told: watch::channel(0).0,
             forming: tokio::sync::Mutex::default(),
             stopping: CancellationToken::new(),
@@ -211,6 +227,7 @@ impl Cluster {
         if let Some(membership) = seat::read(&cluster.inner.settings.data_path)? {
             // Without its seat this host owns nothing and has no vote.
             old_disk::look(&cluster).await?;
+            cluster.check_versions()?;
             let seat = Seat::take(&cluster, membership).await?;
             cluster.sit(seat);
         }
@@ -236,6 +253,7 @@ impl Cluster {
         tasks.spawn(govern::renew(self.clone()));
         tasks.spawn(govern::vote(self.clone()));
         tasks.spawn(govern::give(self.clone()));
+        tasks.spawn(readings::say(self.clone()));
         tasks.spawn(oversee::run(self.clone()));
         tasks
     }

@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::{Arg, ArgAction, Command, value_parser};
+use kernel::ProtocolVersion;
 
+use crate::cluster::SPOKEN;
 use crate::config::KEYS;
 use crate::plugins::BUILD_VARIABLE;
 
@@ -20,13 +23,25 @@ pub(crate) fn tree() -> Command {
 
 /// The variables that mean something to other commands or to the build: `serve` ignores them without a word.
 pub(crate) fn variables_of_others() -> BTreeSet<String> {
-    let mut names = BTreeSet::from([BUILD_VARIABLE.to_owned()]);
+    let mut names = BTreeSet::from([BUILD_VARIABLE.to_owned(), PROTOCOL_VARIABLE.to_owned()]);
     let mut commands = vec![tree()];
     while let Some(command) = commands.pop() {
         names.extend(command.get_arguments().filter_map(|arg| Some(arg.get_env()?.to_string_lossy().into_owned())));
         commands.extend(command.get_subcommands().cloned());
     }
     names
+}
+
+/// For tests of a cluster whose hosts have different builds: the daemon says that it speaks this version, and sends what a
+/// newer one may send. Nothing else changes.
+const PROTOCOL_VARIABLE: &str = "NEXUS_TEST_PROTOCOL";
+
+/// Which protocol the daemon says that it speaks.
+pub(crate) fn protocol() -> anyhow::Result<ProtocolVersion> {
+    match std::env::var(PROTOCOL_VARIABLE) {
+        Ok(text) => text.parse().with_context(|| format!("{PROTOCOL_VARIABLE} is for tests only")),
+        Err(_) => Ok(SPOKEN),
+    }
 }
 
 fn serve() -> Command {

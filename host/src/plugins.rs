@@ -1,22 +1,25 @@
 //! The plugins of this daemon: the embedded ones and the folder's, lent to the API, checked against the live pools.
 
+mod live;
+mod reading;
+
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use api::engine::WeakEngine;
 use api::ports::{OpenedSpec, Problem, ResourceTypes, RetireError, TypeError};
 use compact_str::CompactString;
-use kernel::{Command, CommandError, Plan, Pool, PoolDraft, PoolUid, Span, TypeId};
-use plugin_host::{
-    Limits, LivePool, LivePools, NameCursor, NamePage, NotReread, PluginError, PluginHost, PluginMetrics, PluginState,
-    PluginStatus, Reading, Rereading, Settings,
-};
+use kernel::{Plan, Pool, Span, TypeId};
+use plugin_host::{Limits, PluginError, PluginHost, PluginMetrics, PluginState, PluginStatus, Settings};
 use prometheus::Registry;
-use view::{AllocationFilter, ListCursor, View};
+use tokio::sync::watch;
 
 use crate::config::Config;
+use reading::Readings;
+
+pub(crate) use live::Live;
+pub(crate) use reading::{Reads, recorded};
 
 /// What a daemon without a single plugin says.
 pub(crate) const NO_PLUGINS: &str = "no plugins: run cargo xtask plugins or set plugins.dir";
@@ -28,10 +31,26 @@ include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
 /// The plugin host as the API asks for it. It is there before its plugins are loaded, because they are checked against
 /// pools that the engine may have to change, and the engine names what it hands out by plugins.
-#[derive(Debug, Default)]
-pub(crate) struct Plugins(OnceLock<PluginHost>);
+#[derive(Debug)]
+pub(crate) struct Plugins {
+    host: OnceLock<PluginHost>,
+    /// Whether other hosts hand out from the same pools, with plugins of their own.
+    shared: bool,
+    readings: Readings,
+    /// Touched whenever another plugin may serve some type.
+    changed: watch::Sender<()>,
+}
 
 impl Plugins {
+    pub(crate) fn new(shared: bool) -> Self {
+        Self { host: OnceLock::new(), shared, readings: Readings::default(), changed: watch::Sender::new(()) }
+    }
+
+    /// Word of every change of the plugins.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
     /// Whether there is any plugin to load: embedded, in the folder, or recorded by an earlier run.
     pub(crate) fn any(config: &Config) -> bool {
         let recorded = [&config.plugin_dir, &state_dir(config)];
@@ -49,6 +68,7 @@ impl Plugins {
         let metrics = PluginMetrics::new()?;
         metrics.register(registry)?;
         let lanes = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let changed = self.changed.clone();
         let embedded = EMBEDDED.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect();
         let host = PluginHost::start(Settings {
             limits: Limits::small(),
@@ -60,23 +80,31 @@ impl Plugins {
             lanes,
             live: Arc::new(live),
             metrics,
-            // The plugin host logs each event; nothing else of the daemon follows them.
-            events: Arc::new(|_| {}),
+            // The plugin host logs each event; the cluster only looks again.
+            events: Arc::new(move |_| changed.send_replace(())),
         })?;
-        self.0.set(host).expect("plugins are loaded once");
+        self.host.set(host).expect("plugins are loaded once");
+        self.changed.send_replace(());
         Ok(())
     }
 
     fn host(&self, type_id: &TypeId) -> Result<&PluginHost, TypeError> {
         let not_yet =
             || TypeError::Unavailable { type_id: type_id.to_string(), why: "plugins are being loaded".to_owned() };
-        self.0.get().ok_or_else(not_yet)
+        self.host.get().ok_or_else(not_yet)
     }
 
-    /// The host, if the version that serves names things as the pool does.
+    /// The host, if the version that serves reads the pool as its record says.
     fn reader(&self, pool: &Pool) -> Result<&PluginHost, TypeError> {
         let type_id = &pool.draft.type_id;
         let host = self.host(type_id)?;
+        // A host that is alone makes its pools what its plugin reads; where there are others, they may have made it.
+        if self.shared
+            && let Reads::Otherwise(misread) = self.reads(pool)
+        {
+            let why = format!("this host does not read the pool as recorded: {misread}");
+            return Err(TypeError::Unavailable { type_id: type_id.to_string(), why });
+        }
         if host.reads(type_id.as_str(), &pool.draft.mapping_id).map_err(told)? {
             return Ok(host);
         }
@@ -88,82 +116,6 @@ impl Plugins {
 /// Where active components are kept: beside the records, not in the operator's folder.
 fn state_dir(config: &Config) -> std::path::PathBuf {
     config.data_path.join("components")
-}
-
-/// The pools that live: from the read view, changed through the engine.
-#[derive(Debug)]
-pub(crate) struct Live {
-    pub(crate) view: Arc<View>,
-    pub(crate) engine: WeakEngine,
-}
-
-impl Live {
-    /// Makes one pool what it is read as, as an operator's edit would.
-    fn follow(&self, reading: &Rereading) -> Result<(), NotReread> {
-        let Some(pool) = self.view.pool_by_uid(reading.pool) else { return Ok(()) };
-        let name = format!("{}/{}", pool.draft.tenant, pool.draft.id);
-        let edited = || NotReread::NotNow(format!("{name} was edited meanwhile"));
-        if pool.draft.spec != reading.spec {
-            return Err(edited());
-        }
-        let Reading { mapping_id, geometry } = reading.to.clone();
-        let draft = Box::new(PoolDraft { mapping_id, geometry, ..pool.draft.clone() });
-        let expected = Some(pool.revision);
-        match self.engine.submit_blocking(Command::UpdatePool { pool: pool.uid, expected, draft, dry_run: false }) {
-            Ok(Ok(_)) => {
-                tracing::info!(pool = name, "pool became what its plugin's new version reads it as");
-                Ok(())
-            }
-            // Deleted meanwhile.
-            Ok(Err(CommandError::PoolUnknown { .. } | CommandError::PoolClosing { .. })) => Ok(()),
-            Ok(Err(CommandError::RevisionDiffers { .. })) => Err(edited()),
-            Ok(Err(error)) => Err(NotReread::Refused { pool: name, why: error.to_string() }),
-            Err(error) => Err(NotReread::NotNow(error.to_string())),
-        }
-    }
-}
-
-impl LivePools for Live {
-    fn pools(&self, type_id: &str) -> Vec<LivePool> {
-        let of_type = self.view.pools(None).into_iter().filter(|pool| pool.draft.type_id.as_str() == type_id);
-        of_type
-            .map(|pool| LivePool {
-                tenant: pool.draft.tenant.clone(),
-                pool: pool.draft.id.clone(),
-                uid: pool.uid,
-                spec: Arc::clone(&pool.draft.spec),
-                mapping_id: pool.draft.mapping_id.clone(),
-                geometry: Arc::clone(&pool.draft.geometry),
-            })
-            .collect()
-    }
-
-    fn names(&self, pool: PoolUid, from: Option<NameCursor>, limit: usize) -> NamePage {
-        let filter = AllocationFilter { pool: Some(pool), ..AllocationFilter::default() };
-        let after = from.map(|from| ListCursor { pool, realm: from.realm, start: from.start });
-        let page = self.view.list(&filter, after, limit);
-        let named = page.rows.iter().filter_map(|held| Some((held.span, CompactString::from(held.name()?))));
-        NamePage {
-            names: named.collect(),
-            next: page.next.map(|next| NameCursor { realm: next.realm, start: next.start }),
-        }
-    }
-
-    fn reread(&self, readings: &[Rereading]) -> Result<(), NotReread> {
-        let mut followed: Vec<&Rereading> = Vec::new();
-        for reading in readings {
-            if let Err(error) = self.follow(reading) {
-                for reading in followed.into_iter().rev() {
-                    if let Err(stuck) = self.follow(&reading.undone()) {
-                        tracing::error!(error = %stuck, "a pool stays as a refused version of its plugin reads it");
-                    }
-                }
-                return Err(error);
-            }
-            followed.push(reading);
-        }
-        Ok(())
-    }
 }
 
 impl ResourceTypes for Plugins {
@@ -196,16 +148,16 @@ impl ResourceTypes for Plugins {
     }
 
     fn list(&self) -> Vec<api::ports::PluginStatus> {
-        self.0.get().map_or_else(Vec::new, |host| host.list().into_iter().map(shown).collect())
+        self.host.get().map_or_else(Vec::new, |host| host.list().into_iter().map(shown).collect())
     }
 
     fn retire(&self, type_id: &TypeId) -> Result<(), RetireError> {
-        let host = self.0.get().ok_or_else(|| RetireError::Unknown(type_id.to_string()))?;
+        let host = self.host.get().ok_or_else(|| RetireError::Unknown(type_id.to_string()))?;
         host.retire(type_id.as_str()).map_err(not_turned)
     }
 
     fn resume(&self, type_id: &TypeId) -> Result<(), RetireError> {
-        let host = self.0.get().ok_or_else(|| RetireError::Unknown(type_id.to_string()))?;
+        let host = self.host.get().ok_or_else(|| RetireError::Unknown(type_id.to_string()))?;
         host.resume(type_id.as_str()).map_err(not_turned)
     }
 }

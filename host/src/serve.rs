@@ -190,7 +190,8 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
     }
     let registry = Registry::new();
     let Opened { store, identity, view, settings, log_file_bytes, recovered, restored } = open(config)?;
-    let plugins = Arc::new(Plugins::default());
+    let shared = settings.cluster.is_some();
+    let plugins = Arc::new(Plugins::new(shared));
     let types: Arc<dyn ResourceTypes> = Arc::<Plugins>::clone(&plugins);
     let vitals = Arc::new(Vitals::new(&registry)?);
     vitals.damaged(recovered.damaged.clone());
@@ -217,7 +218,7 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
     let heard = recovered.kernel.heard().clone();
     let driver = Driver::start(parts, recovered.kernel, inbox, engine.waker()).context("no thread for the kernel")?;
     // Weak: the driver ends when the last engine does, and the plugins outlive it.
-    let live = Live { view: Arc::clone(&view), engine: engine.downgrade() };
+    let live = Live { view: Arc::clone(&view), engine: engine.downgrade(), shared };
     plugins.load(config, live, &registry)?;
     let readiness = Ready {
         vitals: Arc::clone(&vitals),
@@ -237,6 +238,7 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
         standing,
         parcels,
         restored,
+        plugins: Arc::clone(&plugins),
     };
     let (engine, port, running) = among_others(config, cluster_key, &identity, engine, parts, heard)?;
     watch(&registry, &port, running.as_ref())?;
@@ -341,13 +343,14 @@ fn meet(
         config::HostRole::Write => kernel::ledger::HostRole::Write,
         config::HostRole::Read => kernel::ledger::HostRole::Read,
     };
+    let protocol = commands::protocol()?;
     let settings = cluster::Settings {
         net: net::NetSettings {
             listen: config.p2p.listen.clone(),
             peers: peers.collect::<anyhow::Result<_>>()?,
             cluster_key: key,
             data_dir: config.data_path.clone(),
-            majors: vec![1],
+            majors: vec![protocol.major.into()],
             agent: concat!("nexus/", env!("CARGO_PKG_VERSION")).to_owned(),
         },
         data_path: config.data_path.clone(),
@@ -355,6 +358,7 @@ fn meet(
         origin: identity.origin.into(),
         role,
         weight: config.part.weight.get(),
+        protocol,
         node_lease: config.part.node_lease,
         lease_grace: config.part.lease_grace,
         rebroadcast: config.p2p.rebroadcast_interval,

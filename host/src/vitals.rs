@@ -48,6 +48,9 @@ pub(crate) struct Vitals {
     /// How much of the cluster's state is taken over, per cent and one more; 0: it is not being taken over.
     taken_over: AtomicU64,
     digest_mismatches: IntCounter,
+    /// Why pools are not read as recorded.
+    misreads: Mutex<Vec<String>>,
+    misread_pools: IntGauge,
     disk_free: IntGauge,
     clock_gauge: IntGauge,
 }
@@ -123,6 +126,8 @@ impl Vitals {
             rebuilds: AtomicU64::new(0),
             taken_over: AtomicU64::new(0),
             digest_mismatches,
+            misreads: Mutex::default(),
+            misread_pools: gauge("nexus_misread_pools", "pools that this host's plugins do not read as recorded")?,
             disk_free: gauge("nexus_store_free_bytes", "free bytes on the data directory's disk")?,
             clock_gauge: gauge("nexus_clock_suspect", "1 while boot and wall clock disagree and leases do not expire")?,
         })
@@ -184,6 +189,12 @@ impl Vitals {
     /// A host that heard the same knows something else.
     pub(crate) fn digest_differs(&self) {
         self.digest_mismatches.inc();
+    }
+
+    /// So many pools are not read as recorded by this host's plugins; why, of those that are not told of already.
+    pub(crate) fn misreads(&self, pools: usize, reasons: Vec<String>) {
+        self.misread_pools.set(i64::try_from(pools).unwrap_or(i64::MAX));
+        *self.misreads.lock().unwrap_or_else(PoisonError::into_inner) = reasons;
     }
 
     /// Another host's facts contradict what is known.
@@ -291,6 +302,7 @@ impl Readiness for Ready {
                 reasons.push(format!("no plugin serves type {type_id} of pool {}", pool.draft.id));
             }
         }
+        reasons.extend(vitals.misreads.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
         reasons
     }
 

@@ -52,20 +52,25 @@ impl Book {
     }
 }
 
+/// An entry of the log. One that this build cannot read is of a newer one: to pass over it would make another ledger than
+/// the other hosts have.
+pub(super) fn read_entry(bytes: &[u8]) -> Result<LedgerEntry, String> {
+    let newer = |why| format!("the entry cannot be read ({why}): it is of a newer build, so install that here, too");
+    postcard::from_bytes(bytes).map_err(newer)
+}
+
 struct Follower(Arc<Book>);
 
 impl Machine for Follower {
-    fn apply(&mut self, index: u64, entry: &[u8]) -> Vec<u8> {
-        let decision: Result<Decision, String> = match postcard::from_bytes::<LedgerEntry>(entry) {
-            Ok(entry) => {
-                let mut ledger = self.0.ledger.write();
-                Ok(Arc::make_mut(&mut ledger).apply(index, &entry).outcome)
-            }
-            // Every host refuses it alike.
-            Err(why) => Err(format!("entry {index} cannot be read: {why}")),
+    fn apply(&mut self, index: u64, entry: &[u8]) -> Result<Vec<u8>, String> {
+        let entry = read_entry(entry)?;
+        let outcome = {
+            let mut ledger = self.0.ledger.write();
+            Arc::make_mut(&mut ledger).apply(index, &entry).outcome
         };
         self.0.changed.send_replace(index);
-        postcard::to_stdvec(&decision).expect("a decision has a form on the wire")
+        let decision: Result<Decision, String> = Ok(outcome);
+        Ok(postcard::to_stdvec(&decision).expect("a decision has a form on the wire"))
     }
 
     fn passed(&mut self, index: u64) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::ledger::{HostRole, LedgerCommand, LedgerError, LedgerReply};
-use kernel::{Batch, NodeId, Origin};
+use kernel::{Batch, NodeId, Origin, ProtocolVersion};
 use net::{Channel, NetEvent, NetEvents, PeerId, Replier};
 
 use super::messages::{self, HelloAnswer, HelloAsk, RouteAsk, StateAsk};
@@ -12,8 +12,8 @@ use super::replicate::{self, Hint};
 use super::{Cluster, agreement, old_disk, seat, takeover};
 use crate::clock;
 
-/// The version of what hosts say to each other.
-pub(super) const PROTOCOL: u32 = 1;
+/// How often a peer that appeared is asked who it is.
+const GREETINGS: usize = 3;
 
 const JOIN_WITHIN: Duration = Duration::from_secs(10);
 
@@ -32,8 +32,8 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
                 let greeted = cluster.clone();
                 tokio::spawn(async move {
                     // First what may end this host.
+                    greet(&greeted, peer).await;
                     old_disk::ask(&greeted, peer).await;
-                    greet(greeted, peer).await;
                 });
             }
             Some(NetEvent::Disconnected { peer }) => {
@@ -55,16 +55,33 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
     }
 }
 
+/// What a peer says of itself. Hellos are few: if there are too many now, it is asked again, for who does not say which build
+/// it has may be one to keep apart.
+async fn who_is(cluster: &Cluster, peer: PeerId) -> Option<net::Response> {
+    for _ in 0..GREETINGS {
+        let ask = messages::write(&HelloAsk::Who);
+        match cluster.inner.net.request(peer, Channel::Hello, ask, Duration::from_secs(5)).await {
+            Ok(response) => return Some(response),
+            Err(error) => tracing::debug!(%peer, %error, "a host does not say who it is yet"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            () = cluster.stopping().cancelled() => return None,
+        }
+    }
+    None
+}
+
 /// Tells people whom they met; a host of another cluster under one key must not go unnoticed.
-async fn greet(cluster: Cluster, peer: PeerId) {
-    let ask = messages::write(&HelloAsk::Who);
-    let Ok(response) = cluster.inner.net.request(peer, Channel::Hello, ask, Duration::from_secs(5)).await else {
+async fn greet(cluster: &Cluster, peer: PeerId) {
+    let Some(response) = who_is(cluster, peer).await else { return };
+    let Ok(HelloAnswer::Who { node, origin, seat, protocol }) = messages::read::<HelloAnswer>(&response.body) else {
+        tracing::warn!(%peer, "a host does not say who it is: its build may be too different from this one");
         return;
     };
-    let Ok(HelloAnswer::Who { node, origin, seat }) = messages::read::<HelloAnswer>(&response.body) else {
-        tracing::debug!(%peer, "a host does not say who it is");
+    if !cluster.meets(peer, &node, protocol) {
         return;
-    };
+    }
     let own = &cluster.inner.settings;
     if origin.host == own.origin.host {
         tracing::error!(
@@ -154,13 +171,13 @@ async fn hello(cluster: &Cluster, peer: PeerId, body: &[u8]) -> Result<HelloAnsw
     Ok(match messages::read::<HelloAsk>(body)? {
         HelloAsk::Who => {
             let seat = cluster.seat().map(|seat| (seat.cluster, seat.me));
-            HelloAnswer::Who { node: own.node.clone(), origin: own.origin, seat }
+            HelloAnswer::Who { node: own.node.clone(), origin: own.origin, seat, protocol: own.protocol }
         }
         HelloAsk::Known { origin } => {
             HelloAnswer::Known { through: cluster.vector().get(&origin).copied().unwrap_or_default() }
         }
-        HelloAsk::Join { node, origin, addresses, role, weight, at_ms } => {
-            let newcomer = Newcomer { peer, node, origin, addresses, role, weight, at_ms };
+        HelloAsk::Join { node, origin, addresses, role, weight, at_ms, protocol } => {
+            let newcomer = Newcomer { peer, node, origin, addresses, role, weight, at_ms, protocol };
             admit(cluster, newcomer).await
         }
     })
@@ -174,6 +191,7 @@ struct Newcomer {
     role: HostRole,
     weight: u32,
     at_ms: u64,
+    protocol: ProtocolVersion,
 }
 
 /// Clocks of hosts further apart than this would end each other's leases wrongly.
@@ -181,7 +199,7 @@ const CLOCKS_APART_MS: u64 = 60_000;
 
 /// A host asks to be a member: the ledger decides, then it is sent the log.
 async fn admit(cluster: &Cluster, newcomer: Newcomer) -> HelloAnswer {
-    let Newcomer { peer, node, origin, addresses, role, weight, at_ms } = newcomer;
+    let Newcomer { peer, node, origin, addresses, role, weight, at_ms, protocol } = newcomer;
     let Some(seat) = cluster.seat() else {
         return HelloAnswer::NotNow("this host waits itself to be joined; ask a member".to_owned());
     };
@@ -202,7 +220,7 @@ async fn admit(cluster: &Cluster, newcomer: Newcomer) -> HelloAnswer {
         addresses,
         role,
         weight,
-        protocol: PROTOCOL,
+        protocol,
         at_ms,
     };
     if let Err(error) = forget_part(&seat, origin).await {
@@ -212,7 +230,10 @@ async fn admit(cluster: &Cluster, newcomer: Newcomer) -> HelloAnswer {
         Ok(Ok(LedgerReply::Joined { member, .. })) => member,
         Ok(Ok(other)) => return HelloAnswer::NotNow(format!("{other:?} is no answer to a newcomer")),
         Ok(Err(error @ LedgerError::MembersFull { .. })) => return HelloAnswer::NotNow(error.to_string()),
-        Ok(Err(error)) => return HelloAnswer::Refused(error.to_string()),
+        Ok(Err(error)) => {
+            tracing::warn!(%node, %error, "a host is not let in");
+            return HelloAnswer::Refused(error.to_string());
+        }
         Err(error) => return HelloAnswer::NotNow(format!("the ledger cannot decide: {error}")),
     };
     cluster.inner.net.allow(peer);
@@ -255,6 +276,7 @@ impl Cluster {
             role: own.role,
             weight: own.weight,
             at_ms: clock::wall_ms(),
+            protocol: own.protocol,
         };
         let asked = self.inner.net.request(peer, Channel::Hello, messages::write(&ask), JOIN_WITHIN * 2).await;
         let body = asked.map_err(|error| Refusal::NotNow(error.to_string()))?.body;

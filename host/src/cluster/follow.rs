@@ -10,6 +10,7 @@ use kernel::ledger::{GrantState, Ledger, LedgerPool};
 use kernel::{Command, Epoch, MemberId, News, PoolUid, Revision, RingMember, ShardId, ShardTenure, Sight, Tenure};
 
 use super::Cluster;
+use super::readings::{leaving, unread};
 use super::seat::Seat;
 
 /// How often everything is looked at again although nothing was heard of.
@@ -36,6 +37,7 @@ struct Told {
 pub(super) async fn run(cluster: Cluster) {
     let mut told = Told::default();
     let mut heard = cluster.inner.heard.subscribe();
+    let mut plugins = cluster.inner.parts.plugins.changes();
     loop {
         let mut changed = cluster.seat().map(|seat| seat.book.changed());
         let look = async {
@@ -47,6 +49,7 @@ pub(super) async fn run(cluster: Cluster) {
         tokio::select! {
             () = look => {}
             () = cluster.inner.bell.notified() => {}
+            _ = plugins.changed() => {}
             // Space waits for what is heard; that many times a second is enough.
             _ = heard.changed(), if waits(&cluster, &told) => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}
@@ -88,11 +91,14 @@ async fn tell(cluster: &Cluster, seat: &Seat, told: &mut Told) -> Result<(), Eng
             note(cluster, News::Pool(Arc::clone(&pool.record))).await?;
             told.pools.insert(*uid, pool.record.revision);
         }
-        tell_tenures(cluster, seat, *uid, pool, told).await?;
+        let reads = cluster.reads(&pool.record).await;
+        let gives_up = (!reads).then(|| leaving(cluster, seat, &ledger, pool));
+        tell_tenures(cluster, seat, (*uid, pool, gives_up), told).await?;
     }
     let gone: Vec<PoolUid> = told.pools.keys().filter(|uid| ledger.pool(**uid).is_none()).copied().collect();
     for uid in gone {
         note(cluster, News::PoolGone(uid)).await?;
+        cluster.forget_reading(uid);
         told.pools.remove(&uid);
         told.tenures.remove(&uid);
     }
@@ -105,6 +111,9 @@ fn let_in(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut Told) {
     let mut members = BTreeSet::new();
     for member in ledger.members().values().filter(|member| member.id != seat.me) {
         let Ok(peer) = member.peer.parse::<net::PeerId>() else { continue };
+        if cluster.is_apart(peer) {
+            continue;
+        }
         members.insert(peer);
         if told.allowed.insert(peer) {
             cluster.inner.net.allow(peer);
@@ -145,11 +154,11 @@ async fn tell_sight(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut 
     Ok(())
 }
 
+/// `gives_up`: this host does not read the pool as recorded, and these shards can go to somebody who does.
 async fn tell_tenures(
     cluster: &Cluster,
     seat: &Seat,
-    uid: PoolUid,
-    pool: &LedgerPool,
+    (uid, pool, gives_up): (PoolUid, &LedgerPool, Option<BTreeSet<ShardId>>),
     told: &mut Told,
 ) -> Result<(), EngineError> {
     let known = told.tenures.entry(uid).or_default();
@@ -162,7 +171,8 @@ async fn tell_tenures(
         let tenure = if taking_over && grant.holder == seat.me {
             Tenure::Theirs(MemberId(0))
         } else {
-            pool.tenure(seat.me, grant, &vector, stopped.holds(uid, shard, grant.epoch))
+            let tenure = pool.tenure(seat.me, grant, &vector, stopped.holds(uid, shard, grant.epoch));
+            gives_up.as_ref().map_or(tenure, |leaving| unread(tenure, leaving.contains(&shard)))
         };
         let said = (grant.epoch, tenure);
         if known.get(&shard) != Some(&said) {
@@ -178,10 +188,11 @@ async fn tell_tenures(
     let tenures = news.iter().map(|(_, tenure)| *tenure).collect();
     // What opens is kept no more from now on; what closes is once the kernel's word is on the disk.
     let opens = |shard: &ShardId| news.iter().any(|((_, tenure), said)| said.shard == *shard && !is_kept(*tenure));
-    cluster.inner.kept.lock().entry(uid).or_default().retain(|shard| !opens(shard));
+    cluster.inner.kept.lock().entry(uid).or_default().retain(|shard, _| !opens(shard));
     note(cluster, News::Tenures { pool: uid, tenures }).await?;
     known.extend(news.into_iter().map(|(said, tenure)| (tenure.shard, said)));
-    let kept = known.iter().filter(|(_, (_, tenure))| is_kept(*tenure)).map(|(shard, _)| *shard).collect();
+    let kept = known.iter().filter(|(_, (_, tenure))| is_kept(*tenure)).map(|(shard, (_, tenure))| (*shard, *tenure));
+    let kept = kept.collect();
     cluster.inner.kept.lock().insert(uid, kept);
     Ok(())
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kernel::ledger::{ClosingWhat, Ledger, LedgerCommand, LedgerError, LedgerReply, Offer};
-use kernel::{Command, Epoch, MemberId, News, PoolUid, Seq, ShardId};
+use kernel::{Command, Epoch, MemberId, News, PoolUid, Seq, ShardId, Tenure};
+use tokio::time::Instant;
 use view::AllocationFilter;
 
 use super::Cluster;
@@ -21,11 +22,15 @@ const GIVE_EVERY: Duration = Duration::from_millis(250);
 
 const VOTE_EVERY: Duration = Duration::from_secs(1);
 
+/// How soon the ledger is told again which protocol this host speaks, if it refused.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+
 const DECIDE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Renews this host's lease on its leased shards, each third of it.
 pub(super) async fn renew(cluster: Cluster) {
     let mut pause = Duration::ZERO;
+    let mut version_due = Instant::now();
     loop {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -33,8 +38,12 @@ pub(super) async fn renew(cluster: Cluster) {
         }
         pause = Duration::from_millis(200);
         let Some(seat) = cluster.seat() else { continue };
-        if seat.book.ledger().member(seat.me).is_none() {
-            continue;
+        let ledger = seat.book.ledger();
+        let Some(member) = ledger.member(seat.me) else { continue };
+        if member.protocol != cluster.inner.settings.protocol && Instant::now() >= version_due {
+            // Another build than before: the others must know before one goes further.
+            rejoin(&cluster, &seat).await;
+            version_due = Instant::now() + SAY_AGAIN;
         }
         // It counts from before it was asked for.
         let began_ms = clock::boot_ms();
@@ -68,7 +77,7 @@ pub(super) async fn renew(cluster: Cluster) {
     }
 }
 
-/// Says again who this host is, which ends a deposition.
+/// Says again who this host is, which ends a deposition, and with which build it came.
 async fn rejoin(cluster: &Cluster, seat: &Seat) {
     let ledger = seat.book.ledger();
     let Some(member) = ledger.member(seat.me) else { return };
@@ -79,12 +88,18 @@ async fn rejoin(cluster: &Cluster, seat: &Seat) {
         addresses: cluster.addresses(),
         role: member.role,
         weight: member.weight,
-        protocol: super::door::PROTOCOL,
+        protocol: cluster.inner.settings.protocol,
         at_ms: clock::wall_ms(),
     };
     match seat.decide(again, DECIDE_WITHIN).await {
-        Ok(Ok(_)) => tracing::warn!("this host was deposed while it could not renew; it takes part again"),
-        Ok(Err(error)) => tracing::error!(%error, "this host was deposed and may not take part again"),
+        Ok(Ok(LedgerReply::Joined { reinstated: true, .. })) => {
+            tracing::warn!("this host was deposed while it could not renew; it takes part again");
+        }
+        Ok(Ok(_)) => {
+            let protocol = cluster.inner.settings.protocol;
+            tracing::info!(before = %member.protocol, %protocol, "this host's build speaks another protocol than before");
+        }
+        Ok(Err(error)) => tracing::error!(%error, "this host may not take part as it is"),
         Err(error) => tracing::debug!(%error, "this host could not join again yet"),
     }
 }
@@ -181,7 +196,15 @@ async fn give_back(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::R
 /// Whether the kernel hands out nothing from any of these shards, by its own word.
 fn is_kept(cluster: &Cluster, uid: PoolUid, shards: &BTreeSet<ShardId>) -> bool {
     // The follower tells the kernel first and only then marks it as told.
-    cluster.inner.kept.lock().get(&uid).is_some_and(|kept| shards.is_subset(kept))
+    let kept = cluster.inner.kept.lock();
+    kept.get(&uid).is_some_and(|kept| shards.iter().all(|shard| kept.contains_key(shard)))
+}
+
+/// Whether the kernel changes nothing in any of these shards any more, by its own word. One that is only kept still answers
+/// for what is held there, and writes.
+fn is_silent(cluster: &Cluster, uid: PoolUid, shards: &BTreeSet<ShardId>) -> bool {
+    let kept = cluster.inner.kept.lock();
+    kept.get(&uid).is_some_and(|kept| shards.iter().all(|shard| kept.get(shard) == Some(&Tenure::Silent)))
 }
 
 /// Those of the shards in which nothing that matters is held.
@@ -228,12 +251,12 @@ pub(super) async fn offer(
     let wanted: BTreeSet<ShardId> = shards.iter().copied().collect();
     cluster.inner.bell.notify_waiters();
     for _ in 0..200 {
-        if is_kept(cluster, pool, &wanted) {
+        if is_silent(cluster, pool, &wanted) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    if !is_kept(cluster, pool, &wanted) {
+    if !is_silent(cluster, pool, &wanted) {
         anyhow::bail!("the kernel did not stop handing out");
     }
     let cut = Seq(*cluster.inner.parts.view.committed().borrow());

@@ -1,13 +1,25 @@
-//! What hosts say to each other, apart from the ledger's own log. The form is postcard's; a change of it is another version
-//! of the channel.
+//! What hosts say to each other, apart from the ledger's own log. The form is postcard's, which writes neither names nor
+//! lengths of what it writes. So this is how it may change while hosts of two adjacent minors work together, the ledger's
+//! entries and snapshot included:
+//!
+//! - A message grows at its very end only. Whoever does not know the end passes over it.
+//! - A new kind of question, answer or command is the last one of its enum. A minor first learns to read it; the next minor
+//!   sends it. So what is sent is understood one minor below, and a host can go back by one, whatever the log has in it.
+//! - The questions and answers of `hello` stay what they are, in any version: by them hosts learn that they are too far apart.
+//!
+//! Anything else is another major.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::engine::Outcome;
 use kernel::ledger::HostRole;
-use kernel::{Batch, ClusterId, Command, Fingerprint, Leg, MemberId, NodeId, Origin, Seq, SnapshotPart};
+use kernel::{
+    Batch, ClusterId, Command, Fingerprint, Leg, MemberId, NodeId, Origin, ProtocolVersion, Seq, SnapshotPart,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Vector;
+use super::{SPOKEN, Vector};
 
 /// Most requests in one message.
 pub(super) const CALLS: usize = 64;
@@ -24,6 +36,7 @@ pub(super) enum HelloAsk {
         role: HostRole,
         weight: u32,
         at_ms: u64,
+        protocol: ProtocolVersion,
     },
     /// How far do you know this log?
     Known {
@@ -38,6 +51,7 @@ pub(super) enum HelloAnswer {
         node: NodeId,
         origin: Origin,
         seat: Option<(ClusterId, MemberId)>,
+        protocol: ProtocolVersion,
     },
     /// With whom the newcomer should speak.
     Welcome {
@@ -125,11 +139,97 @@ pub(super) struct RouteAnswer {
     pub(super) through: Seq,
 }
 
-/// Reads a message; the error says what is wrong with it.
+/// Reads a message, and passes over what a newer minor put at its end; the error says what is wrong with it.
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     postcard::from_bytes(bytes).map_err(|why| format!("the message cannot be read: {why}"))
 }
 
 pub(super) fn write<T: Serialize>(message: &T) -> bytes::Bytes {
-    postcard::to_stdvec(message).expect("a message has a form on the wire").into()
+    let mut bytes = postcard::to_stdvec(message).expect("a message has a form on the wire");
+    if GROWN.load(Ordering::Relaxed) {
+        bytes.extend_from_slice(b"what this build does not know");
+    }
+    bytes.into()
+}
+
+/// Whether messages have an end that this build does not know.
+static GROWN: AtomicBool = AtomicBool::new(false);
+
+/// Speaks as a build of that version would: one that is newer than this sends more in every message.
+pub(super) fn pretend(version: ProtocolVersion) {
+    GROWN.store(version > SPOKEN, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use kernel::CommandId;
+    use kernel::ledger::{LedgerCommand, LedgerEntry};
+
+    use super::*;
+
+    const VERSION: ProtocolVersion = ProtocolVersion { major: 1, minor: 9 };
+
+    fn node() -> NodeId {
+        "a".parse().expect("a node id")
+    }
+
+    /// These bytes are what other versions read. If this fails, a host can no longer tell another one that it is too old.
+    #[test]
+    fn hello_is_in_any_version_what_it_was() {
+        let origin = Origin { host: 2, incarnation: 3 };
+        let join = HelloAsk::Join {
+            node: node(),
+            origin,
+            addresses: vec!["b".to_owned()],
+            role: HostRole::Write,
+            weight: 4,
+            at_ms: 5,
+            protocol: VERSION,
+        };
+        let asks = [HelloAsk::Who, join, HelloAsk::Known { origin }];
+        let asks = asks.map(|ask| write(&ask).to_vec());
+        assert_eq!(asks, [vec![0], vec![1, 1, b'a', 2, 3, 1, 1, b'b', 1, 4, 5, 1, 9], vec![2, 2, 3]]);
+        let answers = [
+            HelloAnswer::Who { node: node(), origin, seat: Some((ClusterId(7), MemberId(8))), protocol: VERSION },
+            HelloAnswer::Welcome { cluster: ClusterId(7), member: MemberId(8), peers: Vec::new() },
+            HelloAnswer::Refused("c".to_owned()),
+            HelloAnswer::NotNow("d".to_owned()),
+            HelloAnswer::Known { through: Seq(9) },
+        ];
+        let answers = answers.map(|answer| write(&answer).to_vec());
+        let right: [&[u8]; 5] =
+            [&[0, 1, b'a', 2, 3, 1, 7, 8, 1, 9], &[1, 7, 8, 0], &[2, 1, b'c'], &[3, 1, b'd'], &[4, 9]];
+        assert_eq!(answers, right.map(<[u8]>::to_vec));
+    }
+
+    /// What is in logs and under way keeps its number; what is new comes behind it.
+    #[test]
+    fn kinds_of_messages_keep_their_numbers() {
+        let first = |bytes: bytes::Bytes| bytes.first().copied();
+        assert_eq!(first(write(&StateAsk::Pull { vector: Vector::new(), fingerprint: None })), Some(0));
+        assert_eq!(first(write(&StateAsk::Look)), Some(1));
+        assert_eq!(first(write(&StateAsk::Snapshot { cursor: None, known: Vector::new() })), Some(2));
+        let (pool, member) = (kernel::PoolUid(0), MemberId(0));
+        let commands = [
+            (LedgerCommand::Adopt { member, pools: Vec::new() }, 0),
+            (LedgerCommand::Leave { member }, 3),
+            (LedgerCommand::FinishClose { pool }, 10),
+            (LedgerCommand::Renew { member, nonce: 0 }, 11),
+            (LedgerCommand::SetTerms(kernel::ledger::Terms::default()), 18),
+            (LedgerCommand::SetReading { pool, revision: kernel::Revision(0), member, misread: None }, 19),
+        ];
+        for (command, number) in commands {
+            assert_eq!(first(write(&command)), Some(number), "{command:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_newer_minor_puts_at_the_end_is_passed_over_and_what_it_must_not_send_is_told() {
+        let grown = |bytes: bytes::Bytes| [bytes.as_ref(), b"more"].concat();
+        let entry = LedgerEntry { id: CommandId(1), command: LedgerCommand::Leave { member: MemberId(2) } };
+        assert_eq!(read::<LedgerEntry>(&grown(write(&entry))), Ok(entry));
+        assert!(matches!(read(&grown(write(&HelloAsk::Who))), Ok(HelloAsk::Who)));
+        let error = read::<StateAsk>(&[200, 1]).expect_err("no such question");
+        assert!(error.contains("cannot be read"), "{error}");
+    }
 }

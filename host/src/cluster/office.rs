@@ -1,6 +1,6 @@
 //! What operators see of the cluster, and what they order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use api::cluster::{
@@ -8,10 +8,11 @@ use api::cluster::{
     PoolShards, QuarantineOrder, ShardOrder, ShardStatus, Standing, Vote,
 };
 use kernel::ledger::{GrantKind, GrantState, HostRole, Ledger, LedgerCommand, LedgerError, LedgerReply, Member};
-use kernel::{ClusterId, MemberId, PoolUid, ShardId};
+use kernel::{ClusterId, MemberId, PoolUid, ProtocolVersion, ShardId};
 use std::sync::Arc;
 
 use super::door::Refusal;
+use super::readings::describe;
 use super::seat::{Membership, Seat, Undecided};
 use super::{Cluster, govern, random};
 use crate::clock;
@@ -277,7 +278,7 @@ impl Cluster {
                 "{named} heard the same operations as this host and knows something else: compare what both say, and make the wrong one anew"
             )
         });
-        taking.into_iter().chain(differing).collect()
+        taking.into_iter().chain(differing).chain(self.apart()).collect()
     }
 
     fn member_status(&self, member: &Member, ledger: Option<&Ledger>, voters: &[u64], reachable: bool) -> MemberStatus {
@@ -352,7 +353,7 @@ impl Cluster {
             addresses: self.addresses(),
             role: HostRole::Core,
             weight: own.weight.max(1),
-            protocol: super::door::PROTOCOL,
+            protocol: own.protocol,
             at_ms: clock::wall_ms(),
         };
         decide(&seat, join).await?;
@@ -482,6 +483,23 @@ fn warnings(ledger: Option<&Ledger>, majority: bool, reachable: impl Fn(&Member)
     }
     for member in ledger.members().values().filter(|member| member.is_deposed()) {
         warnings.push(format!("{} was deposed: its leased shards are taken over", member.node));
+    }
+    let versions: BTreeSet<ProtocolVersion> = ledger.members().values().map(|member| member.protocol).collect();
+    if let (Some(least), Some(most)) = (versions.first(), versions.last())
+        && least != most
+    {
+        let old = ledger.members().values().filter(|member| member.protocol == *least);
+        let old: Vec<&str> = old.map(|member| member.node.as_str()).collect();
+        warnings.push(format!(
+            "an upgrade is under way: {} speak protocol {least}, the others {most}; finish it before the next one",
+            old.join(", ")
+        ));
+    }
+    for pool in ledger.pools().values() {
+        for (member, misread) in &pool.misread {
+            let host = ledger.member(*member).map_or_else(|| member.to_string(), |member| member.node.to_string());
+            warnings.push(describe(&pool.record, &host, misread));
+        }
     }
     if !majority {
         warnings.push(

@@ -303,7 +303,7 @@ mod tests {
             addresses: Vec::new(),
             role: kernel::ledger::HostRole::Core,
             weight: 1,
-            protocol: 1,
+            protocol: super::super::SPOKEN,
             at_ms: 0,
         };
         let applied = ledger.apply(renewed, &kernel::ledger::LedgerEntry { id: kernel::CommandId(1), command: join });

@@ -29,6 +29,10 @@ impl Cluster {
                 self.propose_pool(&seat, LedgerCommand::CreatePool { draft, at_ms }, deadline).await
             }
             Command::UpdatePool { pool, expected, draft, .. } => {
+                // Its reading would become the record, which the hosts that read it as it is could not follow.
+                if let Some(why) = self.misreads_now(&seat, pool) {
+                    return Err(EngineError::Ledger(why));
+                }
                 // Who holds what would go is known here, and named.
                 let dry = Command::UpdatePool { pool, expected, draft: draft.clone(), dry_run: true };
                 let judged = engine.submit_here(vec![dry]).await?.into_iter().next();

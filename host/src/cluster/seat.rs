@@ -14,7 +14,7 @@ use kernel::{ClusterId, CommandId, MemberId};
 use net::{Channel, Net, PeerId};
 use serde::{Deserialize, Serialize};
 
-use super::book::{Book, Decision};
+use super::book::{Book, Decision, read_entry};
 use super::{Cluster, random};
 
 pub(crate) const FILE: &str = "membership.json";
@@ -106,7 +106,9 @@ impl Seat {
         let transport = Arc::new(Wire(cluster.inner.net.clone()));
         let dir = settings.data_path.join(LEDGER);
         let me = u64::from(membership.member.0);
-        let consensus = Consensus::open(&dir, me, settings.consensus.clone(), book.machine(), transport)
+        let admits = |entry: &[u8]| read_entry(entry).map(drop);
+        let log = consensus::Settings { admits, ..settings.consensus.clone() };
+        let consensus = Consensus::open(&dir, me, log, book.machine(), transport)
             .await
             .context("the ledger's log cannot be opened")?;
         Ok(Self { cluster: membership.cluster, me: membership.member, consensus, book })
@@ -116,7 +118,7 @@ impl Seat {
     pub(super) async fn decide(&self, command: LedgerCommand, within: Duration) -> Result<Decision, Undecided> {
         let id = random::<16>().map_err(|why| Undecided::Unavailable(why.to_string()))?;
         let entry = LedgerEntry { id: CommandId(u128::from_le_bytes(id)), command };
-        let bytes = postcard::to_stdvec(&entry).map_err(|why| Undecided::Unavailable(why.to_string()))?;
+        let bytes = super::messages::write(&entry).to_vec();
         let until = tokio::time::Instant::now() + within;
         let mut unknown: Option<String> = None;
         loop {

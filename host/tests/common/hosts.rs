@@ -22,6 +22,8 @@ pub struct Hosts {
     pub key: &'static str,
     /// What they are told beside.
     pub flags: Vec<&'static str>,
+    /// Which protocol each says that it speaks when it starts from now on; `None`: its own.
+    pub protocols: Vec<Option<&'static str>>,
 }
 
 /// Ports that nobody listens on now. Somebody else may take one before the daemon does; then the test fails and says so.
@@ -40,6 +42,7 @@ impl Hosts {
             running: (0..count).map(|_| None).collect(),
             key: KEY,
             flags: Vec::new(),
+            protocols: vec![None; count],
         }
     }
 
@@ -74,7 +77,12 @@ impl Hosts {
     pub fn start_of(&self, host: usize) -> Start {
         let others = self.ports.iter().enumerate().filter(|(other, _)| *other != host);
         let peers: Vec<String> = others.map(|(_, port)| format!("127.0.0.1:{port}")).collect();
-        Start::on(self.dirs[host].path())
+        let start = Start::on(self.dirs[host].path());
+        let start = match self.protocols[host] {
+            Some(protocol) => start.variable("NEXUS_TEST_PROTOCOL", protocol),
+            None => start,
+        };
+        start
             .named(&format!("core-{}", host + 1))
             .with(&[
                 "--p2p-port",
@@ -113,10 +121,28 @@ impl Hosts {
         self.running[host].take().expect("the host runs").kill();
     }
 
+    /// Ends a host as an upgrade does: it answers what it was asked and asks for nothing more.
+    pub fn stop(&mut self, host: usize) {
+        assert!(self.running[host].take().expect("the host runs").stop().success());
+    }
+
     pub fn status(&self, host: usize) -> Value {
         let (status, answer) = self.get(host, "/api/v1/cluster/status");
         assert_eq!(status, 200, "{answer}");
         answer
+    }
+
+    /// What a host tells its operator.
+    pub fn warnings(&self, host: usize) -> String {
+        self.status(host)["warnings"].to_string()
+    }
+
+    /// How many shards a host holds, as another one sees it.
+    pub fn shards(&self, seen_by: usize, node: &str) -> u64 {
+        let status = self.status(seen_by);
+        let members = status["members"].as_array().expect("members").clone();
+        let found = members.into_iter().find(|member| member["node_id"] == node).expect("a member");
+        found["shards"].as_u64().expect("a number")
     }
 
     /// Waits until a host sees all members, reaches them, and knows who leads the ledger.
@@ -150,6 +176,11 @@ impl Hosts {
     }
 
     pub fn held(&self, host: usize) -> BTreeMap<String, String> {
+        self.rows(host).into_iter().collect()
+    }
+
+    /// Who holds which address of the pool; somebody may hold two.
+    pub fn rows(&self, host: usize) -> BTreeSet<(String, String)> {
         let (status, page) = self.get(host, "/api/v1/allocations?pool_id=homes&limit=10000");
         assert_eq!(status, 200, "{page}");
         let text = |row: &Value, name: &str| row[name].as_str().expect("text").to_owned();

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "shared between test binaries")]
 
 pub mod hosts;
+pub mod load;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ pub struct Start {
     data: PathBuf,
     node: String,
     extra: Vec<String>,
+    /// Beside what the test itself was given, of which nothing reaches the daemon.
+    variables: Vec<(&'static str, String)>,
     log: Option<PathBuf>,
     /// REST, gRPC, metrics; 0 is any that is free.
     ports: [u16; 3],
@@ -39,7 +42,20 @@ pub struct Start {
 
 impl Start {
     pub fn on(data: &Path) -> Self {
-        Self { data: data.to_owned(), node: "core-1".to_owned(), extra: Vec::new(), log: None, ports: [0; 3] }
+        Self {
+            data: data.to_owned(),
+            node: "core-1".to_owned(),
+            extra: Vec::new(),
+            variables: Vec::new(),
+            log: None,
+            ports: [0; 3],
+        }
+    }
+
+    /// With a variable in its environment.
+    pub fn variable(mut self, name: &'static str, value: &str) -> Self {
+        self.variables.push((name, value.to_owned()));
+        self
     }
 
     /// Under another name than `core-1`.
@@ -75,6 +91,7 @@ impl Start {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NEXUS_")) {
             command.env_remove(name);
         }
+        command.envs(self.variables.iter().map(|(name, value)| (*name, value)));
         command
     }
 

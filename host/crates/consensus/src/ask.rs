@@ -152,6 +152,9 @@ impl Consensus {
     }
 
     async fn lead_proposal(&self, entry: Vec<u8>) -> Asked {
+        if let Err(why) = (self.inner.settings.admits)(&entry) {
+            return Asked::Refused(why);
+        }
         let truncations = self.inner.log.truncations();
         match self.inner.raft.client_write(entry).await {
             Ok(written) => Asked::Done { index: written.log_id.index, bytes: written.data },

@@ -39,6 +39,8 @@ pub enum StorageError {
     Gap { index: u64, next: u64 },
     #[error("the machine refused the snapshot up to entry {index}: {why}")]
     Restore { index: u64, why: String },
+    #[error("the machine does not understand entry {index}: {why}")]
+    Apply { index: u64, why: String },
 }
 
 impl StorageError {

@@ -6,7 +6,12 @@
 pub trait Machine: Send + Sync + 'static {
     /// Applies one committed entry and says what came of it. Called once per entry and life of the process, in order; a
     /// restart begins with the last snapshot and applies what came after it again.
-    fn apply(&mut self, index: u64, entry: &[u8]) -> Vec<u8>;
+    ///
+    /// # Errors
+    ///
+    /// Says why this member cannot understand the entry although others may. The member stops then: to go on without it
+    /// would make another state than theirs.
+    fn apply(&mut self, index: u64, entry: &[u8]) -> Result<Vec<u8>, String>;
 
     /// The log's own entries (a new leader, a change of members) take an index too; the machine only hears of it.
     fn passed(&mut self, index: u64);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use openraft::{Config, SnapshotPolicy};
 
 /// The defaults suit hosts a few milliseconds apart that sync within tens of milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// How often a leader is heard of. Also how long one message of the log may take.
     pub heartbeat: Duration,
@@ -19,6 +19,9 @@ pub struct Settings {
     pub snapshot_timeout: Duration,
     /// How long a change of members may take.
     pub change_timeout: Duration,
+    /// Whether an entry may be put into the log, asked by the leader: one that members cannot understand would stop them. The
+    /// error says why not, to whoever proposed it.
+    pub admits: fn(&[u8]) -> Result<(), String>,
 }
 
 impl Default for Settings {
@@ -30,6 +33,7 @@ impl Default for Settings {
             chunk_bytes: 256 * 1024,
             snapshot_timeout: Duration::from_secs(30),
             change_timeout: Duration::from_secs(30),
+            admits: |_| Ok(()),
         }
     }
 }

@@ -215,6 +215,49 @@ pub struct Origin {
     pub incarnation: u64,
 }
 
+/// Which version of what hosts say to each other a host speaks. Hosts of one major whose minors are at most one apart
+/// work together; each step of a rolling upgrade is one minor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProtocolVersion {
+    pub major: u16,
+    pub minor: u16,
+}
+
+impl ProtocolVersion {
+    /// Whether hosts of these two versions may be in one cluster.
+    ///
+    /// ```
+    /// use kernel::ProtocolVersion;
+    ///
+    /// let one = |minor| ProtocolVersion { major: 1, minor };
+    /// assert!(one(4).works_with(one(5)) && one(5).works_with(one(4)));
+    /// assert!(!one(4).works_with(one(6)));
+    /// ```
+    pub const fn works_with(self, other: Self) -> bool {
+        self.major == other.major && self.minor.abs_diff(other.minor) <= 1
+    }
+}
+
+impl fmt::Display for ProtocolVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// Not a protocol version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a protocol version: right would be MAJOR.MINOR, such as 1.0")]
+pub struct InvalidProtocolVersion(String);
+
+impl FromStr for ProtocolVersion {
+    type Err = InvalidProtocolVersion;
+    fn from_str(raw: &str) -> Result<Self, InvalidProtocolVersion> {
+        let parts = raw.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+        let wrong = || InvalidProtocolVersion(raw.chars().take(40).collect());
+        parts.map(|(major, minor)| Self { major, minor }).ok_or_else(wrong)
+    }
+}
+
 /// One operation of one log, named for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Dot {

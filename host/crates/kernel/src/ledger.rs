@@ -32,6 +32,11 @@
 //! So it is an operator's word with a reason, kept and told; it is refused while the holder renews its lease; and the
 //! shards come forced, quarantined as in a takeover but with no cut, in an epoch above the one that may still be in use.
 //!
+//! **Reading.** A plugin says what a pool's description means; hosts may have different versions of it. Who reads a pool
+//! otherwise than its record says would hand out something else under the same name. It says so itself and is then given
+//! none of that pool's shards; the ring of that pool is one without it. If nobody is left who reads it, the shards stay
+//! where they are.
+//!
 //! **Closing** is how space leaves a pool. Were it gone at once, another pool could be made over it while a host that has
 //! not heard hands it out. So its shards close first, each holder says that it stopped and that nothing is allocated, in the
 //! name of this closing and no other, and only `FinishClose` makes the space free. Until then it counts in each check for
@@ -46,6 +51,7 @@ mod moves;
 mod outcomes;
 mod place;
 mod pools;
+mod reading;
 mod shrink;
 mod state;
 mod tenure;
@@ -69,6 +75,7 @@ pub use grants::{Grant, GrantKind, GrantRun, GrantState, Grants};
 pub use members::{Member, NodeLease};
 pub use moves::Seizure;
 pub use place::{Terms, Wish};
+pub use reading::Misread;
 pub use state::LedgerPool;
 pub use tenure::Offer;
 
@@ -76,7 +83,7 @@ pub use tenure::Offer;
 ///
 /// ```
 /// use kernel::ledger::{HostRole, Ledger, LedgerCommand, LedgerEntry, LedgerReply};
-/// use kernel::{ClusterId, CommandId, Origin};
+/// use kernel::{ClusterId, CommandId, Origin, ProtocolVersion};
 ///
 /// let mut ledger = Ledger::new(ClusterId(7));
 /// let join = LedgerCommand::Join {
@@ -86,7 +93,7 @@ pub use tenure::Offer;
 ///     addresses: vec!["10.0.0.1:33123".to_owned()],
 ///     role: HostRole::Core,
 ///     weight: 1,
-///     protocol: 1,
+///     protocol: ProtocolVersion { major: 1, minor: 0 },
 ///     at_ms: 1_800_000_000_000,
 /// };
 /// let entry = LedgerEntry { id: CommandId(1), command: join };

@@ -124,8 +124,8 @@ pub use digest::{Digest, Fingerprint};
 pub use effects::{Answer, Durable, Effects, Notice};
 pub use fact::{Fact, Op, RealmRecord, SpanKey};
 pub use id::{
-    ClusterId, CommandId, Dot, Epoch, Fence, InvalidId, Key, MemberId, NodeId, Origin, PoolId, PoolUid, RealmName,
-    RealmUid, Revision, Seq, ShardId, SubscriberId, TenantId, Tick, TypeId,
+    ClusterId, CommandId, Dot, Epoch, Fence, InvalidId, InvalidProtocolVersion, Key, MemberId, NodeId, Origin, PoolId,
+    PoolUid, ProtocolVersion, RealmName, RealmUid, Revision, Seq, ShardId, SubscriberId, TenantId, Tick, TypeId,
 };
 pub use kernel::{Conflict, Input, Kernel, KernelSettings, Recovery, RecoveryFault};
 pub use plan::{Plan, Strategy, UnknownStrategy};

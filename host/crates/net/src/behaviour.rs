@@ -62,7 +62,8 @@ impl Behaviour {
             cut_off: allow_block_list::Behaviour::default(),
             ping: ping::Behaviour::new(ping),
             identify: identify::Behaviour::new(identify),
-            hello: exchange(Channel::Hello, &settings.majors),
+            // In one form for ever, so that hosts of different majors can tell each other.
+            hello: exchange(Channel::Hello, &[1]),
             ledger: gated(Channel::Ledger),
             state: gated(Channel::State),
             route: gated(Channel::Route),

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::active::Records;
 use crate::catalog::Catalog;
-use crate::digest::GeometryHash;
+use crate::digest::{Digest, GeometryHash};
 use crate::engine::{Metering, PluginEngine};
 use crate::error::{PluginError, PluginHostError, RetireError};
 use crate::event::{Listener, PluginEvent};
@@ -182,6 +182,11 @@ impl PluginHost {
     /// over they differ for a moment, and then neither may name anything in that pool.
     pub fn reads(&self, type_id: &str, mapping_id: &str) -> Result<bool, PluginError> {
         Ok(self.intake.catalog.get(type_id)?.descriptor.mapping_id == mapping_id)
+    }
+
+    /// The component that serves a type, which is another with each version; `None`: no plugin serves it.
+    pub fn serves(&self, type_id: &str) -> Option<Digest> {
+        self.intake.catalog.get(type_id).ok().map(|plugin| plugin.origin.digest)
     }
 
     /// The types that are served, sorted.

@@ -185,7 +185,9 @@ impl Intake {
         self.outranks(&descriptor, origin).map_err(known)?;
         subject::smoke(&component, bytes.len()).map_err(known)?;
         let plugin = self.plugin(component, descriptor.clone(), origin.clone());
-        let changed = live::check(&plugin, &*self.live).map_err(known)?;
+        let serving = self.catalog.serving(&descriptor.type_id).filter(|serving| !serving.retired);
+        let serving = serving.as_ref().map(|serving| &*serving.plugin);
+        let changed = live::check(&plugin, serving, &*self.live).map_err(known)?;
         // The pools go first: while they still can refuse, the version can be refused.
         self.live.reread(&changed).map_err(|error| known(error.into()))?;
         let record = Record { type_id: descriptor.type_id.clone(), origin: origin.clone(), retired: false };
@@ -211,7 +213,7 @@ impl Intake {
     /// Pools that the version before still opened, while this one took over, become what this one reads them as. One that
     /// cannot keeps its mapping, so nothing in it is named until an operator edits it.
     fn catch_up(&self, plugin: &Plugin) {
-        let late = live::check(plugin, &*self.live);
+        let late = live::check(plugin, None, &*self.live);
         if let Err(why) = late.and_then(|late| self.live.reread(&late).map_err(Refusal::from)) {
             tracing::error!(plugin = plugin.descriptor.type_id, %why, "a pool made meanwhile is not as its plugin reads it");
         }
@@ -230,14 +232,17 @@ impl Intake {
         Arc::new(Plugin::new(component, descriptor, origin, self.lanes, &self.metrics, events))
     }
 
-    /// Newest version first; of equal versions a dropped file before an embedded one, then the newest file.
+    /// Newest version first; of equal versions a dropped file before an embedded one, then the newest file. Whoever replaces
+    /// the very file that serves means it, also with an older version: that is the way back.
     fn outranks(&self, found: &Descriptor, origin: &Origin) -> Result<(), Refusal> {
         let Some(serving) = self.catalog.serving(&found.type_id) else { return Ok(()) };
         let Origin { source, modified, .. } = &serving.plugin.origin;
         let served = &serving.plugin.descriptor.version;
         let newer = match found.version.cmp_precedence(served) {
             Ordering::Greater => true,
-            Ordering::Less => false,
+            Ordering::Less => {
+                matches!((&origin.source, source), (Source::File(path), Source::File(now)) if path == now)
+            }
             Ordering::Equal => match (&origin.source, source) {
                 (Source::Embedded(_) | Source::File(_), Source::Embedded(_)) => true,
                 (Source::Embedded(_), Source::File(_)) => false,

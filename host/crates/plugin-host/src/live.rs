@@ -50,6 +50,13 @@ pub struct Reading {
     pub geometry: Arc<Geometry>,
 }
 
+impl Reading {
+    /// Whether both name the same resources alike: what differs changes no name and no position.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.mapping_id == other.mapping_id && GeometryHash::of(&self.geometry) == GeometryHash::of(&other.geometry)
+    }
+}
+
 /// A pool that a new version reads another way than its record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rereading {
@@ -58,14 +65,17 @@ pub struct Rereading {
     pub spec: Arc<str>,
     pub from: Reading,
     pub to: Reading,
+    /// Whether the version that serves now reads the pool as its record says. If not, or if none serves, the new one makes
+    /// nothing worse.
+    pub reads_now: bool,
 }
 
 impl Rereading {
     /// The way back.
     #[must_use]
     pub fn undone(&self) -> Self {
-        let Self { pool, spec, from, to } = self;
-        Self { pool: *pool, spec: Arc::clone(spec), from: to.clone(), to: from.clone() }
+        let Self { pool, spec, from, to, reads_now } = self;
+        Self { pool: *pool, spec: Arc::clone(spec), from: to.clone(), to: from.clone(), reads_now: *reads_now }
     }
 }
 
@@ -138,25 +148,40 @@ impl LivePools for NoPools {
     }
 }
 
-/// Whether `plugin` may serve the pools that live. The pools that it reads another way are returned: every live name of
-/// theirs was proven to mean the same span, inside the new geometry.
-pub(crate) fn check(plugin: &Plugin, live: &dyn LivePools) -> Result<Vec<Rereading>, Refusal> {
+/// Whether `plugin` may serve the pools that live, after `serving`. The pools that it reads another way are returned: every
+/// live name of theirs was proven to mean the same span, inside the new geometry.
+pub(crate) fn check(
+    plugin: &Plugin,
+    serving: Option<&Plugin>,
+    live: &dyn LivePools,
+) -> Result<Vec<Rereading>, Refusal> {
     let mut changed = Vec::new();
     for pool in live.pools(&plugin.descriptor.type_id) {
         let refuse = |problem: String| Refusal::LivePool { pool: format!("{}/{}", pool.tenant, pool.pool), problem };
         let geometry = plugin
             .open(&pool.spec)
             .map_err(|error| refuse(format!("its spec does not open: {}", printable(&error.to_string(), 512))))?;
-        let alike = plugin.descriptor.mapping_id == pool.mapping_id.as_str()
-            && GeometryHash::of(&geometry) == GeometryHash::of(&pool.geometry);
-        names_keep_their_spans(plugin, live, &pool, if alike { SAMPLE } else { usize::MAX }).map_err(refuse)?;
-        let from = Reading { mapping_id: pool.mapping_id, geometry: pool.geometry };
+        let from = Reading { mapping_id: pool.mapping_id.clone(), geometry: Arc::clone(&pool.geometry) };
         let to = Reading { mapping_id: plugin.descriptor.mapping_id.as_str().into(), geometry: Arc::new(geometry) };
+        let most = if to.is_like(&from) { SAMPLE } else { usize::MAX };
+        names_keep_their_spans(plugin, live, &pool, most).map_err(refuse)?;
         if from != to {
-            changed.push(Rereading { pool: pool.uid, spec: pool.spec, from, to });
+            let reads_now = serving.is_some_and(|serving| reads(serving, &pool.spec, &from));
+            changed.push(Rereading { pool: pool.uid, spec: pool.spec, from, to, reads_now });
         }
     }
     Ok(changed)
+}
+
+/// Whether a plugin reads a spec so. One that fails now and then is believed: it read the pool when that was made.
+fn reads(plugin: &Plugin, spec: &str, wanted: &Reading) -> bool {
+    match plugin.open(spec) {
+        Ok(geometry) => {
+            let mapping_id = plugin.descriptor.mapping_id.as_str().into();
+            Reading { mapping_id, geometry: Arc::new(geometry) }.is_like(wanted)
+        }
+        Err(error) => matches!(error, PluginError::Unavailable { .. }),
+    }
 }
 
 /// Parses up to `most` live names and compares. Live spans of a realm are disjoint, so equal spans cannot overlap; that

@@ -93,7 +93,13 @@ impl RaftStateMachine<Types> for MachineStore {
         for entry in entries {
             let index = entry.log_id.index;
             let outcome = match entry.payload {
-                EntryPayload::Normal(bytes) => self.machine.apply(index, &bytes),
+                EntryPayload::Normal(bytes) => {
+                    let applied = self.machine.apply(index, &bytes);
+                    applied.map_err(|why| {
+                        let why = StorageError::Apply { index, why };
+                        StorageIOError::apply(entry.log_id, &why)
+                    })?
+                }
                 EntryPayload::Blank => {
                     self.machine.passed(index);
                     Vec::new()

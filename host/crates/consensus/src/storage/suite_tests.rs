@@ -16,9 +16,9 @@ struct Build;
 struct Last(u64);
 
 impl Machine for Last {
-    fn apply(&mut self, index: u64, _: &[u8]) -> Vec<u8> {
+    fn apply(&mut self, index: u64, _: &[u8]) -> Result<Vec<u8>, String> {
         self.0 = index;
-        Vec::new()
+        Ok(Vec::new())
     }
 
     fn passed(&mut self, index: u64) {

@@ -96,6 +96,33 @@ async fn a_failed_sync_stops_the_member_and_loses_nothing_that_was_said() {
 }
 
 #[tokio::test]
+async fn an_entry_that_the_machine_does_not_understand_stops_the_member_and_says_so() {
+    let net = Arc::new(Net::default());
+    let member = Member::start(&net, 1, settings()).await;
+    member.consensus.init(address(1)).await.expect("forms a log");
+    member.must("kept").await;
+    let unknown = super::machine::Recorder::UNKNOWN.to_vec();
+    member.consensus.propose(unknown, DEADLINE).await.expect_err("nobody can say what came of it");
+    let state = member.until("a failure", |state| state.failure.is_some()).await;
+    assert!(state.failure.as_ref().is_some_and(|why| why.contains("of a newer build")), "{:?}", state.failure);
+    assert_eq!(member.machine.entries(), ["kept"]);
+    member.kill().await;
+}
+
+#[tokio::test]
+async fn an_entry_that_is_not_admitted_is_refused_before_it_is_in_the_log() {
+    let net = Arc::new(Net::default());
+    let admits = |entry: &[u8]| if entry == b"rubbish" { Err("it is rubbish".to_owned()) } else { Ok(()) };
+    let member = Member::start(&net, 1, Settings { admits, ..settings() }).await;
+    member.consensus.init(address(1)).await.expect("forms a log");
+    let refused = member.consensus.propose(b"rubbish".to_vec(), DEADLINE).await;
+    assert!(matches!(&refused, Err(ProposeError::Refused { why }) if why == "it is rubbish"), "{refused:?}");
+    member.must("kept").await;
+    assert_eq!(member.machine.entries(), ["kept"]);
+    member.kill().await;
+}
+
+#[tokio::test]
 async fn a_member_that_is_dropped_frees_its_directory() {
     let dir = tempfile::tempdir().expect("a directory");
     let net: Arc<Net> = Arc::default();

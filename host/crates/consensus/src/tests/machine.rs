@@ -22,6 +22,9 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
+    /// An entry that no machine understands.
+    pub(crate) const UNKNOWN: &'static [u8] = b"of a newer build";
+
     pub(crate) fn entries(&self) -> Vec<String> {
         self.memory.lock().entries.iter().map(|entry| String::from_utf8_lossy(entry).into_owned()).collect()
     }
@@ -39,7 +42,10 @@ impl Recorder {
 }
 
 impl Machine for Recorder {
-    fn apply(&mut self, index: u64, entry: &[u8]) -> Vec<u8> {
+    fn apply(&mut self, index: u64, entry: &[u8]) -> Result<Vec<u8>, String> {
+        if entry == Self::UNKNOWN {
+            return Err("it is of a newer build".to_owned());
+        }
         self.step(index);
         let mut memory = self.memory.lock();
         let known = memory.entries.iter().position(|known| known == entry);
@@ -47,7 +53,7 @@ impl Machine for Recorder {
             memory.entries.push(entry.to_vec());
             memory.entries.len() - 1
         });
-        format!("{position}").into_bytes()
+        Ok(format!("{position}").into_bytes())
     }
 
     fn passed(&mut self, index: u64) {

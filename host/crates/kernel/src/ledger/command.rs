@@ -10,7 +10,8 @@ use super::grants::{GrantKind, GrantRun};
 use super::members::{Member, NodeLease};
 use super::moves::Seizure;
 use super::place::Terms;
-use crate::id::{CommandId, Epoch, MemberId, NodeId, Origin, PoolUid, Revision, Seq, ShardId};
+use super::reading::Misread;
+use crate::id::{CommandId, Epoch, MemberId, NodeId, Origin, PoolUid, ProtocolVersion, Revision, Seq, ShardId};
 use crate::pool::{Pool, PoolDraft};
 use crate::span::Span;
 
@@ -71,7 +72,7 @@ pub enum LedgerCommand {
         role: HostRole,
         /// 0: owns nothing new.
         weight: u32,
-        protocol: u32,
+        protocol: ProtocolVersion,
         at_ms: u64,
     },
     /// `None`: as it is.
@@ -120,6 +121,9 @@ pub enum LedgerCommand {
     SetKind { pool: PoolUid, shards: Vec<ShardId>, member: MemberId, epoch: Epoch, kind: GrantKind },
     /// For what is granted, renewed and placed from now on.
     SetTerms(Terms),
+    /// By a member, of a pool at this revision: how its plugin reads it otherwise than the record says, or (`None`) that it
+    /// reads it as recorded again. Who reads it otherwise is given none of its shards.
+    SetReading { pool: PoolUid, revision: Revision, member: MemberId, misread: Option<Misread> },
 }
 
 /// A success.
@@ -188,6 +192,7 @@ pub enum LedgerReply {
         shards: u64,
     },
     TermsSet,
+    ReadingSet(MemberId),
 }
 
 /// What applying an entry came to.
@@ -228,4 +233,10 @@ pub enum Change {
     },
     Seized(Arc<Seizure>),
     Terms(Terms),
+    /// How a member reads a pool otherwise than its record says; `None`: as it says.
+    Reading {
+        pool: PoolUid,
+        member: MemberId,
+        misread: Option<Misread>,
+    },
 }

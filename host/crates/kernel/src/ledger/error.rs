@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::HostRole;
 use super::grants::{GrantKind, GrantState};
-use crate::id::{Epoch, MemberId, NodeId, Origin, PoolId, PoolUid, Revision, ShardId};
+use crate::id::{Epoch, MemberId, NodeId, Origin, PoolId, PoolUid, ProtocolVersion, Revision, ShardId};
 use crate::span::Span;
 
 /// What was found, what was asked, and what would be right.
@@ -28,6 +28,10 @@ pub enum LedgerError {
     PeerTaken { peer: String, member: MemberId },
     #[error("host {:016x} was here as incarnation {found}, not below or at {}: it must take a higher one", asked.host, asked.incarnation)]
     IncarnationOld { found: u64, asked: Origin },
+    #[error(
+        "this build speaks protocol {asked}, host {node:?} protocol {found}, and only hosts at most one minor apart work together: upgrade one minor after the other, all hosts to one before any goes to the next", node = node.as_str()
+    )]
+    ProtocolApart { node: NodeId, found: ProtocolVersion, asked: ProtocolVersion },
     #[error("the cluster has {found} members, at most {most} are allowed")]
     MembersFull { found: u64, most: u64 },
     #[error("host {member} is the last core host: without it nobody keeps the ledger, make another host core first")]
@@ -89,6 +93,8 @@ pub enum LedgerError {
     #[error("{span:?} is not in pool {pool}")]
     SpanOutside { pool: PoolId, span: Span },
 
+    #[error("host {member} cannot be given shards of pool {pool}: {why}")]
+    CannotRead { pool: PoolId, member: MemberId, why: String },
     #[error("{found} shards are named, right would be 1 to {most}")]
     ShardCount { found: u64, most: u64 },
     #[error("shard {shard} is named twice")]

@@ -6,7 +6,7 @@ use super::command::{Change, HostRole, LedgerReply};
 use super::error::LedgerError;
 use super::grants::{Grant, GrantKind, GrantState, Grants};
 use super::state::{Outcome, State};
-use crate::id::{MemberId, NodeId, Origin, PoolUid};
+use crate::id::{MemberId, NodeId, Origin, PoolUid, ProtocolVersion};
 
 /// Most hosts in a cluster, edges among them.
 const MOST_MEMBERS: usize = 4_096;
@@ -30,7 +30,7 @@ pub struct Member {
     pub addresses: Vec<String>,
     pub role: HostRole,
     pub weight: u32,
-    pub protocol: u32,
+    pub protocol: ProtocolVersion,
     /// The entry by which it first joined: members in the order of joining are in the order of their numbers too.
     pub joined: u64,
     pub joined_ms: u64,
@@ -80,7 +80,7 @@ pub(super) struct Newcomer<'a> {
     pub(super) addresses: &'a [String],
     pub(super) role: HostRole,
     pub(super) weight: u32,
-    pub(super) protocol: u32,
+    pub(super) protocol: ProtocolVersion,
     pub(super) at_ms: u64,
 }
 
@@ -90,6 +90,7 @@ impl State {
         check_addresses(newcomer.addresses)?;
         check_weight(newcomer.weight)?;
         let known = self.identify(newcomer)?;
+        self.check_protocol(known, newcomer.protocol)?;
         match known {
             Some(member) => self.join_again(index, member, newcomer, changes),
             None => self.join_new(index, newcomer, changes),
@@ -118,6 +119,17 @@ impl State {
             }
         }
         Ok(known)
+    }
+
+    /// Whoever is a member speaks to all others, those that are down among them: they come back as they are.
+    fn check_protocol(&self, known: Option<MemberId>, asked: ProtocolVersion) -> Result<(), LedgerError> {
+        let mut others = self.members.values().filter(|member| Some(member.id) != known);
+        match others.find(|member| !member.protocol.works_with(asked)) {
+            Some(member) => {
+                Err(LedgerError::ProtocolApart { node: member.node.clone(), found: member.protocol, asked })
+            }
+            None => Ok(()),
+        }
     }
 
     fn join_new(&mut self, index: u64, newcomer: &Newcomer<'_>, changes: &mut Vec<Change>) -> Outcome {
@@ -273,6 +285,9 @@ impl State {
             return Err(LedgerError::HoldsShards { member: id, escrow, leased });
         }
         self.members.remove(&id);
+        for pool in self.pools.values_mut() {
+            pool.misread.remove(&id);
+        }
         self.departed.insert(origin.host, Departed { incarnation: origin.incarnation, at: index });
         if self.departed.len() > MOST_DEPARTED {
             let first = self.departed.iter().min_by_key(|(_, left)| left.at).map(|(host, _)| *host);

@@ -204,6 +204,11 @@ impl State {
             let (role, weight, deposed) = (to.role, to.weight, to.is_deposed());
             return Err(LedgerError::CannotOwn { member: of.to, role, weight, deposed });
         }
+        let pool = self.pool(of.pool)?;
+        if let Some(misread) = pool.misread.get(&of.to) {
+            let (pool, why) = (pool.record.draft.id.clone(), misread.to_string());
+            return Err(LedgerError::CannotRead { pool, member: of.to, why });
+        }
         Ok(to.role)
     }
 

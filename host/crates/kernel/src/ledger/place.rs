@@ -8,6 +8,7 @@ use super::command::{Change, HostRole, LedgerReply};
 use super::error::LedgerError;
 use super::grants::{Grant, GrantKind, GrantState, Grants};
 use super::members::Member;
+use super::reading::Misread;
 use super::state::{LedgerPool, Outcome, State};
 use crate::id::{Epoch, MemberId, PoolUid, ShardId};
 use crate::pool::PoolDraft;
@@ -69,7 +70,13 @@ impl State {
 
     /// Who is on it: core and write hosts with a weight, but for the deposed.
     pub(super) fn ring(&self) -> Ring {
-        let weighed = |member: &&Member| member.role.on_ring() && member.takes_shards();
+        self.ring_without(&BTreeMap::new())
+    }
+
+    /// The same, less those who read a pool otherwise than its record says.
+    fn ring_without(&self, misread: &BTreeMap<MemberId, Misread>) -> Ring {
+        let weighed =
+            |member: &&Member| member.role.on_ring() && member.takes_shards() && !misread.contains_key(&member.id);
         let members = self.members.values().filter(weighed);
         Ring::new(members.map(|member| RingMember { id: member.id, weight: member.weight }), self.terms.virtual_nodes)
     }
@@ -94,7 +101,8 @@ impl State {
             .map(ShardId)
             .filter(|shard| found.of(*shard).is_none_or(|grant| !self.is_delegated(grant)))
             .collect();
-        let owners = self.ring().place(uid, &placeable).ok_or_else(no_owner)?;
+        let ring = self.pools.get(&uid).map_or_else(|| self.ring(), |pool| self.ring_without(&pool.misread));
+        let owners = ring.place(uid, &placeable).ok_or_else(no_owner)?;
         let new: Vec<MemberId> =
             placeable.iter().zip(owners).filter(|(shard, _)| shard.0 >= first).map(|(_, owner)| owner).collect();
         let mut counts: BTreeMap<MemberId, usize> = BTreeMap::new();
@@ -133,7 +141,14 @@ impl State {
 
     pub(super) fn wishes(&self) -> Vec<Wish> {
         let ring = self.ring();
-        self.pools.iter().flat_map(|(uid, pool)| self.wishes_of(&ring, *uid, pool)).collect()
+        let of_pool = |(uid, pool): (&PoolUid, &LedgerPool)| {
+            if pool.misread.is_empty() {
+                self.wishes_of(&ring, *uid, pool)
+            } else {
+                self.wishes_of(&self.ring_without(&pool.misread), *uid, pool)
+            }
+        };
+        self.pools.iter().flat_map(of_pool).collect()
     }
 
     fn wishes_of(&self, ring: &Ring, uid: PoolUid, pool: &LedgerPool) -> Vec<Wish> {

@@ -13,6 +13,7 @@ use super::grants::Grants;
 use super::members::{Departed, Member, Newcomer};
 use super::moves::{Handover, Seizure};
 use super::place::Terms;
+use super::reading::Misread;
 use crate::id::{MemberId, Origin, PoolUid, Seq};
 use crate::pool::{Pool, PoolDraft};
 
@@ -42,6 +43,9 @@ pub struct LedgerPool {
     /// holder; what that one had from those before it may be known to a newcomer later. So who is given a shard hands out
     /// from it once its copy covers the grant's cut and all of these.
     pub cuts: BTreeMap<Origin, Seq>,
+    /// The members whose plugins read the pool otherwise than its record says, by their own word: they are given none of its
+    /// shards and give away those they hold.
+    pub misread: BTreeMap<MemberId, Misread>,
 }
 
 impl LedgerPool {
@@ -110,6 +114,9 @@ impl State {
                 self.set_kind(&of, *kind, changes)
             }
             C::SetTerms(terms) => self.set_terms(*terms, changes),
+            C::SetReading { pool, revision, member, misread } => {
+                self.set_reading(*pool, *revision, *member, misread.as_ref(), changes)
+            }
         }
     }
 

@@ -7,4 +7,5 @@ mod laws;
 mod members;
 mod moves;
 mod pools;
+mod reading;
 mod wild;

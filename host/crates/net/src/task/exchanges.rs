@@ -70,7 +70,11 @@ impl Task {
             GateEvent::Inner(event) => self.on_exchange(channel, event),
             GateEvent::Refused { peer } => {
                 self.counters.refused_not_allowed.count();
-                self.fault(PeerId(peer), Fault::NotAllowed);
+                // A host that has just started cannot tell members from others yet: those that have allowed it long since
+                // ask it at once, and would be cut off for it.
+                if !self.allowed.is_empty() {
+                    self.fault(PeerId(peer), Fault::NotAllowed);
+                }
             }
         }
     }

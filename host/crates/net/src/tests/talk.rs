@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::testing::{DEADLINE, Host, meet, settings, two};
+use crate::testing::{DEADLINE, Host, meet, settings, two, until};
 use crate::{Channel, NetError, NetEvent, RequestError};
 
 #[tokio::test]
@@ -41,31 +41,43 @@ async fn a_body_of_the_largest_size_passes_both_ways() {
     }
 }
 
-async fn talk_in(one: &[u32], other: &[u32]) -> Result<u32, RequestError> {
-    let (one_dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let mut old = settings(one_dir.path(), &[]);
+/// A host that is asked, one that may ask it, and their directories.
+async fn of_majors(one: &[u32], other: &[u32]) -> (Host, Host, [tempfile::TempDir; 2]) {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut old = settings(dirs[0].path(), &[]);
     old.majors = one.to_vec();
     let mut old = Host::start(old).await;
-    let mut new = settings(other_dir.path(), &[old.address()]);
+    let mut new = settings(dirs[1].path(), &[old.address()]);
     new.majors = other.to_vec();
     let mut new = Host::start(new).await;
     old.wait_for(new.peer()).await;
     new.wait_for(old.peer()).await;
+    old.net.allow(new.peer());
+    new.net.allow(old.peer());
+    (old, new, dirs)
+}
+
+async fn talk_in(one: &[u32], other: &[u32]) -> u32 {
+    let (old, new, _dirs) = of_majors(one, other).await;
     let (to, _net) = (old.peer(), old.echo());
-    new.ask(to, Channel::Hello, b"").await.map(|response| response.major)
+    until(async || new.ask(to, Channel::Route, b"").await.ok()).await.major
 }
 
 #[tokio::test]
 async fn two_adjacent_releases_work_together_and_speak_the_newest_that_both_know() {
-    assert_eq!(talk_in(&[2, 1], &[3, 2]).await, Ok(2));
-    assert_eq!(talk_in(&[3, 2], &[2, 1]).await, Ok(2));
-    assert_eq!(talk_in(&[1], &[2, 1]).await, Ok(1));
-    assert_eq!(talk_in(&[2, 1], &[2, 1]).await, Ok(2));
+    assert_eq!(talk_in(&[2, 1], &[3, 2]).await, 2);
+    assert_eq!(talk_in(&[3, 2], &[2, 1]).await, 2);
+    assert_eq!(talk_in(&[1], &[2, 1]).await, 1);
+    assert_eq!(talk_in(&[2, 1], &[2, 1]).await, 2);
 }
 
 #[tokio::test]
-async fn releases_too_far_apart_refuse_each_other() {
-    assert_eq!(talk_in(&[1], &[3, 2]).await, Err(RequestError::Refused));
+async fn releases_too_far_apart_can_only_say_hello() {
+    let (old, new, _dirs) = of_majors(&[1], &[3, 2]).await;
+    let (to, net) = (old.peer(), old.echo());
+    assert_eq!(new.ask(to, Channel::Route, b"").await, Err(RequestError::Refused));
+    assert_eq!(net.stats().refused_not_allowed, 0, "it has no such channel, open or shut");
+    assert_eq!(new.ask(to, Channel::Hello, b"").await.unwrap().major, 1);
 }
 
 #[tokio::test]

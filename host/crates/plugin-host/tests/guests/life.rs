@@ -180,6 +180,35 @@ fn an_older_version_is_not_needed() {
 }
 
 #[test]
+fn an_older_version_comes_back_by_replacing_the_file_that_serves_and_by_no_other() {
+    let bench = Bench::new();
+    let host = bench.start(&[Guest::new("num").version("1.0.0").build()]);
+    bench.drop_file("num.wasm", &Guest::new("num").version("1.1.0").build());
+    bench.event(activated("1.1.0"));
+    bench.drop_file("other.wasm", &Guest::new("num").version("1.0.5").build());
+    bench.event(|event| matches!(event, PluginEvent::Refused { why: Refusal::Older { .. }, .. }));
+    bench.pools.pools.lock().unwrap().push(live(&host));
+    bench.drop_file("num.wasm", &Guest::new("num").version("1.0.1").build());
+    bench.event(activated("1.0.1"));
+    assert_eq!(version(&host), "1.0.1");
+}
+
+#[test]
+fn what_a_pool_is_told_of_a_swap_says_whether_the_version_before_read_it() {
+    let bench = Bench::new();
+    let host = bench.start(&[Guest::new("num").build()]);
+    bench.pools.pools.lock().unwrap().push(live(&host));
+    bench.drop_file("num.wasm", &Guest::new("num").version("1.1.0").range(1_000, 8_192).build());
+    bench.event(activated("1.1.0"));
+    // The record stayed as it was, so this one does not read it either.
+    bench.drop_file("num.wasm", &Guest::new("num").version("1.2.0").range(1_000, 9_000).build());
+    bench.event(activated("1.2.0"));
+    let reread = bench.pools.reread.lock().unwrap();
+    assert_eq!(reread.iter().map(|reading| reading.reads_now).collect::<Vec<_>>(), [true, false]);
+    assert!(reread[0].from.is_like(&reread[1].from) && !reread[0].from.is_like(&reread[0].to));
+}
+
+#[test]
 fn of_two_files_the_newest_version_wins_whatever_their_names_and_order() {
     let bench = Bench::new();
     bench.drop_file("a.wasm", &Guest::new("num").version("1.2.0").build());

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::bed::{LATER_MS, join_as, shaped, span};
 use crate::id::{Epoch, MemberId, PoolUid, Revision, Seq, ShardId};
-use crate::ledger::{GrantKind, HostRole, Ledger, LedgerCommand, Terms};
+use crate::ledger::{GrantKind, HostRole, Ledger, LedgerCommand, Misread, Terms};
 use crate::span::Series;
 
 /// A command to be, with numbers that are made fit for the ledger it will meet.
@@ -24,7 +24,7 @@ pub(super) struct Ask {
 }
 
 pub(super) fn ask() -> impl Strategy<Value = Ask> {
-    let numbers = (0..34_u8, 0..5_u32, 0..6_u32, 0..6_u32, 0..12_u32, 1..5_u32);
+    let numbers = (0..35_u8, 0..5_u32, 0..6_u32, 0..6_u32, 0..12_u32, 1..5_u32);
     let off = prop_oneof![6 => Just(0_u8), 1 => 1..8_u8];
     let spans = prop::collection::vec((0..28_u128, 1..6_u128), 1..3);
     let excluded = prop::collection::vec((0..448_u128, 1..40_u128), 0..3);
@@ -75,6 +75,11 @@ impl Ask {
                 escrow_share: u32::try_from(self.number).unwrap() * 400,
                 ..Terms::default()
             }),
+            34 => {
+                let revision = ledger.pool(pool).map_or(Revision(self.number), |found| found.record.revision);
+                let misread = (self.number > 0).then_some(Misread::NoPlugin);
+                LedgerCommand::SetReading { pool, revision, member, misread }
+            }
             27 => LedgerCommand::Adopt { member, pools: Vec::new() },
             _ => self.handover(ledger, pool),
         }

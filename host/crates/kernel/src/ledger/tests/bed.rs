@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::id::{ClusterId, CommandId, Epoch, MemberId, Origin, PoolUid, Seq, ShardId};
+use crate::id::{ClusterId, CommandId, Epoch, MemberId, Origin, PoolUid, ProtocolVersion, Seq, ShardId};
 use crate::ledger::{Change, Grant, GrantKind, HostRole, Ledger, LedgerCommand, LedgerEntry, LedgerError, LedgerReply};
 use crate::plan::Strategy;
 use crate::pool::{Alignment, Geometry, LeaseTerms, PoolDraft, PoolTerms, RealmRef, Sizing};
@@ -96,7 +96,7 @@ pub(super) fn join_as(host: u64, node: &str, incarnation: u64, role: HostRole) -
         addresses: vec![format!("10.0.0.{host}:33123")],
         role,
         weight: 1,
-        protocol: 1,
+        protocol: ProtocolVersion { major: 1, minor: 0 },
         at_ms: LATER_MS,
     }
 }

@@ -11,7 +11,7 @@ use crate::id::{CommandId, MemberId, Origin, PoolUid, ShardId};
 use crate::ledger::outcomes::REMEMBERED;
 use crate::ledger::{
     Applied, Change, Closing, Grant, GrantState, HostRole, Ledger, LedgerCommand, LedgerEntry, LedgerPool, LedgerReply,
-    Member, Terms,
+    Member, Misread, Terms,
 };
 use crate::pool::Pool;
 
@@ -23,6 +23,7 @@ struct Mirror {
     closings: BTreeMap<PoolUid, Arc<Closing>>,
     members: BTreeMap<MemberId, (Origin, HostRole, u32, Option<u64>, bool)>,
     terms: Terms,
+    misread: BTreeMap<(PoolUid, MemberId), Misread>,
 }
 
 fn outline(member: &Member) -> (Origin, HostRole, u32, Option<u64>, bool) {
@@ -35,6 +36,7 @@ impl Mirror {
         for (uid, pool) in ledger.pools() {
             mirror.pools.insert(*uid, Arc::clone(&pool.record));
             mirror.grants.extend(pool.grants.iter().map(|(shard, grant)| ((*uid, shard), grant)));
+            mirror.misread.extend(pool.misread.iter().map(|(member, how)| ((*uid, *member), how.clone())));
             mirror.closings.extend(pool.closing.iter().map(|closing| (*uid, Arc::clone(closing))));
         }
         mirror.members.extend(ledger.members().values().map(|member| (member.id, outline(member))));
@@ -50,6 +52,7 @@ impl Mirror {
                 self.pools.remove(uid);
                 self.closings.remove(uid);
                 self.grants.retain(|(pool, _), _| pool != uid);
+                self.misread.retain(|(pool, _), _| pool != uid);
             }
             Change::Closing { pool, closing: Some(closing) } => {
                 self.closings.insert(*pool, Arc::clone(closing));
@@ -66,6 +69,7 @@ impl Mirror {
             }
             Change::MemberGone(member) => {
                 self.members.remove(member);
+                self.misread.retain(|(_, other), _| other != member);
             }
             Change::Lease { member, lease } => {
                 let known = self.members.get_mut(member).unwrap();
@@ -74,6 +78,10 @@ impl Mirror {
             Change::Deposed { member } => self.members.get_mut(member).unwrap().4 = true,
             Change::Seized(_) => {}
             Change::Terms(terms) => self.terms = *terms,
+            Change::Reading { pool, member, misread } => match misread {
+                Some(misread) => _ = self.misread.insert((*pool, *member), misread.clone()),
+                None => _ = self.misread.remove(&(*pool, *member)),
+            },
         }
     }
 }
@@ -227,6 +235,7 @@ fn the_random_commands_reach_every_reply() {
         "MemberSet",
         "PoolCreated",
         "PoolUpdated",
+        "ReadingSet",
         "Released",
         "Removed",
         "Renewed",

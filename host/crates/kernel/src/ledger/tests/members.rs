@@ -1,7 +1,7 @@
 //! Joining, leaving, renewing, being deposed.
 
 use super::bed::{Bed, draft, join, join_as, moved, taken};
-use crate::id::{Epoch, MemberId, Origin, ShardId};
+use crate::id::{Epoch, MemberId, Origin, ProtocolVersion, ShardId};
 use crate::ledger::{Change, GrantKind, GrantState, HostRole, LedgerCommand, LedgerError, LedgerReply, Terms};
 
 const ONE: MemberId = MemberId(1);
@@ -16,13 +16,43 @@ fn a_host_that_joins_again_keeps_its_number_and_what_an_operator_set() {
     bed.ok(LedgerCommand::SetMember { member: ONE, role: None, weight: Some(7), addresses: None });
     let LedgerCommand::Join { node, origin, peer, role, at_ms, .. } = join(1, HostRole::Write) else { unreachable!() };
     let addresses = vec!["10.9.9.9:1".to_owned()];
+    let protocol = ProtocolVersion { major: 1, minor: 1 };
     let again =
-        LedgerCommand::Join { node, origin, peer, addresses: addresses.clone(), role, weight: 1, protocol: 2, at_ms };
+        LedgerCommand::Join { node, origin, peer, addresses: addresses.clone(), role, weight: 1, protocol, at_ms };
     let reply = bed.ok(again);
     assert_eq!(reply, LedgerReply::Joined { member: ONE, new: false, quarantined: 0, reinstated: false });
     let member = bed.ledger.member(ONE).unwrap();
-    assert_eq!((&member.addresses, member.protocol), (&addresses, 2));
+    assert_eq!((&member.addresses, member.protocol), (&addresses, protocol));
     assert_eq!((member.role, member.weight, member.lease.nonce), (HostRole::Core, 7, Some(1)));
+}
+
+/// Host `n`, which speaks protocol 1.`minor`.
+fn speaks(n: u64, minor: u16) -> LedgerCommand {
+    let mut join = join(n, HostRole::Core);
+    if let LedgerCommand::Join { protocol, .. } = &mut join {
+        *protocol = ProtocolVersion { major: 1, minor };
+    }
+    join
+}
+
+#[test]
+fn a_protocol_goes_up_one_minor_after_the_other_and_down_again() {
+    let mut bed = Bed::of(3);
+    let error = bed.refused(speaks(1, 2));
+    let found = ProtocolVersion { major: 1, minor: 0 };
+    let asked = ProtocolVersion { major: 1, minor: 2 };
+    assert!(matches!(&error, LedgerError::ProtocolApart { found: f, asked: a, .. } if (*f, *a) == (found, asked)));
+    assert!(error.to_string().contains("1.2") && error.to_string().contains("1.0"), "{error}");
+    bed.ok(speaks(1, 1));
+    bed.ok(speaks(2, 1));
+    bed.ok(speaks(1, 0));
+    bed.ok(speaks(1, 1));
+    // Host 3 is still there with the first one.
+    assert!(matches!(bed.refused(speaks(2, 2)), LedgerError::ProtocolApart { node, .. } if node.as_str() == "host-3"));
+    assert!(matches!(bed.refused(speaks(9, 2)), LedgerError::ProtocolApart { .. }));
+    bed.ok(speaks(3, 1));
+    bed.ok(speaks(2, 2));
+    bed.ok(speaks(9, 1));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::bed::{Bed, draft, join_as};
 use crate::id::{Epoch, MemberId, PoolUid, Revision, Seq, ShardId};
-use crate::ledger::{GrantKind, HostRole, LedgerCommand, Terms};
+use crate::ledger::{GrantKind, HostRole, LedgerCommand, Misread, Terms};
 use crate::pool::{Alignment, Geometry, Pool, PoolDraft, Shard, Sizing};
 use crate::span::{Series, Span};
 
@@ -129,6 +129,10 @@ fn wild() -> impl Strategy<Value = LedgerCommand> {
         of().prop_map(|(pool, shards, member, epoch, _, number)| {
             let kind = if number % 2 == 0 { GrantKind::Escrow } else { GrantKind::Leased };
             LedgerCommand::SetKind { pool, shards, member, epoch, kind }
+        }),
+        (of(), prop::option::of(any::<String>())).prop_map(|((pool, _, member, _, _, number), why)| {
+            let misread = why.map(|why| Misread::NotOpened { why: why.into() });
+            LedgerCommand::SetReading { pool, revision: Revision(number % 3), member, misread }
         }),
         numbers.prop_map(|(virtual_nodes, lease_ms, grace_ms, escrow_share)| {
             LedgerCommand::SetTerms(Terms { virtual_nodes, lease_ms, grace_ms, escrow_share })

@@ -119,7 +119,7 @@ impl World {
             addresses: Vec::new(),
             role: HostRole::Core,
             weight: 1,
-            protocol: 1,
+            protocol: crate::id::ProtocolVersion { major: 1, minor: 0 },
             at_ms: 1,
         }
     }
