@@ -26,7 +26,10 @@ impl Kernel {
             let (shard, epoch, expires) = (held.shard, held.epoch, held.expires_ms());
             let (created, renewed) = (held.created_ms(), held.renewed_ms());
             let realm = realm(held.realm);
-            format!("held {pool} {realm} {span:?} {subscriber} {key:?} {shard}/{epoch} {created} {renewed} {expires:?}")
+            let mark = held.supersedes();
+            format!(
+                "held {pool} {realm} {span:?} {subscriber} {key:?} {shard}/{epoch} {created} {renewed} {expires:?} {mark:?}"
+            )
         });
         let mut rows: Vec<String> = held.collect();
         for ((pool, uid), stock) in &self.stocks {
