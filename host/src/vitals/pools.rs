@@ -13,7 +13,8 @@ use super::{Vitals, descriptions, families};
 /// OLT-BNGs named in labels; the rest are counted together as `other`.
 const NODE_LABELS: usize = 1_000;
 
-/// `nexus_pool_*`, `nexus_node_subscribers`, `nexus_clset_entries_total` and `nexus_store_damaged_pools`.
+/// `nexus_pool_*`, `nexus_node_subscribers`, `nexus_clset_entries_total`, `nexus_clset_conflicts_open` and
+/// `nexus_store_damaged_pools`.
 #[derive(Debug)]
 pub(crate) struct PoolGauges {
     view: Arc<View>,
@@ -29,6 +30,7 @@ struct Gauges {
     subscribers: IntGaugeVec,
     entries: IntGauge,
     damaged: IntGauge,
+    conflicts: IntGauge,
 }
 
 impl Gauges {
@@ -48,11 +50,15 @@ impl Gauges {
                 "nexus_store_damaged_pools",
                 "pools with damaged records; nothing is handed out of them",
             )?,
+            conflicts: IntGauge::new(
+                "nexus_clset_conflicts_open",
+                "allocations that another one of their subscriber stands in place of, and contradictions nobody looked after",
+            )?,
         })
     }
 
     fn collectors(self) -> Vec<Box<dyn Collector>> {
-        let Self { total, allocated, available, utilization, subscribers, entries, damaged } = self;
+        let Self { total, allocated, available, utilization, subscribers, entries, damaged, conflicts } = self;
         vec![
             Box::new(total),
             Box::new(allocated),
@@ -61,6 +67,7 @@ impl Gauges {
             Box::new(subscribers),
             Box::new(entries),
             Box::new(damaged),
+            Box::new(conflicts),
         ]
     }
 }
@@ -88,6 +95,7 @@ impl PoolGauges {
         }
         let damaged = self.vitals.damaged_pools(&self.view).len();
         gauges.damaged.set(i64::try_from(damaged).unwrap_or(i64::MAX));
+        gauges.conflicts.set(i64::try_from(self.view.open_conflicts_count()).unwrap_or(i64::MAX));
         gauges.entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
         for (at, (node, count)) in self.view.nodes().into_iter().enumerate() {
             let label = if at < NODE_LABELS { node.as_str() } else { "other" };

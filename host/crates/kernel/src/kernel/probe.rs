@@ -1,7 +1,7 @@
 //! What only the simulator asks of a kernel.
 
 use super::Kernel;
-use crate::id::{PoolUid, ShardId};
+use crate::id::{PoolUid, ShardId, SubscriberId};
 use crate::tenure::Tenure;
 
 impl Kernel {
@@ -16,6 +16,11 @@ impl Kernel {
             });
             open.map(|shard| (state.pool.uid, shard.id))
         })
+    }
+
+    /// How many allocations a subscriber has in a pool.
+    pub(crate) fn count_of(&self, pool: PoolUid, subscriber: &SubscriberId) -> usize {
+        self.holders.iter().filter(|held| held.pool == pool && held.subscriber == *subscriber).count()
     }
 
     /// What is held, rests and is reserved, in words that mean the same on every host.

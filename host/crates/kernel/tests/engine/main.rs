@@ -11,3 +11,4 @@ mod pools;
 mod realms;
 mod reservations;
 mod snapshot;
+mod supersede;
