@@ -43,13 +43,13 @@ pub use conflicts::Superseding;
 pub use error::{AppError, Fault, read_id};
 pub(crate) use fields::Reader;
 pub use input::{
-    AllocateInput, ConflictQuery, DeleteMode, HolderQuery, ListQuery, MOST_ROWS, Pairs, PoolInput, PoolQuery, ReleaseScope,
-    ReservationInput, ReservationQuery, Select, UpdateMode, WatchQuery, key_of,
+    AllocateInput, ConflictQuery, DeleteMode, HolderQuery, ListQuery, MOST_ROWS, Pairs, PoolInput, PoolQuery,
+    ReleaseScope, ReservationInput, ReservationQuery, Select, UpdateMode, WatchQuery, key_of,
 };
 pub use metrics::ApiMetrics;
 pub use output::{
-    Change, Conflict, ConflictKind, Explained, Granted, Holders, Holding, Holdings, NodeSeen, Page, PastHolder, PoolCreated, PoolStats,
-    PoolUpdated, ReservationMade, Reserved, WatchEvent, Watched,
+    Change, Conflict, ConflictKind, Explained, Granted, Holders, Holding, Holdings, NodeSeen, Page, PastHolder,
+    PoolCreated, PoolStats, PoolUpdated, ReservationMade, Reserved, WatchEvent, Watched,
 };
 pub use pools::capacity;
 pub(crate) use pools::shown_shards;

@@ -37,7 +37,14 @@ pub(crate) struct Holders {
 
 impl Holders {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, by_subscriber: Table::new(), by_span: Table::new(), len: 0, sums: Sums::default(), doubled: BTreeSet::new() }
+        Self {
+            seed,
+            by_subscriber: Table::new(),
+            by_span: Table::new(),
+            len: 0,
+            sums: Sums::default(),
+            doubled: BTreeSet::new(),
+        }
     }
 
     /// Makes room at once for what is about to be read back.

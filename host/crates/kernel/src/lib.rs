@@ -116,7 +116,9 @@ mod stock;
 mod survivor;
 mod tenure;
 
-pub use allocation::{Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Reservation, Resting, Superseded};
+pub use allocation::{
+    Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Reservation, Resting, Superseded,
+};
 pub use command::{
     AllocateRequest, AllocationTarget, Choice, Command, CommandError, ExplainedOutcome, Explanation, Held, News, Reply,
     RequestId, ReserveRequest, Ttl,

@@ -53,7 +53,11 @@ mod tests {
 
     fn held(start: u128, created_ms: u64, supersedes: Option<Superseded>) -> Arc<Allocation> {
         let extra = supersedes.map(|mark| {
-            Box::new(AllocationExtra { key: None, metadata: CompactString::default(), supersedes: Some(Box::new(mark)) })
+            Box::new(AllocationExtra {
+                key: None,
+                metadata: CompactString::default(),
+                supersedes: Some(Box::new(mark)),
+            })
         });
         Arc::new(Allocation::new(AllocationParts {
             span: Span::new(start, 1).expect("not empty"),

@@ -12,8 +12,8 @@ use kernel::{
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::cursor::ListCursor;
 use crate::conflicts::Conflicts;
+use crate::cursor::ListCursor;
 use crate::events::{Event, EventGap, EventKind, Events, event_of};
 use crate::places::Places;
 use crate::pools::Pools;

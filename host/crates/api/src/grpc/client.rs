@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use nexus_proto::v1::allocation_service_client::AllocationServiceClient;
 use nexus_proto::v1::cluster_service_client::ClusterServiceClient;
+use nexus_proto::v1::conflict_service_client::ConflictServiceClient;
 use nexus_proto::v1::nexus_client::NexusClient;
 use nexus_proto::v1::plugin_service_client::PluginServiceClient;
 use nexus_proto::v1::pool_service_client::PoolServiceClient;
-use nexus_proto::v1::conflict_service_client::ConflictServiceClient;
 use nexus_proto::v1::reservation_service_client::ReservationServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;

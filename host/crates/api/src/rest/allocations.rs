@@ -11,7 +11,7 @@ use super::dto::allocation::{
     AllocateBody, AllocationBody, AllocationsBody, BatchAnswer, BatchBody, BatchResult, HoldingsBody,
 };
 use super::dto::explain::ExplainBody;
-use super::lists::{list_expiring, beside, rows};
+use super::lists::{beside, list_expiring, rows};
 use super::openapi::{Conflicts, Problems, Unknown};
 use super::params::{By, Params, Segments};
 use super::problem::{Refusal, problem};

@@ -9,7 +9,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::dto::problem::ProblemBody;
-use super::{allocations, cluster, conflicts, dto, health, leases, lists, nodes, plugins, pools, reservations, resources, watch};
+use super::{
+    allocations, cluster, conflicts, dto, health, leases, lists, nodes, plugins, pools, reservations, resources, watch,
+};
 
 /// What any call may answer.
 #[derive(IntoResponses)]

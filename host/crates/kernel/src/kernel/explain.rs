@@ -31,12 +31,7 @@ impl Kernel {
         Ok(Reply::Explained(Box::new(Explanation { outcome, realm, occupancy, strategy })))
     }
 
-    fn outcome(
-        &mut self,
-        request: &AllocateRequest,
-        site: &Site,
-        fresh: &mut Option<Stock>,
-    ) -> ExplainedOutcome {
+    fn outcome(&mut self, request: &AllocateRequest, site: &Site, fresh: &mut Option<Stock>) -> ExplainedOutcome {
         let realm = site.realm();
         let state = self.pools.get(&request.pool).expect("the pool was found open in this step");
         let pool = state.pool.draft.id.clone();

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use kernel::{
-    AllocationTarget, Allocation, Command, CommandError, Detour, EndCause, Fact, Leg, Reply, Strategy, Ttl,
-};
+use kernel::{Allocation, AllocationTarget, Command, CommandError, Detour, EndCause, Fact, Leg, Reply, Strategy, Ttl};
 
 use crate::bed::{Answer, Bed, addresses, given, leased, request};
 use crate::cluster::{Hosts, member};
@@ -130,9 +128,9 @@ fn the_older_ends_with_its_lease() {
         assert!(renew(&mut hosts, 1, &newer).is_ok());
         hosts.beds[0].alarms();
     }
-    let ended = hosts.beds[0].log.iter().any(|op| {
-        matches!(&op.fact, Fact::Resting(rest) if rest.span == older.span && rest.cause == EndCause::Expired)
-    });
+    let ended = hosts.beds[0].log.iter().any(
+        |op| matches!(&op.fact, Fact::Resting(rest) if rest.span == older.span && rest.cause == EndCause::Expired),
+    );
     assert!(ended, "its owner has written so");
     heal(&mut hosts);
     for host in 0..3 {
@@ -153,7 +151,9 @@ fn without_leases_the_older_stays_until_somebody_says_that_it_may_go() {
     assert_eq!(pairs(&hosts.beds[2]), [(older.span.start(), newer.span.start())]);
     // A release without a name means the one that stands.
     let release = AllocationTarget { span: None, ..named(&hosts, &newer) };
-    assert!(matches!(hosts.beds[1].ask(Command::Release(release)), Ok(Reply::Released(held)) if held.span == newer.span));
+    assert!(
+        matches!(hosts.beds[1].ask(Command::Release(release)), Ok(Reply::Released(held)) if held.span == newer.span)
+    );
     heal(&mut hosts);
     // Then the older is his only one, and no conflict any more.
     assert!(pairs(&hosts.beds[2]).is_empty());

@@ -214,7 +214,8 @@ impl World {
         let named = (!self.clients.rest && self.draws.one_in(6)).then(|| self.draws.below(24));
         let found = self.client(client);
         let wanted = named.and_then(|nth| Span::new(found.first + u128::from(nth), 1));
-        let target = |span| AllocationTarget { pool: found.pool, subscriber: found.subscriber.clone(), key: None, span };
+        let target =
+            |span| AllocationTarget { pool: found.pool, subscriber: found.subscriber.clone(), key: None, span };
         let holds = found.holds.as_ref().map(|held| held.span);
         let command = match what {
             What::Allocate => Command::Allocate(Box::new(AllocateRequest {
