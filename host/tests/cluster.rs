@@ -164,7 +164,8 @@ fn what_a_lost_host_leased_is_taken_over_and_handed_out_again_when_nobody_can_ho
     // What it had handed out there is answered for by its new owners; its escrow is its own.
     let mut answers = 0;
     for (name, ip) in &answered {
-        let body = json!({"pool_id": "homes", "subscriber_id": name}).to_string();
+        // By name, or another one would be given in place of what is still the lost host's.
+        let body = json!({"pool_id": "homes", "subscriber_id": name, "ip": ip}).to_string();
         match call(&format!("{}/api/v1/allocate", hosts.daemon(0).rest), "POST", &[], Some(body)) {
             (200, answer) => {
                 assert_eq!(&address(&answer), ip, "{name}");
