@@ -274,10 +274,9 @@ fn moved(claims: &BTreeMap<(&str, &str), Vec<Claim>>, excused: &[Excused], confl
         };
         let is_excused = |first: &Claim, second: &Claim| {
             let apart = |one: &&Excused| second.asked_ms <= one.to_ms && one.from_ms <= second.from_ms;
-            excused
-                .iter()
-                .filter(apart)
-                .any(|one| one.from_ms <= known_ms(&first.address) || one.from_ms <= known_ms(&second.address))
+            // Whoever gave the later one knew of the earlier one, unless nobody else could by then.
+            let earlier_ms = known_ms(&first.address).min(known_ms(&second.address));
+            excused.iter().filter(apart).any(|one| one.from_ms <= earlier_ms)
         };
         for (at, first) in held.iter().enumerate() {
             let others = held.iter().skip(at + 1).filter(|other| other.address != first.address);
