@@ -9,6 +9,7 @@ use super::allocate::Site;
 use crate::allocation::Allocation;
 use crate::command::{AllocateRequest, AllocationTarget, CommandError, Held};
 use crate::id::{Key, MemberId, PoolUid, SubscriberId};
+use crate::plan::Strategy;
 use crate::rules::Rule;
 use crate::survivor::{Pair, is_same, survivor};
 use crate::tenure::Tenure;
@@ -37,9 +38,12 @@ impl Kernel {
     }
 
     /// Whether a request may be given another resource than what its subscriber holds: the owner cannot be reached, and what
-    /// is asked for is not that very resource, which only its owner can say anything of.
+    /// is asked for is not that very resource, which only its owner can say anything of. Where nothing is handed out but by
+    /// name there is no other one.
     pub(super) fn may_supersede(&self, held: &Allocation, request: &AllocateRequest, site: &Site) -> bool {
-        let free_choice = !request.explicit && request.plan.at != Some(held.span);
+        let strategy = self.pools.get(&held.pool).map(|state| state.pool.draft.terms.strategy);
+        let chosen = request.plan.strategy.or(strategy) != Some(Strategy::Exact) || request.plan.at.is_some();
+        let free_choice = chosen && !request.explicit && request.plan.at != Some(held.span);
         free_choice && site.realm() == Some(held.realm) && self.is_out_of_reach(held)
     }
 

@@ -83,6 +83,33 @@ fn the_very_resource_and_its_lease_are_their_owners_alone() {
 }
 
 #[test]
+fn where_nothing_is_handed_out_but_by_name_there_is_no_other_one() {
+    let mut draft = pool();
+    draft.terms.strategy = Strategy::Exact;
+    let mut hosts = Hosts::sharing(draft, 2, 2);
+    let known = Arc::clone(&hosts.pool);
+    let own = known.shards.iter().find(|shard| shard.id.0 % 2 == 0).expect("the first host has shards").cover;
+    let named = |request: &mut kernel::AllocateRequest| {
+        request.plan = kernel::Plan::exactly(kernel::Span::new(own.start(), 1).expect("not empty"));
+    };
+    let older = hosts.beds[0].allocate_with(&known, "line-1", named);
+    let older = match older {
+        Ok(_) => given(older),
+        // It is not his home; there it would be the same.
+        Err(CommandError::Elsewhere { .. }) => {
+            hosts.see(0, &[0]);
+            given(hosts.beds[0].allocate_with(&known, "line-1", named))
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(older.span.start(), own.start());
+    hosts.share_all();
+    hosts.see(1, &[1]);
+    let answer = hosts.allocate(1, Leg::Home, "line-1");
+    assert!(matches!(answer, Err(CommandError::Elsewhere { detour: Detour::Owner(_), .. })), "{answer:?}");
+}
+
+#[test]
 fn after_the_heal_all_answer_the_newer_and_the_older_ends_when_it_is_released_by_name() {
     let (mut hosts, older) = cut_off(leased(pool()));
     let newer = given(hosts.allocate(1, Leg::Home, "line-1"));
