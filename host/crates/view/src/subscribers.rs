@@ -41,19 +41,14 @@ impl Subscribers {
         let hash = self.hasher.hash_one(&allocation.subscriber);
         let rehash = |held: &Arc<Allocation>| self.hasher.hash_one(&held.subscriber);
         let mut table = self.slice(hash).write();
-        match table.find_mut(hash, |held| same(held, allocation)) {
-            Some(held) => {
-                *held = Arc::clone(allocation);
-                false
-            }
-            None => {
-                let (pool, key) = (allocation.pool, allocation.key());
-                let beside = |held: &&Arc<Allocation>| is_of(held, pool, &allocation.subscriber, key);
-                let doubled = table.iter_hash(hash).any(|held| beside(&held));
-                table.insert_unique(hash, Arc::clone(allocation), rehash);
-                doubled
-            }
+        if let Some(held) = table.find_mut(hash, |held| same(held, allocation)) {
+            *held = Arc::clone(allocation);
+            return false;
         }
+        let (pool, key) = (allocation.pool, allocation.key());
+        let doubled = table.iter_hash(hash).any(|held| is_of(held, pool, &allocation.subscriber, key));
+        table.insert_unique(hash, Arc::clone(allocation), rehash);
+        doubled
     }
 
     pub(crate) fn remove(&self, allocation: &Allocation) {

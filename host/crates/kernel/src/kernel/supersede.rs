@@ -51,13 +51,9 @@ impl Kernel {
     fn is_out_of_reach(&self, held: &Allocation) -> bool {
         let sight = self.cluster.as_ref().and_then(super::cluster::Cluster::sight);
         let tenure = self.pools.get(&held.pool).map(|state| state.tenure(held.shard).1);
-        match (tenure, sight) {
-            // Of member 0 nothing is known yet, not even that it is another host.
-            (Some(Tenure::Theirs(owner)), Some(sight)) => owner != MemberId(0) && !sight.alive.contains(&owner),
-            (Some(Tenure::Escrow | Tenure::Leased | Tenure::Kept | Tenure::Silent), _)
-            | (Some(Tenure::Theirs(_)), None)
-            | (None, _) => false,
-        }
+        let (Some(sight), Some(Tenure::Theirs(owner))) = (sight, tenure) else { return false };
+        // Of member 0 nothing is known yet, not even that it is another host.
+        owner != MemberId(0) && !sight.alive.contains(&owner)
     }
 
     /// An error if another allocation of the subscriber stands in place of this one: then it runs out.

@@ -1,4 +1,5 @@
 //! A subscriber with two allocations: how he comes to them, which of them stands, and how the other ends.
+#![allow(clippy::indexing_slicing, reason = "helpers of tests, which the lint does not take for such")]
 
 use std::sync::Arc;
 

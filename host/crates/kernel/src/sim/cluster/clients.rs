@@ -183,7 +183,7 @@ impl World {
         }
         let at = self.draws.index(self.hosts.len());
         // Some BNGs never say so.
-        if let Some(left) = left.filter(|_| client % 4 != 0) {
+        if let Some(left) = left.filter(|_| !client.is_multiple_of(4)) {
             self.client_asks(client, at, What::Confirm(left));
             return;
         }
