@@ -262,7 +262,12 @@ fn who_has_two_under_one_key_is_listed_until_one_is_gone() {
         .filter_map(|event| match &event.kind {
             EventKind::Conflict(pair) => Some((true, pair.superseded.span.start())),
             EventKind::Settled(pair) => Some((false, pair.superseded.span.start())),
-            _ => None,
+            EventKind::Held(_)
+            | EventKind::Ended(_)
+            | EventKind::Pool
+            | EventKind::PoolDeleted
+            | EventKind::Reserved(_)
+            | EventKind::Unreserved(_) => None,
         })
         .collect();
     // The third made the second go, its end let that one stand again; then the first ended.

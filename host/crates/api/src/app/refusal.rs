@@ -142,6 +142,10 @@ fn at_least(needs: Role) -> String {
     format!("must have role {}", enough.join(" or "))
 }
 
+/// What to do about a resource that another one stands in place of.
+const SUPERSEDED: &str =
+    "is what the subscriber is to use: renew it, and release the other one by name or confirm the conflict";
+
 fn of_command(error: &CommandError, resource: Option<&str>) -> Vec<Fault> {
     let resource = resource.unwrap_or_default();
     let one = |field: &str, value: &dyn std::fmt::Display, remedy: String| vec![Fault::new(field, value, remedy)];
@@ -188,11 +192,7 @@ fn of_command(error: &CommandError, resource: Option<&str>) -> Vec<Fault> {
         CommandError::HoldsAnother { .. } => {
             one("resource", &resource, "is what the subscriber holds; ask for it, release it, or name a key".into())
         }
-        CommandError::Superseded { .. } => one(
-            "resource",
-            &resource,
-            "is what the subscriber is to use: renew it, and release the other one or confirm the conflict".into(),
-        ),
+        CommandError::Superseded { .. } => one("resource", &resource, SUPERSEDED.into()),
         CommandError::HoldsInOtherRealm { .. } => {
             one("subscriber_id", &resource, "holds this in another realm; release it first, or name a key".into())
         }

@@ -9,8 +9,8 @@ async fn a_conflict_is_listed_and_closed_by_its_confirmation() {
     served.daemon.hear_of_another(&served.daemon.shown("line-7"), 0x0a00_0064, true).await;
     let again = allocate(&client, request("p1", "line-7")).await.unwrap();
     assert_eq!((again.ip.as_str(), again.created), ("10.0.0.100", false));
-    let supersedes = again.allocation.unwrap().supersedes.unwrap();
-    assert_eq!((supersedes.resource, supersedes.fence.unwrap().epoch), (older.ip.clone(), 1));
+    let mark = again.allocation.unwrap().supersedes.unwrap();
+    assert_eq!((mark.resource, mark.fence.unwrap().epoch), (older.ip.clone(), 1));
     let list = || async {
         let request = v1::ListConflictsRequest { pool_id: "p1".to_owned(), ..Default::default() };
         answered(client.conflicts().list_conflicts(request).await).unwrap()
