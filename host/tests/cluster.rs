@@ -310,6 +310,40 @@ fn a_host_that_comes_back_with_an_older_state_of_its_disk_does_not_serve() {
     hosts.await_held(&answered);
 }
 
+/// The open conflicts, as a host lists them.
+fn listed(hosts: &Hosts, host: usize) -> Vec<Value> {
+    let (status, page) = hosts.get(host, "/api/v1/conflicts?pool_id=homes");
+    assert_eq!(status, 200, "{page}");
+    page["conflicts"].as_array().expect("rows").clone()
+}
+
+/// Asks until the owner decides.
+fn decided(hosts: &Hosts, host: usize, method: &str, path: &str) {
+    wait_for(path, || match hosts.daemon(host).call(method, path, None) {
+        (200 | 204, _) => Some(()),
+        (503, _) => None,
+        other => panic!("{path}: {other:?}"),
+    });
+}
+
+/// All subscribers ask. Whoever has an address of a lost host is given another one, which says so: by name, both addresses.
+fn given_in_place(hosts: &Hosts, answered: &BTreeMap<String, String>) -> BTreeMap<String, (String, String)> {
+    let mut moved = BTreeMap::new();
+    for (name, ip) in answered {
+        let answer = hosts.allocate(0, name);
+        if address(&answer) == *ip {
+            assert!(answer.get("supersedes").is_none(), "{answer}");
+            continue;
+        }
+        assert_eq!(answer["created"], true, "{answer}");
+        assert_eq!(answer["supersedes"]["resource"], ip.as_str(), "{answer}");
+        assert!(answer["supersedes"]["fence"]["epoch"].is_u64(), "{answer}");
+        moved.insert(name.clone(), (ip.clone(), address(&answer)));
+    }
+    assert!(!moved.is_empty(), "no address was the lost host's");
+    moved
+}
+
 #[test]
 fn who_asks_while_his_owner_is_away_gets_another_address_and_confirms_later_that_he_uses_it() {
     let mut hosts = Hosts::formed(3);
@@ -327,20 +361,7 @@ fn who_asks_while_his_owner_is_away_gets_another_address_and_confirms_later_that
         let members = status["members"].as_array()?.clone();
         members.iter().any(|member| member["node_id"] == "core-3" && member["reachable"] == false).then_some(())
     });
-    // Whoever has an address of the lost host is given another one, which says so.
-    let mut moved = BTreeMap::new();
-    for (name, ip) in &answered {
-        let answer = hosts.allocate(0, name);
-        if address(&answer) == *ip {
-            assert!(answer.get("supersedes").is_none(), "{answer}");
-            continue;
-        }
-        assert_eq!(answer["created"], true, "{answer}");
-        assert_eq!(answer["supersedes"]["resource"], ip.as_str(), "{answer}");
-        assert!(answer["supersedes"]["fence"]["epoch"].is_u64(), "{answer}");
-        moved.insert(name.clone(), (ip.clone(), address(&answer)));
-    }
-    assert!(!moved.is_empty(), "no address was the lost host's");
+    let moved = given_in_place(&hosts, &answered);
     for (name, (older, newer)) in &moved {
         assert_eq!(&address(&hosts.allocate(1, name)), newer, "{name} asks again");
         // By name it is the lost host's alone.
@@ -350,11 +371,6 @@ fn who_asks_while_his_owner_is_away_gets_another_address_and_confirms_later_that
     }
     hosts.start(2);
     hosts.await_members(2, 3);
-    let listed = |hosts: &Hosts, host: usize| {
-        let (status, page) = hosts.get(host, "/api/v1/conflicts?pool_id=homes");
-        assert_eq!(status, 200, "{page}");
-        page["conflicts"].as_array().expect("rows").clone()
-    };
     for host in 0..3 {
         wait_for("every host lists the conflicts", || (listed(&hosts, host).len() == moved.len()).then_some(()));
         assert_eq!(
@@ -381,19 +397,9 @@ fn who_asks_while_his_owner_is_away_gets_another_address_and_confirms_later_that
         assert_eq!(conflict["survivor"]["ip"], newer.as_str(), "{conflict}");
         let id = conflict["id"].as_str().expect("an id");
         if at % 2 == 0 {
-            let path = format!("/api/v1/conflicts/{id}/confirm");
-            wait_for("a confirmation is decided", || match hosts.post(at % 3, &path, &json!({})) {
-                (200, _) => Some(()),
-                (503, _) => None,
-                other => panic!("{other:?}"),
-            });
+            decided(&hosts, at % 3, "POST", &format!("/api/v1/conflicts/{id}/confirm"));
         } else {
-            let path = format!("/api/v1/allocations/{name}?pool_id=homes&resource={older}");
-            wait_for("a release is decided", || match hosts.daemon(at % 3).call("DELETE", &path, None) {
-                (204, _) => Some(()),
-                (503, _) => None,
-                other => panic!("{other:?}"),
-            });
+            decided(&hosts, at % 3, "DELETE", &format!("/api/v1/allocations/{name}?pool_id=homes&resource={older}"));
         }
         answered.insert(name.to_owned(), newer.clone());
     }
