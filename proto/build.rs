@@ -5,9 +5,10 @@ use std::{env, error, fs};
 
 use prost::Message as _;
 
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "nexus/v1/allocation.proto",
     "nexus/v1/cluster.proto",
+    "nexus/v1/conflict.proto",
     "nexus/v1/error.proto",
     "nexus/v1/nexus.proto",
     "nexus/v1/plugin.proto",

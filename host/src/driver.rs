@@ -295,6 +295,7 @@ impl Loop {
                 host = format_args!("{:016x}", conflict.from.origin.host),
                 "another host handed out what is held here by somebody else: release one of the two"
             );
+            self.parts.view.contradicted(conflict.clone());
         }
         self.conflicts_told = self.kernel.conflicts().len();
         let lease_clock = self.kernel.lease_clock();

@@ -164,7 +164,8 @@ fn what_a_lost_host_leased_is_taken_over_and_handed_out_again_when_nobody_can_ho
     // What it had handed out there is answered for by its new owners; its escrow is its own.
     let mut answers = 0;
     for (name, ip) in &answered {
-        let body = json!({"pool_id": "homes", "subscriber_id": name}).to_string();
+        // By name, or another one would be given in place of what is still the lost host's.
+        let body = json!({"pool_id": "homes", "subscriber_id": name, "ip": ip}).to_string();
         match call(&format!("{}/api/v1/allocate", hosts.daemon(0).rest), "POST", &[], Some(body)) {
             (200, answer) => {
                 assert_eq!(&address(&answer), ip, "{name}");
@@ -307,4 +308,106 @@ fn a_host_that_comes_back_with_an_older_state_of_its_disk_does_not_serve() {
     hosts.start(1);
     hosts.await_members(1, 2);
     hosts.await_held(&answered);
+}
+
+/// The open conflicts, as a host lists them.
+fn listed(hosts: &Hosts, host: usize) -> Vec<Value> {
+    let (status, page) = hosts.get(host, "/api/v1/conflicts?pool_id=homes");
+    assert_eq!(status, 200, "{page}");
+    page["conflicts"].as_array().expect("rows").clone()
+}
+
+/// Asks until the owner decides.
+fn decided(hosts: &Hosts, host: usize, method: &str, path: &str) {
+    wait_for(path, || match hosts.daemon(host).call(method, path, None) {
+        (200 | 204, _) => Some(()),
+        (503, _) => None,
+        other => panic!("{path}: {other:?}"),
+    });
+}
+
+/// All subscribers ask. Whoever has an address of a lost host is given another one, which says so: by name, both addresses.
+fn given_in_place(hosts: &Hosts, answered: &BTreeMap<String, String>) -> BTreeMap<String, (String, String)> {
+    let mut moved = BTreeMap::new();
+    for (name, ip) in answered {
+        let answer = hosts.allocate(0, name);
+        if address(&answer) == *ip {
+            assert!(answer.get("supersedes").is_none(), "{answer}");
+            continue;
+        }
+        assert_eq!(answer["created"], true, "{answer}");
+        assert_eq!(answer["supersedes"]["resource"], ip.as_str(), "{answer}");
+        assert!(answer["supersedes"]["fence"]["epoch"].is_u64(), "{answer}");
+        moved.insert(name.clone(), (ip.clone(), address(&answer)));
+    }
+    assert!(!moved.is_empty(), "no address was the lost host's");
+    moved
+}
+
+#[test]
+fn who_asks_while_his_owner_is_away_gets_another_address_and_confirms_later_that_he_uses_it() {
+    let mut hosts = Hosts::formed(3);
+    // All over its shards, so that some are each host's.
+    hosts.create(0, &json!({"id": "homes", "cidr": "100.64.0.0/18", "strategy": "random"}));
+    let mut answered = BTreeMap::new();
+    for line in 0..30 {
+        let name = format!("line-{line}");
+        answered.insert(name.clone(), address(&hosts.allocate(line % 3, &name)));
+    }
+    hosts.await_held(&answered);
+    hosts.kill(2);
+    wait_for("the lost host is seen to be gone", || {
+        let status = hosts.status(0);
+        let members = status["members"].as_array()?.clone();
+        members.iter().any(|member| member["node_id"] == "core-3" && member["reachable"] == false).then_some(())
+    });
+    let moved = given_in_place(&hosts, &answered);
+    for (name, (older, newer)) in &moved {
+        assert_eq!(&address(&hosts.allocate(1, name)), newer, "{name} asks again");
+        // By name it is the lost host's alone.
+        let body = json!({"pool_id": "homes", "subscriber_id": name, "ip": older}).to_string();
+        let (status, answer) = call(&format!("{}/api/v1/allocate", hosts.daemon(1).rest), "POST", &[], Some(body));
+        assert_eq!(status, 409, "{answer}");
+    }
+    hosts.start(2);
+    hosts.await_members(2, 3);
+    for host in 0..3 {
+        wait_for("every host lists the conflicts", || (listed(&hosts, host).len() == moved.len()).then_some(()));
+        assert_eq!(
+            hosts.daemon(host).metric("nexus_clset_conflicts_open"),
+            Some(f64::from(u32::try_from(moved.len()).expect("few")))
+        );
+        for (name, (older, newer)) in &moved {
+            assert_eq!(&address(&hosts.allocate(host, name)), newer, "{name} at host {host}");
+            let (status, both) = hosts.get(host, &format!("/api/v1/allocations/{name}"));
+            assert_eq!((status, both["ip"].as_str()), (200, Some(newer.as_str())), "{both}");
+            assert_eq!(both["allocations"][1]["ip"], older.as_str(), "{both}");
+            assert_eq!(both["allocations"][1]["superseded_by"], newer.as_str(), "{both}");
+        }
+    }
+    // It is read from the records: a host that comes back knows it.
+    hosts.kill(1);
+    hosts.start(1);
+    hosts.await_members(1, 3);
+    assert_eq!(listed(&hosts, 1), listed(&hosts, 0));
+    // Half of them are confirmed by the conflict, half by a release of the older one by name.
+    for (at, conflict) in listed(&hosts, 0).iter().enumerate() {
+        let name = conflict["superseded"]["subscriber_id"].as_str().expect("a name");
+        let (older, newer) = &moved[name];
+        assert_eq!(conflict["survivor"]["ip"], newer.as_str(), "{conflict}");
+        let id = conflict["id"].as_str().expect("an id");
+        if at % 2 == 0 {
+            decided(&hosts, at % 3, "POST", &format!("/api/v1/conflicts/{id}/confirm"));
+        } else {
+            decided(&hosts, at % 3, "DELETE", &format!("/api/v1/allocations/{name}?pool_id=homes&resource={older}"));
+        }
+        answered.insert(name.to_owned(), newer.clone());
+    }
+    hosts.await_held(&answered);
+    for host in 0..3 {
+        assert!(listed(&hosts, host).is_empty());
+        assert_eq!(hosts.daemon(host).metric("nexus_clset_conflicts_open"), Some(0.0));
+        assert_eq!(hosts.daemon(host).metric("nexus_clset_conflicts_total"), Some(0.0));
+    }
+    assert_eq!(hosts.post(0, "/api/v1/conflicts/s0-0-0/confirm", &json!({})).0, 404);
 }

@@ -255,7 +255,7 @@ impl Cluster {
     fn in_own_words(&self, outcome: Outcome) -> Outcome {
         let view = &self.inner.parts.view;
         let own = |theirs: &Arc<kernel::Allocation>| {
-            view.allocation(theirs.pool, &theirs.subscriber, theirs.key()).filter(|ours| ours.span == theirs.span)
+            view.allocation(theirs.pool, &theirs.subscriber, theirs.key(), theirs.span)
         };
         match outcome {
             Ok(Ok(Reply::Allocated { allocation, created, durability })) => {

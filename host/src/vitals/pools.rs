@@ -14,7 +14,8 @@ use crate::restored::Restored;
 /// OLT-BNGs named in labels; the rest are counted together as `other`.
 const NODE_LABELS: usize = 1_000;
 
-/// `nexus_pool_*`, `nexus_node_subscribers`, `nexus_clset_entries_total`, `nexus_store_damaged_pools` and `nexus_quarantined_pools`.
+/// `nexus_pool_*`, `nexus_node_subscribers`, `nexus_clset_entries_total`, `nexus_clset_conflicts_open`,
+/// `nexus_store_damaged_pools` and `nexus_quarantined_pools`.
 #[derive(Debug)]
 pub(crate) struct PoolGauges {
     view: Arc<View>,
@@ -32,6 +33,7 @@ struct Gauges {
     entries: IntGauge,
     damaged: IntGauge,
     quarantined: IntGauge,
+    conflicts: IntGauge,
 }
 
 impl Gauges {
@@ -55,11 +57,16 @@ impl Gauges {
                 "nexus_quarantined_pools",
                 "pools that were restored from a backup; nothing new is handed out of them",
             )?,
+            conflicts: IntGauge::new(
+                "nexus_clset_conflicts_open",
+                "allocations that another one of their subscriber stands in place of, and contradictions nobody looked after",
+            )?,
         })
     }
 
     fn collectors(self) -> Vec<Box<dyn Collector>> {
-        let Self { total, allocated, available, utilization, subscribers, entries, damaged, quarantined } = self;
+        let Self { total, allocated, available, utilization, subscribers, entries, damaged, quarantined, conflicts } =
+            self;
         vec![
             Box::new(total),
             Box::new(allocated),
@@ -69,6 +76,7 @@ impl Gauges {
             Box::new(entries),
             Box::new(damaged),
             Box::new(quarantined),
+            Box::new(conflicts),
         ]
     }
 }
@@ -98,6 +106,7 @@ impl PoolGauges {
         gauges.damaged.set(i64::try_from(damaged).unwrap_or(i64::MAX));
         let quarantined = self.restored.pools().len();
         gauges.quarantined.set(i64::try_from(quarantined).unwrap_or(i64::MAX));
+        gauges.conflicts.set(i64::try_from(self.view.open_conflicts_count()).unwrap_or(i64::MAX));
         gauges.entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
         for (at, (node, count)) in self.view.nodes().into_iter().enumerate() {
             let label = if at < NODE_LABELS { node.as_str() } else { "other" };

@@ -11,6 +11,9 @@ use std::fmt;
 
 use crate::history::{Asked, Outcome, Record};
 
+/// What was answered so long before hosts lost each other, all of them know.
+const KNOWN_MS: u64 = 2_000;
+
 /// A request whose client gave up may still be decided so much later: its host may have been stopped or cut off.
 const LATE_MS: u64 = 20_000;
 
@@ -26,6 +29,16 @@ pub(crate) struct Listing {
     pub(crate) vector: BTreeMap<String, u64>,
     /// When it was asked for.
     pub(crate) at_ms: u64,
+}
+
+/// Two addresses of one subscriber of which one stands, as a host listed them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Conflict {
+    pub(crate) id: String,
+    pub(crate) pool: String,
+    pub(crate) subscriber: String,
+    pub(crate) superseded: String,
+    pub(crate) survivor: String,
 }
 
 /// A time in which an owner could not be reached.
@@ -73,6 +86,7 @@ pub(crate) struct Claim {
     pub(crate) client: String,
     pub(crate) host: usize,
     pub(crate) epoch: u32,
+    pub(crate) supersedes: Option<String>,
 }
 
 impl Claim {
@@ -116,6 +130,7 @@ fn claims(records: &[Record]) -> BTreeMap<(&str, &str), Vec<Claim>> {
             client: record.client.clone(),
             host: record.host,
             epoch: grant.fence.epoch,
+            supersedes: grant.supersedes.clone(),
         });
     }
     for held in claims.values_mut() {
@@ -124,10 +139,15 @@ fn claims(records: &[Record]) -> BTreeMap<(&str, &str), Vec<Claim>> {
     claims
 }
 
-/// Everything that is wrong, or nothing.
-pub(crate) fn judge(records: &[Record], listings: &[Listing], excused: &[Excused]) -> Vec<Violation> {
+/// Everything that is wrong, or nothing. `conflicts` are those that were open when all was calm, and confirmed then.
+pub(crate) fn judge(
+    records: &[Record],
+    listings: &[Listing],
+    excused: &[Excused],
+    conflicts: &[Conflict],
+) -> Vec<Violation> {
     let mut claims = claims(records);
-    let mut found = moved(&claims, excused);
+    let mut found = moved(&claims, excused, conflicts);
     // A subscriber that was given another address uses that one from then on.
     for held in claims.values_mut() {
         for at in 1..held.len() {
@@ -186,9 +206,8 @@ fn forgotten(claims: &BTreeMap<(&str, &str), Vec<Claim>>, listings: &[Listing]) 
     found
 }
 
-/// I3: a release that was answered, and after which nobody asked again, stands. A release ends what was answered last; what
-/// a subscriber got beside it, because hosts that were cut off each gave him something, is not ended with it, as nothing
-/// supersedes yet.
+/// I3: a release that was answered, and after which nobody asked again, stands. A release ends what was answered last, and
+/// beside it whatever the asked host knew of: not what a subscriber got from a host that could not be heard.
 fn undone(records: &[Record], listings: &[Listing]) -> Vec<Violation> {
     let mut last: BTreeMap<(&str, &str), (u64, u64)> = BTreeMap::new();
     let mut granted: BTreeMap<(&str, &str), (u64, &str)> = BTreeMap::new();
@@ -242,15 +261,30 @@ fn differ(listings: &[Listing]) -> Vec<Violation> {
     found
 }
 
-/// I5, as clients saw it.
-fn moved(claims: &BTreeMap<(&str, &str), Vec<Claim>>, excused: &[Excused]) -> Vec<Violation> {
-    let is_excused =
-        |claim: &Claim| excused.iter().any(|one| claim.asked_ms <= one.to_ms && one.from_ms <= claim.from_ms);
+/// I5, as clients saw it: a subscriber is given another address only if that answer says which one it supersedes, or the two
+/// were known to be a conflict, or no host could know of the first: it was answered when they had lost each other, or hardly
+/// before.
+fn moved(claims: &BTreeMap<(&str, &str), Vec<Claim>>, excused: &[Excused], conflicts: &[Conflict]) -> Vec<Violation> {
     let mut found = Vec::new();
-    for ((pool, _), held) in claims {
+    for ((pool, subscriber), held) in claims {
+        let pairs = pairs(pool, subscriber, held, conflicts);
+        let known_ms = |address: &str| {
+            let known = held.iter().filter(|claim| claim.address == address).map(|claim| claim.from_ms);
+            known.min().map_or(0, |from_ms| from_ms + KNOWN_MS)
+        };
+        let is_excused = |first: &Claim, second: &Claim| {
+            let apart = |one: &&Excused| second.asked_ms <= one.to_ms && one.from_ms <= second.from_ms;
+            // Whoever gave the later one knew of the earlier one, unless nobody else could by then.
+            let earlier_ms = known_ms(&first.address).min(known_ms(&second.address));
+            excused.iter().filter(apart).any(|one| one.from_ms <= earlier_ms)
+        };
         for (at, first) in held.iter().enumerate() {
             let others = held.iter().skip(at + 1).filter(|other| other.address != first.address);
-            let wrong = others.filter(|other| first.overlaps(other) && !is_excused(other));
+            let wrong = others.filter(|other| {
+                first.overlaps(other)
+                    && !are_joined(&pairs, &first.address, &other.address)
+                    && !is_excused(first, other)
+            });
             found.extend(wrong.map(|second| Violation::Moved {
                 pool: (*pool).to_owned(),
                 first: first.clone(),
@@ -259,6 +293,30 @@ fn moved(claims: &BTreeMap<(&str, &str), Vec<Claim>>, excused: &[Excused]) -> Ve
         }
     }
     found
+}
+
+/// The addresses of a subscriber of which one is known to supersede the other.
+fn pairs<'a>(pool: &str, subscriber: &str, held: &'a [Claim], conflicts: &'a [Conflict]) -> Vec<(&'a str, &'a str)> {
+    let marked = held.iter().filter_map(|claim| Some((claim.address.as_str(), claim.supersedes.as_deref()?)));
+    let his = conflicts.iter().filter(|conflict| conflict.pool == pool && conflict.subscriber == subscriber);
+    marked.chain(his.map(|conflict| (conflict.survivor.as_str(), conflict.superseded.as_str()))).collect()
+}
+
+/// Whether a chain of pairs leads from one to the other.
+fn are_joined(pairs: &[(&str, &str)], one: &str, other: &str) -> bool {
+    let mut reached = BTreeSet::from([one]);
+    loop {
+        let beyond: Vec<&str> = pairs
+            .iter()
+            .flat_map(|(a, b)| [(*a, *b), (*b, *a)])
+            .filter(|(from, to)| reached.contains(from) && !reached.contains(to))
+            .map(|(_, to)| to)
+            .collect();
+        if beyond.is_empty() {
+            return reached.contains(other);
+        }
+        reached.extend(beyond);
+    }
 }
 
 /// I1 and I5, as a host lists them.

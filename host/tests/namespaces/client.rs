@@ -257,5 +257,6 @@ fn grant(allocation: &Allocation, created: bool) -> Grant {
         fence: Fence { pool: fence.pool, shard: fence.shard, epoch: fence.epoch },
         lease_ms: lease.map(|lease| u64::try_from(lease.as_millis()).expect("a lease is not that long")),
         created,
+        supersedes: allocation.supersedes.as_ref().map(|older| older.resource.clone()),
     }
 }

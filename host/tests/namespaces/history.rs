@@ -40,6 +40,8 @@ pub(crate) struct Grant {
     /// `None`: until it is released.
     pub(crate) lease_ms: Option<u64>,
     pub(crate) created: bool,
+    /// The address that it was given in place of.
+    pub(crate) supersedes: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -9,6 +9,7 @@ mod allocate;
 mod caller;
 mod clock;
 mod cluster;
+mod conflicts;
 mod document;
 mod error;
 mod fields;
@@ -38,16 +39,17 @@ use view::View;
 pub use caller::{Caller, Role};
 pub use clock::{parse_duration_ms, parse_time_ms, rfc3339};
 pub use cluster::ShardsInput;
+pub use conflicts::Superseding;
 pub use error::{AppError, Fault, read_id};
 pub(crate) use fields::Reader;
 pub use input::{
-    AllocateInput, DeleteMode, HolderQuery, ListQuery, MOST_ROWS, Pairs, PoolInput, PoolQuery, ReleaseScope,
-    ReservationInput, ReservationQuery, Select, UpdateMode, WatchQuery, key_of,
+    AllocateInput, ConflictQuery, DeleteMode, HolderQuery, ListQuery, MOST_ROWS, Pairs, PoolInput, PoolQuery,
+    ReleaseScope, ReservationInput, ReservationQuery, Select, UpdateMode, WatchQuery, key_of,
 };
 pub use metrics::ApiMetrics;
 pub use output::{
-    Change, Explained, Granted, Holders, Holding, Holdings, NodeSeen, Page, PastHolder, PoolCreated, PoolStats,
-    PoolUpdated, ReservationMade, Reserved, WatchEvent, Watched,
+    Change, Conflict, ConflictKind, Explained, Granted, Holders, Holding, Holdings, NodeSeen, Page, PastHolder,
+    PoolCreated, PoolStats, PoolUpdated, ReservationMade, Reserved, WatchEvent, Watched,
 };
 pub use pools::capacity;
 pub(crate) use pools::shown_shards;

@@ -6,6 +6,7 @@
 mod allocations;
 pub mod client;
 mod cluster;
+mod conflicts;
 mod metrics;
 mod nexus;
 mod plugins;

@@ -7,6 +7,7 @@ mod allocations;
 mod backup;
 mod body;
 mod cluster;
+mod conflicts;
 mod dto;
 mod health;
 mod leases;
@@ -89,6 +90,8 @@ fn allocation_routes() -> Router<Rest> {
         // A subscriber may be called `expiring`, so that list is told apart by its parameter and not by a route.
         .route("/allocations/{subscriber}", get(allocations::get_or_expiring).delete(leases::release))
         .route("/allocations/{subscriber}/renew", post(leases::renew))
+        .route("/conflicts", get(conflicts::list))
+        .route("/conflicts/{id}/confirm", post(conflicts::confirm))
         .route("/explain", post(allocations::explain))
         .route("/resources/{type}/{*resource}", get(resources::holders))
 }

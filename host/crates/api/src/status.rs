@@ -90,6 +90,7 @@ pub fn status(error: &AppError) -> Status {
         AppError::Engine(error) => of_engine(error),
         AppError::Cluster(error) => of_cluster(error),
         AppError::History { .. } => later("HISTORY_UNAVAILABLE", "The history cannot be read"),
+        AppError::ConflictUnknown { .. } => absent("CONFLICT_UNKNOWN", "There is no such open conflict"),
         AppError::PluginUnknown { .. } => absent("PLUGIN_UNKNOWN", "No plugin serves this type"),
         AppError::PluginInUse { .. } => refused("PLUGIN_IN_USE", "Pools use the plugin"),
         AppError::Storage { .. } => later("STORAGE_FAILED", "It could not be recorded"),
@@ -136,6 +137,7 @@ fn of_command(error: &CommandError) -> Status {
         CommandError::HoldsAnother { .. } => {
             taken("HOLDS_ANOTHER", "The subscriber holds another resource in the pool")
         }
+        CommandError::Superseded { .. } => refused("SUPERSEDED", "The subscriber holds another resource since"),
         CommandError::HoldsInOtherRealm { .. } => {
             taken("HOLDS_IN_OTHER_REALM", "The subscriber holds a resource of the pool in another realm")
         }

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use compact_str::{CompactString, format_compact};
 use kernel::{
-    Alignment, Effects, Geometry, Input, Kernel, KernelSettings, Plan, Pool, PoolUid, RealmUid, Recovery, RequestId,
-    Seq, Series, Sizing, Span, Strategy, Tick, TypeId,
+    Alignment, Allocation, AllocationExtra, AllocationParts, Batch, Command, Effects, Fact, Geometry, Input, Kernel,
+    KernelSettings, News, Op, Origin, Plan, Pool, PoolUid, RealmUid, Recovery, Reply, RequestId, Seq, Series, Sizing,
+    Span, Strategy, Superseded, Tick, TypeId,
 };
 use prometheus::Registry;
 use tokio::sync::oneshot;
@@ -42,6 +43,8 @@ pub(crate) struct Daemon {
     types: Arc<Types>,
     /// The cluster it is in.
     pub(crate) pair: Arc<Pair>,
+    engine: Engine,
+    view: Arc<View>,
 }
 
 /// Boot time: what passed, and what the test added.
@@ -92,8 +95,8 @@ impl Daemon {
         let registry = Registry::new();
         let pair = Arc::new(Pair::new(Arc::clone(&view)));
         let app = App::new(Parts {
-            engine,
-            view,
+            engine: engine.clone(),
+            view: Arc::clone(&view),
             types,
             history: Arc::new(NoHistory),
             readiness: Arc::new(Ready),
@@ -104,7 +107,47 @@ impl Daemon {
             settings: Settings { batch_limit: 1_000, body_limit: 1 << 20, openapi: true },
             stopping: CancellationToken::new(),
         });
-        Self { app: Arc::new(app), registry, clock, types: own_types, pair }
+        Self { app: Arc::new(app), registry, clock, types: own_types, pair, engine, view }
+    }
+
+    /// Another host says that it gave a subscriber this position of his pool, in place of what he holds or without knowing
+    /// of it.
+    pub(crate) async fn hear_of_another(&self, held: &Allocation, position: u128, marked: bool) {
+        let created_ms = held.created_ms() + 1;
+        let mark =
+            || Superseded { span: held.span, shard: held.shard, epoch: held.epoch, created_ms: held.created_ms() };
+        let extra = marked.then(|| {
+            let supersedes = Some(Box::new(mark()));
+            Box::new(AllocationExtra { key: held.key().cloned(), metadata: CompactString::default(), supersedes })
+        });
+        let other = Allocation::new(AllocationParts {
+            span: Span::new(position, held.span.len()).expect("it fits"),
+            subscriber: held.subscriber.clone(),
+            pool: held.pool,
+            realm: RealmUid(0),
+            shard: held.shard,
+            epoch: held.epoch,
+            created_ms,
+            renewed_ms: created_ms,
+            expires_ms: held.expires_ms(),
+            seq: Seq(1),
+            node: None,
+            extra,
+            kind: held.kind(),
+        });
+        let op = Op { seq: Seq(1), stamp_ms: created_ms, from: None, fact: Fact::Held(Arc::new(other)) };
+        let realm = (Some(kernel::TenantId::default()), "default".parse().expect("a realm"));
+        let origin = Origin { host: u64::try_from(position).expect("small"), incarnation: 0 };
+        let batch = Batch { origin, after: Seq(0), through: Seq(1), realms: vec![realm], ops: vec![op] };
+        let heard = self.engine.submit_here(vec![Command::News(News::Batch(Arc::new(batch)))]).await;
+        assert!(matches!(heard.expect("the daemon runs").as_slice(), [Ok(Ok(Reply::Heard(_)))]));
+    }
+
+    /// What the view shows of a subscriber first.
+    pub(crate) fn shown(&self, subscriber: &str) -> Arc<Allocation> {
+        let subscriber = subscriber.parse().expect("a plain word");
+        let held = self.view.of_subscriber(&kernel::TenantId::default(), &subscriber);
+        Arc::clone(held.first().expect("the subscriber holds something"))
     }
 
     /// From now on no plugin answers, or again all do.

@@ -55,6 +55,9 @@ pub(crate) enum Online {
     /// Keep resources for named subscribers
     #[command(subcommand)]
     Reservation(ReservationCommand),
+    /// Look at what hosts that could not reach each other left open, and close it
+    #[command(subcommand)]
+    Conflicts(ConflictsCommand),
     /// Look at the plugins that implement the resource types
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -122,6 +125,27 @@ pub(crate) enum ReservationCommand {
         resource: String,
         #[command(flatten)]
         realm: RealmArgs,
+    },
+}
+
+/// Subscribers with two allocations of one pool, and words of hosts that contradict each other.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConflictsCommand {
+    /// List open conflicts
+    List {
+        /// Of this pool only
+        #[arg(long, value_name = "POOL", default_value = "", hide_default_value = true)]
+        pool: String,
+        /// Of this subscriber only
+        #[arg(long, default_value = "", hide_default_value = true)]
+        subscriber: String,
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// Say that nobody uses the superseded allocation any more: it ends, and the conflict with it
+    Confirm {
+        /// The conflict, as `nexus conflicts list` shows it
+        id: String,
     },
 }
 

@@ -6,6 +6,7 @@ mod allocation;
 mod backup;
 mod cluster;
 pub(crate) mod completion;
+mod conflicts;
 mod list;
 mod plugin;
 mod pool;
@@ -31,6 +32,7 @@ pub(crate) async fn run(connection: &Connection, online: Online, screen: &mut Sc
         Online::Watch(args) => watch::watch(connection, args, screen).await,
         Online::Explain(args) => allocation::explain(connection, args, screen).await,
         Online::Reservation(command) => reservation::run(connection, command, screen).await,
+        Online::Conflicts(command) => conflicts::run(connection, command, screen).await,
         Online::Plugin(command) => plugin::run(connection, command, screen).await,
         Online::Cluster(command) => cluster::run(connection, command, screen).await,
         Online::Shard(command) => cluster::shard(connection, command, screen).await,

@@ -4,6 +4,7 @@
 
 mod allocation;
 mod cluster;
+mod conflict;
 mod event;
 mod plugin;
 mod pool;
@@ -15,6 +16,7 @@ pub(crate) use cluster::{
     MEMBER_COLUMNS, Names, RING_COLUMNS, SHARD_COLUMNS, cluster_document, cluster_lines, hashring_document, member_row,
     ring_rows, shard_rows, warning_lines,
 };
+pub(crate) use conflict::{CONFLICT_COLUMNS, conflict_document, conflict_lines, conflict_row};
 pub(crate) use event::{EVENT_COLUMNS, event_row};
 pub(crate) use plugin::{PLUGIN_COLUMNS, plugin_row};
 pub(crate) use pool::{

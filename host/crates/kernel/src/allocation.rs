@@ -53,6 +53,20 @@ pub struct AllocationExtra {
     pub key: Option<Key>,
     /// Free-form, shown as given (JSON object as text).
     pub metadata: CompactString,
+    /// Which allocation this one was made in place of. It stays when that one has ended: it is how this one came about.
+    pub supersedes: Option<Box<Superseded>>,
+}
+
+/// An allocation whose owner could not be reached when the same subscriber asked again, under the same key in the same pool
+/// and realm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Superseded {
+    pub span: Span,
+    pub shard: ShardId,
+    /// The shard's term of ownership in which that allocation was known.
+    pub epoch: Epoch,
+    /// Unix milliseconds when it was made: the span may be handed out to him again, and that is another allocation.
+    pub created_ms: u64,
 }
 
 /// Everything of an allocation but its name. Times and the count are kept in 48 bits, the lease's end in 46: larger ones
@@ -165,6 +179,22 @@ impl Allocation {
     /// The allocation's key; empty unless the request named one.
     pub fn key(&self) -> Option<&Key> {
         self.extra.as_ref().and_then(|extra| extra.key.as_ref())
+    }
+
+    /// Which allocation this one was made in place of.
+    pub fn supersedes(&self) -> Option<&Superseded> {
+        self.extra.as_ref().and_then(|extra| extra.supersedes.as_deref())
+    }
+
+    /// Whether this one was made in place of another.
+    pub(crate) fn is_in_place_of(&self, other: &Self) -> bool {
+        self.realm == other.realm
+            && self.supersedes().is_some_and(|mark| mark.span == other.span && mark.created_ms == other.created_ms())
+    }
+
+    /// How a later one names it that is made in its place.
+    pub(crate) fn as_superseded(&self) -> Superseded {
+        Superseded { span: self.span, shard: self.shard, epoch: self.epoch, created_ms: self.created_ms() }
     }
 
     /// The resource's canonical text, once a plugin has rendered it. The kernel never reads it, so its decisions do not

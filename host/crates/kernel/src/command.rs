@@ -278,6 +278,9 @@ pub enum CommandError {
     NotHeld { pool: PoolId },
     #[error("the allocation in pool {pool} has no lease to renew")]
     NoLease { pool: PoolId },
+    /// The subscriber holds another one since, which is what he is answered; this one ends with its lease.
+    #[error("the subscriber holds another resource in pool {pool} since, which is the one to renew")]
+    Superseded { pool: PoolId, by: Held },
     #[error("no reservation of this span in pool {pool}")]
     NotReserved { pool: PoolId, span: Span },
     /// Another host must decide; whoever carries requests between hosts goes there, and no client sees this.

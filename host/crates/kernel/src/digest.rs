@@ -94,7 +94,7 @@ pub(crate) fn of_held(held: &Allocation) -> u128 {
         AllocationKind::Permanent => 2,
     };
     let metadata = held.extra.as_ref().map_or("", |extra| extra.metadata.as_str());
-    Lanes::new(1)
+    let lanes = Lanes::new(1)
         .span(held.span)
         .text(Some(held.subscriber.as_str()))
         .text(held.key().map(crate::id::Key::as_str))
@@ -104,8 +104,15 @@ pub(crate) fn of_held(held: &Allocation) -> u128 {
         .word(held.expires_ms().map_or(0, std::num::NonZeroU64::get))
         .word(kind)
         .text(held.node.as_ref().map(|node| node.as_str()))
-        .bytes(metadata.as_bytes())
-        .sum()
+        .bytes(metadata.as_bytes());
+    match held.supersedes() {
+        None => lanes,
+        Some(mark) => {
+            let lanes = lanes.span(mark.span).word(u64::from(mark.shard.0) << 32 | u64::from(mark.epoch.0));
+            lanes.word(mark.created_ms)
+        }
+    }
+    .sum()
 }
 
 /// Of one reservation.

@@ -4,6 +4,7 @@
 //! grows moves a three-hundredth of its entries at a time and nobody waits for the rest. Their order never reaches an
 //! effect: whoever walks a part sorts what he takes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -12,6 +13,7 @@ use crate::allocation::Allocation;
 use crate::digest::{self, Sums};
 use crate::hash;
 use crate::id::{Key, PoolUid, RealmUid, SubscriberId};
+use crate::survivor::{Pair, is_same, survivor};
 
 /// Parts of a table. Not a power of two: then a million entries, or two, fill the parts' own powers of two well.
 const PARTS: usize = 300;
@@ -29,11 +31,20 @@ pub(crate) struct Holders {
     len: usize,
     /// The sum of what is held in each (pool, realm).
     sums: Sums,
+    /// Who has several allocations under one key. Nobody else costs anything for it.
+    doubled: BTreeSet<(PoolUid, SubscriberId, Option<Key>)>,
 }
 
 impl Holders {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, by_subscriber: Table::new(), by_span: Table::new(), len: 0, sums: Sums::default() }
+        Self {
+            seed,
+            by_subscriber: Table::new(),
+            by_span: Table::new(),
+            len: 0,
+            sums: Sums::default(),
+            doubled: BTreeSet::new(),
+        }
     }
 
     /// Makes room at once for what is about to be read back.
@@ -51,8 +62,7 @@ impl Holders {
         Place(place_hash(self.seed, pool, subscriber, key))
     }
 
-    /// What the subscriber holds in the pool under the key. Two hosts that could not reach each other may both have given
-    /// him something; then it is the one made last.
+    /// What the subscriber holds in the pool under the key; of several the one that stands.
     pub(crate) fn find(
         &self,
         place: Place,
@@ -60,8 +70,34 @@ impl Holders {
         subscriber: &SubscriberId,
         key: Option<&Key>,
     ) -> Option<&Arc<Allocation>> {
+        survivor(self.all_of(place, pool, subscriber, key))
+    }
+
+    /// Everything the subscriber holds in the pool under the key, in no order. Nearly always one.
+    pub(crate) fn all_of<'a, 'b>(
+        &'a self,
+        place: Place,
+        pool: PoolUid,
+        subscriber: &'b SubscriberId,
+        key: Option<&'b Key>,
+    ) -> impl Iterator<Item = &'a Arc<Allocation>> + use<'a, 'b> {
         let held = self.by_subscriber.part(place.0).iter_hash(place.0);
-        held.filter(|held| is_of(held, pool, subscriber, key)).max_by_key(|held| (held.created_ms(), held.span))
+        held.filter(move |held| is_of(held, pool, subscriber, key))
+    }
+
+    /// Every allocation that another one of its subscriber stands in place of, with that one: by pool, subscriber and key,
+    /// then first made first.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = Pair> + '_ {
+        self.doubled.iter().flat_map(|(pool, subscriber, key)| {
+            let place = self.place(*pool, subscriber, key.as_ref());
+            let mut all: Vec<&Arc<Allocation>> = self.all_of(place, *pool, subscriber, key.as_ref()).collect();
+            all.sort_unstable_by_key(|held| (held.created_ms(), held.span, held.epoch));
+            let stands = survivor(all.iter().copied()).cloned();
+            all.into_iter().filter_map(move |held| {
+                let survivor = stands.clone().filter(|stands| !is_same(stands, held))?;
+                Some(Pair { superseded: Arc::clone(held), survivor })
+            })
+        })
     }
 
     /// The allocation that begins at this position.
@@ -79,6 +115,10 @@ impl Holders {
             .part_mut(hash)
             .insert_unique(hash, again, |held| span_hash(seed, held.pool, held.realm, held.span.start()));
         self.sums.add((allocation.pool, allocation.realm), digest::of_held(&allocation));
+        let (pool, subscriber, key) = (allocation.pool, &allocation.subscriber, allocation.key());
+        if self.all_of(place, pool, subscriber, key).next().is_some() {
+            self.doubled.insert((pool, subscriber.clone(), key.cloned()));
+        }
         self.by_subscriber.part_mut(place.0).insert_unique(place.0, allocation, |held| place_of(seed, held));
         self.len += 1;
     }
@@ -115,7 +155,15 @@ impl Holders {
             let (held, _) = other.remove();
             self.sums.subtract((pool, realm), digest::of_held(&held));
             self.len -= 1;
+            self.no_longer_doubled(Place(place), &held);
         }
+    }
+
+    fn no_longer_doubled(&mut self, place: Place, gone: &Allocation) {
+        if self.doubled.is_empty() || self.all_of(place, gone.pool, &gone.subscriber, gone.key()).nth(1).is_some() {
+            return;
+        }
+        self.doubled.remove(&(gone.pool, gone.subscriber.clone(), gone.key().cloned()));
     }
 
     /// The sum of what is held in each (pool, realm) where something is.

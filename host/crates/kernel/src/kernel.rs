@@ -14,6 +14,7 @@ mod probe;
 mod recovery;
 mod reserve;
 mod seek;
+mod supersede;
 mod update;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

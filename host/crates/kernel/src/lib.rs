@@ -113,9 +113,12 @@ mod snapshot;
 mod space;
 mod span;
 mod stock;
+mod survivor;
 mod tenure;
 
-pub use allocation::{Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Reservation, Resting};
+pub use allocation::{
+    Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Reservation, Resting, Superseded,
+};
 pub use command::{
     AllocateRequest, AllocationTarget, Choice, Command, CommandError, ExplainedOutcome, Explanation, Held, News, Reply,
     RequestId, ReserveRequest, Ttl,
@@ -140,4 +143,5 @@ pub use snapshot::{Adopting, SnapshotPart};
 #[cfg(feature = "sim")]
 pub use space::SpaceProbe;
 pub use span::{Series, Span};
+pub use survivor::{Pair, survivor};
 pub use tenure::{Detour, Leg, ShardTenure, Sight, Tenure};

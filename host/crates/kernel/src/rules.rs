@@ -28,6 +28,8 @@ pub enum Rule {
     NoGaps,
     /// What a shard's new owner writes is taken in only after the last words of the former one.
     Barrier,
+    /// Of several allocations of one subscriber all hosts take the same one to stand.
+    Survivor,
 }
 
 #[cfg(feature = "sim")]
@@ -45,7 +47,7 @@ impl Rule {
     ];
 
     /// All that count among several hosts.
-    pub const CLUSTER: [Self; 4] = [Self::Home, Self::NodeLease, Self::NoGaps, Self::Barrier];
+    pub const CLUSTER: [Self; 5] = [Self::Home, Self::NodeLease, Self::NoGaps, Self::Barrier, Self::Survivor];
 }
 
 /// Which rules are kept.

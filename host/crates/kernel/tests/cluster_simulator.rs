@@ -43,6 +43,7 @@ fn every_invariant_holds_over_many_clusters() {
     assert!(sum.allocations > 40 * SEEDS, "{sum:?}");
     assert!(sum.repeats > 40 * SEEDS, "{sum:?}");
     assert!(sum.refused > SEEDS, "{sum:?}");
+    assert!(sum.superseded > SEEDS, "{sum:?}");
 }
 
 #[test]
@@ -59,6 +60,8 @@ fn kept_by(breach: Breach) -> (&'static [Invariant], u64) {
     match breach {
         // Two hosts give one subscriber something each.
         Breach::Kernel(Rule::Home) => (&[Invariant::Kept], 0),
+        // Hosts that do not agree send each other whoever asks.
+        Breach::Kernel(Rule::Survivor) => (&[Invariant::Kept, Invariant::Served, Invariant::Idempotent], 16),
         Breach::Kernel(Rule::NodeLease) => (&[Invariant::Owned], 23),
         Breach::Kernel(Rule::Barrier) => (BY_FACTS, 23),
         Breach::Kernel(_) => (BY_FACTS, 0),

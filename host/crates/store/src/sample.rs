@@ -125,7 +125,8 @@ pub fn held(seq: u64, pool: u32, number: u32) -> Op {
     let created_ms = START_MS + seq * 1000;
     let SpanKey { pool, realm, span } = key(pool, number);
     let rare = seq.is_multiple_of(97);
-    let extra = rare.then(|| AllocationExtra { key: Some(text("pd-1")), metadata: r#"{"line":7}"#.into() });
+    let extra =
+        rare.then(|| AllocationExtra { key: Some(text("pd-1")), metadata: r#"{"line":7}"#.into(), supersedes: None });
     let allocation = Allocation::new(AllocationParts {
         span,
         subscriber: text(&mac(seq)),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use kernel::{Allocation, Fact, Op, Pool, PoolUid, Reservation, Resting, Seq, SpanKey};
+use kernel::{Allocation, Fact, Op, Pair, Pool, PoolUid, Reservation, Resting, Seq, SpanKey};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
@@ -30,6 +30,10 @@ pub enum EventKind {
     PoolDeleted,
     Reserved(Arc<Reservation>),
     Unreserved(SpanKey),
+    /// A subscriber has two allocations under one key. Comes right after the one that made it so, under the same place.
+    Conflict(Pair),
+    /// What was superseded has ended, or stands since the other one has. The same.
+    Settled(Pair),
 }
 
 /// The events after the asked place are no longer kept.
@@ -86,7 +90,15 @@ impl Events {
             return Err(EventGap { oldest: kept.before });
         }
         let from = kept.ring.partition_point(|event| event.seq <= seq);
-        Ok(kept.ring.range(from..).take(most).cloned().collect())
+        let mut taken: Vec<Event> = Vec::new();
+        for event in kept.ring.range(from..) {
+            // Whoever goes on after a place has everything of that place.
+            if taken.len() >= most && taken.last().is_some_and(|last| last.seq != event.seq) {
+                break;
+            }
+            taken.push(event.clone());
+        }
+        Ok(taken)
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {

@@ -4,6 +4,7 @@
 //! whoever got an answer finds it here. It decides nothing; what may be handed out is the kernel's business. Allocations
 //! are shared with the kernel (`Arc`), so the view costs only its indexes.
 
+mod conflicts;
 mod cursor;
 mod events;
 mod places;
@@ -13,6 +14,7 @@ mod subscribers;
 mod tests;
 mod view;
 
+pub use conflicts::OpenConflict;
 pub use cursor::{InvalidCursor, ListCursor};
 pub use events::{Event, EventGap, EventKind};
 pub use view::{AllocationFilter, BootClock, Page, View};

@@ -177,7 +177,7 @@ fn a_list_goes_on_where_it_was_although_rows_come_and_go() {
 fn a_watch_resumes_in_the_window_and_is_told_outside() {
     let mut bench = Bench::new(4);
     for start in 0..10 {
-        bench.hold(1, start, 1, "a", None, 0);
+        bench.hold(1, start, 1, &format!("line-{start}"), None, 0);
     }
     let kept = bench.view.events_after(Seq(8), 100).expect("in the window");
     assert_eq!(kept.len(), 4);
@@ -236,4 +236,62 @@ proptest! {
             prop_assert_eq!(found, wanted);
         }
     }
+}
+
+#[test]
+fn who_has_two_under_one_key_is_listed_until_one_is_gone() {
+    let mut bench = Bench::new(64);
+    bench.hold(1, 9, 1, "a", None, 0);
+    bench.hold(2, 9, 1, "a", None, 0);
+    assert_eq!(bench.view.open_conflicts_count(), 0, "another pool is no conflict");
+    let first = bench.view.holders(PoolUid(1), None, 9).remove(0);
+    bench.hold(1, 5, 1, "a", None, 0);
+    let open = bench.view.open_conflicts(|_| true);
+    assert_eq!(open.iter().map(|open| open.loser().span.start()).collect::<Vec<_>>(), [9]);
+    assert_eq!(bench.view.stands_in_place_of(&first).expect("it is superseded").span.start(), 5);
+    // What stands comes first although another pool's is newer; what does not is last.
+    assert_eq!(bench.of("a"), [5, 9, 9]);
+    bench.hold(1, 7, 1, "a", None, 0);
+    assert_eq!(bench.view.open_conflicts_count(), 2);
+    bench.end(1, 7, 1);
+    bench.end(1, 9, 1);
+    assert_eq!(bench.view.open_conflicts_count(), 0);
+    let told = bench.view.events_after(Seq(0), 64).expect("all are kept");
+    let told: Vec<(bool, u128)> = told
+        .iter()
+        .filter_map(|event| match &event.kind {
+            EventKind::Conflict(pair) => Some((true, pair.superseded.span.start())),
+            EventKind::Settled(pair) => Some((false, pair.superseded.span.start())),
+            EventKind::Held(_)
+            | EventKind::Ended(_)
+            | EventKind::Pool
+            | EventKind::PoolDeleted
+            | EventKind::Reserved(_)
+            | EventKind::Unreserved(_) => None,
+        })
+        .collect();
+    // The third made the second go, its end let that one stand again; then the first ended.
+    assert_eq!(told, [(true, 9), (true, 5), (false, 5), (false, 9)]);
+}
+
+#[test]
+fn events_of_one_place_are_not_torn_apart() {
+    let mut bench = Bench::new(64);
+    bench.hold(1, 9, 1, "a", None, 0);
+    let before = Seq(bench.seq);
+    bench.hold(1, 5, 1, "a", None, 0);
+    let told = bench.view.events_after(before, 1).expect("all are kept");
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+#[test]
+fn a_renewal_makes_nobody_have_two_and_a_pool_that_is_gone_has_no_conflicts() {
+    let mut bench = Bench::new(64);
+    bench.hold(1, 9, 1, "a", None, 0);
+    bench.hold(1, 9, 1, "a", None, 0);
+    assert_eq!(bench.view.open_conflicts_count(), 0);
+    bench.hold(1, 5, 1, "a", None, 0);
+    assert_eq!(bench.view.open_conflicts_count(), 1);
+    bench.apply(Fact::PoolDeleted(PoolUid(1)));
+    assert_eq!(bench.view.open_conflicts_count(), 0);
 }

@@ -12,8 +12,9 @@ use kernel::{
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use crate::conflicts::Conflicts;
 use crate::cursor::ListCursor;
-use crate::events::{Event, EventGap, Events, event_of};
+use crate::events::{Event, EventGap, EventKind, Events, event_of};
 use crate::places::Places;
 use crate::pools::Pools;
 use crate::subscribers::Subscribers;
@@ -52,7 +53,8 @@ type PlaceMap = BTreeMap<PlaceKey, Arc<RwLock<Places>>>;
 pub struct View {
     pools: RwLock<Pools>,
     places: RwLock<PlaceMap>,
-    subscribers: Subscribers,
+    pub(crate) subscribers: Subscribers,
+    pub(crate) conflicts: Conflicts,
     nodes: RwLock<BTreeMap<Arc<NodeId>, u64>>,
     events: Events,
     /// The last operation of this host's own that says what became of a span.
@@ -75,6 +77,7 @@ impl View {
             pools: RwLock::default(),
             places: RwLock::default(),
             subscribers: Subscribers::new(),
+            conflicts: Conflicts::default(),
             nodes: RwLock::default(),
             events: Events::new(window),
             last_word: AtomicU64::new(0),
@@ -90,7 +93,11 @@ impl View {
         let mut events = Vec::with_capacity(ops.len());
         for op in ops {
             events.extend(event_of(op, |uid| self.pool_by_uid(uid)));
-            self.apply_fact(op);
+            if let Some((pool, kind)) = self.apply_fact(op)
+                && let Some(pool) = self.pool_by_uid(pool)
+            {
+                events.push(Event { seq: op.seq, stamp_ms: op.stamp_ms, pool, kind });
+            }
         }
         if let Some(word) = ops.iter().rfind(|op| op.from.is_none() && op.fact.is_word()) {
             self.last_word.fetch_max(word.seq.0, Ordering::AcqRel);
@@ -100,7 +107,7 @@ impl View {
 
     /// Applies one operation on its way back from disk; no watch hears of it.
     pub fn load(&self, op: &Op) {
-        self.apply_fact(op);
+        let _nobody_watches_yet = self.apply_fact(op);
     }
 
     /// Ends loading: everything up to `last` happened before this daemon's time.
@@ -130,48 +137,54 @@ impl View {
         (self.clock)().saturating_add_signed(self.wall_offset_ms.load(Ordering::Acquire))
     }
 
-    fn apply_fact(&self, op: &Op) {
+    /// Gives what is to be told beside the fact itself: that a subscriber has two allocations now, or one again.
+    fn apply_fact(&self, op: &Op) -> Option<(PoolUid, EventKind)> {
         match &op.fact {
-            Fact::Held(allocation) => self.hold(allocation),
-            Fact::Resting(resting) => self.end((resting.pool, resting.realm), resting.span),
-            Fact::Free(key) => self.end((key.pool, key.realm), key.span),
+            Fact::Held(allocation) => return self.hold(allocation).map(|kind| (allocation.pool, kind)),
+            Fact::Resting(resting) => {
+                return self.end((resting.pool, resting.realm), resting.span).map(|kind| (resting.pool, kind));
+            }
+            Fact::Free(key) => return self.end((key.pool, key.realm), key.span).map(|kind| (key.pool, kind)),
             Fact::Pool(pool) => self.pools.write().put(pool),
             Fact::PoolDeleted(uid) => {
                 self.places.write().retain(|(pool, _), _| pool != uid);
                 self.pools.write().delete(*uid);
+                self.conflicts.forget_pool(*uid);
             }
             Fact::Realm(realm) => self.pools.write().put_realm(realm),
             Fact::Reserved(reservation) => self.pools.write().reserve(reservation),
             Fact::Unreserved(key) => self.pools.write().unreserve(key),
             Fact::Clock | Fact::Heard { .. } | Fact::RestsOn(_) | Fact::Adopted(_) => {}
         }
+        None
     }
 
     fn places_of(&self, of: (PoolUid, RealmUid)) -> Option<Arc<RwLock<Places>>> {
         self.places.read().get(&of).cloned()
     }
 
-    fn hold(&self, allocation: &Arc<Allocation>) {
+    fn hold(&self, allocation: &Arc<Allocation>) -> Option<EventKind> {
         let of = (allocation.pool, allocation.realm);
         let places = self.places_of(of).unwrap_or_else(|| Arc::clone(self.places.write().entry(of).or_default()));
         let replaced = places.write().insert(Arc::clone(allocation));
         if let Some(former) = &replaced {
-            if former.subscriber != allocation.subscriber {
+            if former.subscriber != allocation.subscriber || former.key() != allocation.key() {
                 self.subscribers.remove(former);
+                self.no_longer_doubled(former);
             }
             self.count_node(former.node.as_ref(), false);
         }
-        self.subscribers.insert(allocation);
+        let doubled = self.subscribers.insert(allocation);
         self.count_node(allocation.node.as_ref(), true);
+        if doubled { self.doubled(allocation) } else { None }
     }
 
-    fn end(&self, of: (PoolUid, RealmUid), span: Span) {
-        let Some(places) = self.places_of(of) else { return };
-        let removed = places.write().remove(span);
-        if let Some(former) = removed {
-            self.subscribers.remove(&former);
-            self.count_node(former.node.as_ref(), false);
-        }
+    fn end(&self, of: (PoolUid, RealmUid), span: Span) -> Option<EventKind> {
+        let places = self.places_of(of)?;
+        let former = places.write().remove(span)?;
+        self.subscribers.remove(&former);
+        self.count_node(former.node.as_ref(), false);
+        self.no_longer_doubled(&former)
     }
 
     fn count_node(&self, node: Option<&Arc<NodeId>>, up: bool) {
@@ -188,7 +201,7 @@ impl View {
     }
 
     /// True until the lease ends; from then on no look-up shows it, even if the kernel has not come round to it yet.
-    fn live(&self, allocation: &Allocation, now_ms: u64) -> bool {
+    pub(crate) fn live(&self, allocation: &Allocation, now_ms: u64) -> bool {
         match allocation.expires_ms() {
             Some(end) => end.get() > now_ms || !self.expiring.load(Ordering::Acquire),
             None => true,
@@ -235,7 +248,8 @@ impl View {
         self.reservations(Some(key.pool)).into_iter().find(|found| found.realm == key.realm && found.span == key.span)
     }
 
-    /// All live allocations of a subscriber within a tenant, newest first.
+    /// All live allocations of a subscriber within a tenant, newest first; behind them those that another one of the same pool
+    /// and key stands in place of.
     pub fn of_subscriber(&self, tenant: &TenantId, subscriber: &SubscriberId) -> Vec<Arc<Allocation>> {
         let now_ms = self.now_ms();
         let mut found = self.subscribers.of(subscriber);
@@ -243,15 +257,22 @@ impl View {
         found.retain(|held| {
             self.live(held, now_ms) && pools.get(held.pool).is_some_and(|pool| pool.draft.tenant == *tenant)
         });
-        found.sort_by_key(|held| std::cmp::Reverse((held.created_ms(), held.seq())));
+        let behind = |held: &Allocation| self.stands_in_place_of(held).is_some();
+        found.sort_by_cached_key(|held| (behind(held), std::cmp::Reverse((held.created_ms(), held.seq()))));
         found
     }
 
-    /// A subscriber's live allocation in a pool under a key.
-    pub fn allocation(&self, pool: PoolUid, subscriber: &SubscriberId, key: Option<&Key>) -> Option<Arc<Allocation>> {
+    /// A subscriber's live allocation of this very span.
+    pub fn allocation(
+        &self,
+        pool: PoolUid,
+        subscriber: &SubscriberId,
+        key: Option<&Key>,
+        span: Span,
+    ) -> Option<Arc<Allocation>> {
         let now_ms = self.now_ms();
-        let mut found = self.subscribers.of(subscriber).into_iter();
-        found.find(|held| held.pool == pool && held.key() == key && self.live(held, now_ms))
+        let mut found = self.subscribers.under(pool, subscriber, key).into_iter();
+        found.find(|held| held.span == span && self.live(held, now_ms))
     }
 
     /// Who holds this position of a pool's line, by realm: in one, or in all of the pool's realms.

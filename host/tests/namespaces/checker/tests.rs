@@ -7,7 +7,7 @@ const POOL: &str = "homes";
 
 fn grant(address: &str, lease_ms: Option<u64>) -> Grant {
     let fence = Fence { pool: 1, shard: 0, epoch: 1 };
-    Grant { address: address.to_owned(), fence, lease_ms, created: true }
+    Grant { address: address.to_owned(), fence, lease_ms, created: true, supersedes: None }
 }
 
 fn record(asked: Asked, subscriber: &str, (start_ms, end_ms): (u64, u64), outcome: Outcome) -> Record {
@@ -59,7 +59,7 @@ fn check(records: &[Record], listings: &[Listing], excused: &[Excused]) -> Vec<&
         Violation::Several { .. } => "several",
         Violation::ListedTwice { .. } => "listed twice",
     };
-    judge(records, listings, excused).iter().map(name).collect()
+    judge(records, listings, excused, &[]).iter().map(name).collect()
 }
 
 fn nobody() -> [&'static str; 0] {
@@ -134,16 +134,46 @@ fn hosts_that_differ_are_found() {
 }
 
 #[test]
-fn a_subscriber_that_gets_another_address_is_found_unless_its_owner_was_away() {
-    let records = [allocated("a", "10.0.0.1", (0, 10)), allocated("a", "10.0.0.2", (1_000, 1_010))];
+fn a_subscriber_that_gets_another_address_is_found_unless_nobody_could_know_of_the_first() {
+    let records = [allocated("a", "10.0.0.1", (0, 10)), allocated("a", "10.0.0.2", (3_000, 3_010))];
     assert_eq!(check(&records, &[], &[]), ["moved"]);
-    let away = Excused { from_ms: 900, to_ms: 1_005 };
+    // Hosts lost each other right after the first answer, and had not found each other again before the second.
+    let away = Excused { from_ms: 900, to_ms: 3_005 };
     assert_eq!(check(&records, &[], &[away]), nobody());
-    assert_eq!(check(&records, &[], &[Excused { from_ms: 1_011, ..away }]), ["moved"]);
+    assert_eq!(check(&records, &[], &[Excused { from_ms: 3_011, ..away }]), ["moved"]);
+    // All of them knew of the first one.
+    assert_eq!(check(&records, &[], &[Excused { from_ms: 2_500, ..away }]), ["moved"]);
     // From then on the first is free for others.
-    let next = [records[0].clone(), records[1].clone(), allocated("b", "10.0.0.1", (2_000, 2_010))];
+    let next = [records[0].clone(), records[1].clone(), allocated("b", "10.0.0.1", (4_000, 4_010))];
     assert_eq!(check(&next, &[], &[away]), nobody());
     assert_eq!(check(&[records[0].clone(), released("a", (20, 30)), records[1].clone()], &[], &[]), nobody());
+}
+
+#[test]
+fn a_subscriber_may_be_given_another_address_that_is_said_to_supersede_the_first() {
+    let superseding = |older: &str, newer: &str, when| {
+        let grant = Grant { supersedes: Some(older.to_owned()), ..grant(newer, None) };
+        record(Asked::Allocate, "a", when, Outcome::Granted(grant))
+    };
+    let first = allocated("a", "10.0.0.1", (0, 10));
+    let second = superseding("10.0.0.1", "10.0.0.2", (3_000, 3_010));
+    assert_eq!(check(&[first.clone(), second.clone()], &[], &[]), nobody());
+    let third = superseding("10.0.0.2", "10.0.0.3", (4_000, 4_010));
+    assert_eq!(check(&[first.clone(), second, third], &[], &[]), nobody());
+    let wrong = superseding("10.0.0.9", "10.0.0.2", (3_000, 3_010));
+    assert_eq!(check(&[first.clone(), wrong], &[], &[]), ["moved"]);
+    // A conflict that was listed and confirmed says the same.
+    let conflict = Conflict {
+        id: "1".to_owned(),
+        pool: POOL.to_owned(),
+        subscriber: "a".to_owned(),
+        superseded: "10.0.0.1".to_owned(),
+        survivor: "10.0.0.2".to_owned(),
+    };
+    let unmarked = [first, allocated("a", "10.0.0.2", (3_000, 3_010))];
+    assert_eq!(judge(&unmarked, &[], &[], std::slice::from_ref(&conflict)), []);
+    let another = Conflict { subscriber: "b".to_owned(), ..conflict };
+    assert_eq!(judge(&unmarked, &[], &[], &[another]).len(), 1);
 }
 
 #[test]

@@ -115,6 +115,8 @@ pub enum AppError {
     Cluster(#[from] ClusterError),
     #[error("history cannot be read: {why}")]
     History { why: String },
+    #[error("conflict {id} is not open")]
+    ConflictUnknown { id: String },
     #[error("no plugin serves type {type_id}")]
     PluginUnknown { type_id: String },
     #[error("type {type_id} is used by pools {}", pools.join(", "))]

@@ -70,12 +70,14 @@ pub fn key_of(key: &str, duid: &str, iaid: Option<u32>) -> Result<Option<Key>, A
 pub struct Select {
     pub pool: Option<PoolId>,
     pub key: Option<Key>,
+    /// A resource's text, in any spelling its type knows.
+    pub resource: Option<String>,
 }
 
 /// What to release of what [`Select`] leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReleaseScope {
-    /// Exactly the one a look-up shows.
+    /// Exactly the one a look-up shows, with what it superseded.
     Shown,
     All,
 }
@@ -179,6 +181,15 @@ pub struct ReservationInput {
 /// Which reservations to list.
 #[derive(Clone, Debug, Default)]
 pub struct ReservationQuery {
+    pub pool: Option<PoolId>,
+    pub subscriber: Option<SubscriberId>,
+    pub cursor: Option<String>,
+    pub limit: Option<usize>,
+}
+
+/// Which open conflicts to list.
+#[derive(Clone, Debug, Default)]
+pub struct ConflictQuery {
     pub pool: Option<PoolId>,
     pub subscriber: Option<SubscriberId>,
     pub cursor: Option<String>,

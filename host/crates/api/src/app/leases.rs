@@ -11,7 +11,7 @@ use super::lookups::{nothing_held, shown};
 use super::output::{Granted, Holding};
 use crate::engine::{EngineError, Outcome};
 
-fn target(held: &Holding) -> AllocationTarget {
+pub(crate) fn target(held: &Holding) -> AllocationTarget {
     let allocation = &held.allocation;
     AllocationTarget {
         pool: allocation.pool,
@@ -20,6 +20,16 @@ fn target(held: &Holding) -> AllocationTarget {
         // What was looked up is what is meant, whatever happens in between.
         span: Some(allocation.span),
     }
+}
+
+/// What a look-up shows, behind everything that it stands in place of: whoever wants none keeps none.
+fn with_superseded(all: &[Holding]) -> Vec<Holding> {
+    let Some(shown) = shown(all) else { return Vec::new() };
+    let whose = |held: &Holding| (held.allocation.pool, held.allocation.key().cloned());
+    let mut meant: Vec<Holding> = all.iter().filter(|held| whose(held) == whose(shown)).cloned().collect();
+    // The one that stands comes first in the list, and goes last.
+    meant.reverse();
+    meant
 }
 
 impl App {
@@ -34,7 +44,9 @@ impl App {
         caller.needs(Role::Allocate)?;
         let all = self.all_of(caller, subscriber, select)?;
         let meant = match scope {
-            ReleaseScope::Shown => shown(&all).cloned().into_iter().collect(),
+            // By name it is exactly that one.
+            ReleaseScope::Shown if select.resource.is_some() => shown(&all).cloned().into_iter().collect(),
+            ReleaseScope::Shown => with_superseded(&all),
             ReleaseScope::All => all,
         };
         let commands = meant.iter().map(|held| Command::Release(target(held))).collect();
@@ -64,12 +76,17 @@ impl App {
         if all.is_empty() {
             return Err(nothing_held(subscriber, select));
         }
-        let leased: Vec<_> = all.into_iter().filter(|held| held.allocation.expires_ms().is_some()).collect();
+        let leased = all.into_iter().filter(|held| held.allocation.expires_ms().is_some());
+        // What another one stands in place of runs out. If only such are left, its owner says so.
+        let (superseded, standing): (Vec<_>, Vec<_>) =
+            leased.partition(|held| self.view.stands_in_place_of(&held.allocation).is_some());
+        let leased = if standing.is_empty() { superseded } else { standing };
         if leased.is_empty() {
             return Err(AppError::OnlyPermanent { subscriber: subscriber.clone() });
         }
         let commands = leased.iter().map(|held| Command::Renew { target: target(held), ttl }).collect();
         let mut renewed = Vec::with_capacity(leased.len());
+        let mut superseded = None;
         for (held, outcome) in leased.into_iter().zip(self.carry_out(commands).await?) {
             match outcome? {
                 Ok(Reply::Renewed { allocation, durability }) => {
@@ -79,10 +96,16 @@ impl App {
                 }
                 Ok(other) => return Err(unexpected(&other)),
                 Err(CommandError::NotHeld { .. }) => {}
+                // Its owner has heard more than this host.
+                Err(error @ CommandError::Superseded { .. }) => superseded = Some(self.refused(&held.pool, error)),
                 Err(error) => return Err(self.refused(&held.pool, error)),
             }
         }
-        if renewed.is_empty() { Err(nothing_held(subscriber, select)) } else { Ok(renewed) }
+        match superseded {
+            _ if !renewed.is_empty() => Ok(renewed),
+            Some(error) => Err(error),
+            None => Err(nothing_held(subscriber, select)),
+        }
     }
 
     /// Commands in one journey; the outcomes in their order, one each.

@@ -52,7 +52,17 @@ impl App {
             let Some(pool) = pool.clone().or_else(|| self.view.pool_by_uid(allocation.pool)) else { continue };
             all.push(Holding { allocation, pool });
         }
+        if let Some(resource) = &select.resource {
+            all.retain(|held| self.is_resource(held, resource));
+        }
         Ok(all)
+    }
+
+    /// Whether a text means what is held.
+    fn is_resource(&self, held: &Holding, resource: &str) -> bool {
+        held.resource() == resource
+            || held.ip() == resource
+            || self.parse_one(&held.pool, resource).is_ok_and(|span| span == held.allocation.span)
     }
 
     /// The tenant's pool of this id.

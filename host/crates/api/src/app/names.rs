@@ -66,7 +66,9 @@ impl App {
             | CommandError::Excluded { span, .. }
             | CommandError::Misaligned { span, .. }
             | CommandError::NotReserved { span, .. } => self.render_one(pool, *span).ok(),
-            CommandError::HoldsAnother { allocation, .. } | CommandError::HoldsInOtherRealm { allocation, .. } => {
+            CommandError::HoldsAnother { allocation, .. }
+            | CommandError::HoldsInOtherRealm { allocation, .. }
+            | CommandError::Superseded { by: allocation, .. } => {
                 self.name(pool, &allocation.0).ok().and_then(|()| allocation.0.name().map(CompactString::from))
             }
             CommandError::PoolUnknown { .. } => return AppError::PoolUnknown { pool: pool.draft.id.clone() },

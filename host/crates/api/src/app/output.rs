@@ -183,6 +183,37 @@ pub struct ReservationMade {
     pub created: bool,
 }
 
+/// What is open between hosts.
+#[derive(Clone, Debug)]
+pub struct Conflict {
+    /// The same on every host.
+    pub id: String,
+    pub kind: ConflictKind,
+    /// What has to go.
+    pub superseded: Holding,
+    /// What stands in its place; `None` if nobody holds it any more.
+    pub survivor: Option<Holding>,
+}
+
+/// Why something has to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConflictKind {
+    /// A subscriber has two allocations.
+    Superseded,
+    /// A host handed out what another holds for somebody else.
+    Contradiction,
+}
+
+impl ConflictKind {
+    /// The word for it in REST and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Superseded => "superseded",
+            Self::Contradiction => "contradiction",
+        }
+    }
+}
+
 /// An OLT-BNG that has allocations.
 #[derive(Clone, Debug)]
 pub struct NodeSeen {
@@ -220,6 +251,10 @@ pub enum Change {
         key: SpanKey,
         resource: CompactString,
     },
+    /// A subscriber has two allocations.
+    Conflict(Conflict),
+    /// He has one less, or another one of them stands.
+    ConflictClosed(Conflict),
 }
 
 impl Change {
@@ -238,6 +273,8 @@ impl Change {
             Self::PoolDeleted(_) => "pool-deleted",
             Self::Reserved(_) => "reserved",
             Self::Unreserved { .. } => "unreserved",
+            Self::Conflict(_) => "conflict",
+            Self::ConflictClosed(_) => "conflict-closed",
         }
     }
 }

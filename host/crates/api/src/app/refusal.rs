@@ -23,6 +23,9 @@ pub(crate) fn sentence(error: &CommandError, resource: Option<&str>) -> String {
         CommandError::HoldsInOtherRealm { pool, .. } => {
             format!("the subscriber holds {resource} in pool {pool} in another realm")
         }
+        CommandError::Superseded { pool, .. } => {
+            format!("the subscriber holds {resource} in pool {pool} since, which is the one to renew")
+        }
         CommandError::OutsidePool { pool, .. } => format!("{resource} is not in pool {pool}"),
         CommandError::Excluded { pool, .. } => format!("{resource} is excluded from pool {pool}"),
         CommandError::Misaligned { pool, .. } => format!("{resource} is not aligned in pool {pool}"),
@@ -111,6 +114,9 @@ pub fn faults(error: &AppError) -> Vec<Fault> {
             vec![Fault::new("X-Nexus-Tenant", asked, format!("must be {fixed}, or be left out"))]
         }
         AppError::Refused { error, resource } => of_command(error, resource.as_deref()),
+        AppError::ConflictUnknown { id } => {
+            vec![Fault::new("id", id, "must be an open conflict's; list them, perhaps it is closed already")]
+        }
         AppError::PluginUnknown { type_id } => vec![Fault::new("type", type_id, "must be the type of a loaded plugin")],
         AppError::PluginInUse { type_id, pools } => {
             vec![Fault::new("type", type_id, format!("must be used by no pool; delete {} first", pools.join(", ")))]
@@ -136,6 +142,10 @@ fn at_least(needs: Role) -> String {
     let enough: Vec<_> = Role::ALL.into_iter().filter(|role| *role >= needs).map(Role::as_str).collect();
     format!("must have role {}", enough.join(" or "))
 }
+
+/// What to do about a resource that another one stands in place of.
+const SUPERSEDED: &str =
+    "is what the subscriber is to use: renew it, and release the other one by name or confirm the conflict";
 
 fn of_command(error: &CommandError, resource: Option<&str>) -> Vec<Fault> {
     let resource = resource.unwrap_or_default();
@@ -183,6 +193,7 @@ fn of_command(error: &CommandError, resource: Option<&str>) -> Vec<Fault> {
         CommandError::HoldsAnother { .. } => {
             one("resource", &resource, "is what the subscriber holds; ask for it, release it, or name a key".into())
         }
+        CommandError::Superseded { .. } => one("resource", &resource, SUPERSEDED.into()),
         CommandError::HoldsInOtherRealm { .. } => {
             one("subscriber_id", &resource, "holds this in another realm; release it first, or name a key".into())
         }

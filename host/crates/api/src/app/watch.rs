@@ -95,6 +95,7 @@ impl Watch {
             EventKind::Held(allocation) => Some(&allocation.subscriber),
             EventKind::Ended(resting) => Some(&resting.subscriber),
             EventKind::Reserved(reservation) => Some(&reservation.subscriber),
+            EventKind::Conflict(pair) | EventKind::Settled(pair) => Some(&pair.superseded.subscriber),
             EventKind::Pool | EventKind::PoolDeleted | EventKind::Unreserved(_) => None,
         };
         event.pool.draft.tenant == self.caller.tenant
@@ -125,6 +126,8 @@ impl Watch {
                 let resource = self.text(&pool, key.span);
                 Change::Unreserved { pool, key: *key, resource }
             }
+            EventKind::Conflict(pair) => Change::Conflict(self.app.shown_pair(&pool, pair)),
+            EventKind::Settled(pair) => Change::ConflictClosed(self.app.shown_pair(&pool, pair)),
         }
     }
 

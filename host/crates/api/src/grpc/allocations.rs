@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::refusal::refuse_item;
 use super::show::{Detail, occupancy, timestamp};
 use super::{Face, answer, read};
-use crate::app::{AppError, Caller, Explained, Granted, HolderQuery, ListQuery, ReleaseScope, read_id};
+use crate::app::{AppError, Caller, Explained, Granted, HolderQuery, ListQuery, ReleaseScope, Select, read_id};
 
 /// One request of many: its answer and how much of it the caller wants, or why it was refused.
 pub(super) type ItemOutcome = Result<(Granted, Detail), AppError>;
@@ -63,9 +63,10 @@ impl Face {
         caller: &Caller,
         request: v1::ReleaseRequest,
     ) -> Result<v1::ReleaseResponse, AppError> {
-        let v1::ReleaseRequest { subscriber_id, pool_id, key, all, duid, iaid } = request;
+        let v1::ReleaseRequest { subscriber_id, pool_id, key, all, duid, iaid, resource } = request;
         let subscriber: SubscriberId = read_id("subscriber_id", &subscriber_id)?;
-        let select = read::select(&pool_id, &key, &duid, iaid)?;
+        let resource = read::resource(resource)?;
+        let select = Select { resource, ..read::select(&pool_id, &key, &duid, iaid)? };
         let scope = if all { ReleaseScope::All } else { ReleaseScope::Shown };
         let released = self.app.release(caller, &subscriber, &select, scope).await;
         let released = released.map_err(|error| self.perhaps_swapped(caller, error, &subscriber_id))?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nexus_proto::v1::allocation_service_client::AllocationServiceClient;
 use nexus_proto::v1::cluster_service_client::ClusterServiceClient;
+use nexus_proto::v1::conflict_service_client::ConflictServiceClient;
 use nexus_proto::v1::nexus_client::NexusClient;
 use nexus_proto::v1::plugin_service_client::PluginServiceClient;
 use nexus_proto::v1::pool_service_client::PoolServiceClient;
@@ -128,6 +129,11 @@ impl Client {
     /// Pools.
     pub fn pools(&self) -> PoolServiceClient<Authorized> {
         PoolServiceClient::new(self.authorized()).max_decoding_message_size(MOST_MESSAGE_BYTES)
+    }
+
+    /// Open conflicts.
+    pub fn conflicts(&self) -> ConflictServiceClient<Authorized> {
+        ConflictServiceClient::new(self.authorized()).max_decoding_message_size(MOST_MESSAGE_BYTES)
     }
 
     /// Reservations.

@@ -64,7 +64,15 @@ pub(super) fn allocate(request: v1::AllocateRequest) -> Result<AllocateInput, Ap
 
 /// Which of a subscriber's allocations are meant.
 pub(super) fn select(pool_id: &str, key: &str, duid: &str, iaid: Option<u32>) -> Result<Select, AppError> {
-    Ok(Select { pool: optional_id("pool_id", pool_id)?, key: key_of(key, duid, iaid)? })
+    Ok(Select { pool: optional_id("pool_id", pool_id)?, key: key_of(key, duid, iaid)?, resource: None })
+}
+
+/// A resource's text that may be left out.
+pub(super) fn resource(raw: String) -> Result<Option<String>, AppError> {
+    if raw.len() > 255 {
+        return Err(AppError::invalid("resource", raw, "must have at most 255 bytes"));
+    }
+    Ok(optional_text(raw))
 }
 
 /// A wished lease. Negative: none at all; zero is the same as unset.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nexus_proto::DESCRIPTORS;
 use nexus_proto::v1::allocation_service_server::AllocationServiceServer;
 use nexus_proto::v1::cluster_service_server::ClusterServiceServer;
+use nexus_proto::v1::conflict_service_server::ConflictServiceServer;
 use nexus_proto::v1::nexus_server::NexusServer;
 use nexus_proto::v1::plugin_service_server::PluginServiceServer;
 use nexus_proto::v1::pool_service_server::PoolServiceServer;
@@ -48,12 +49,13 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
 
 /// Every service whose health follows the daemon's readiness; the empty name is the server as a whole.
-const HEALTH_OF: [&str; 7] = [
+const HEALTH_OF: [&str; 8] = [
     "",
     NexusServer::<Face>::NAME,
     AllocationServiceServer::<Face>::NAME,
     PoolServiceServer::<Face>::NAME,
     ReservationServiceServer::<Face>::NAME,
+    ConflictServiceServer::<Face>::NAME,
     PluginServiceServer::<Face>::NAME,
     ClusterServiceServer::<Face>::NAME,
 ];
@@ -118,6 +120,7 @@ fn routes(face: Face) -> Result<Routes, ServeError> {
         .add_service(
             ReservationServiceServer::from_arc(Arc::clone(&face)).max_decoding_message_size(MOST_MESSAGE_BYTES),
         )
+        .add_service(ConflictServiceServer::from_arc(Arc::clone(&face)).max_decoding_message_size(MOST_MESSAGE_BYTES))
         .add_service(ClusterServiceServer::from_arc(Arc::clone(&face)).max_decoding_message_size(MOST_MESSAGE_BYTES))
         .add_service(PluginServiceServer::from_arc(face).max_decoding_message_size(MOST_MESSAGE_BYTES))
         .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)

@@ -7,7 +7,7 @@ use nexus_proto::v1;
 use prost_types::{Duration, Timestamp};
 
 use super::Face;
-use crate::app::{Granted, Holding, PastHolder, PoolStats, Reserved};
+use crate::app::{Conflict, ConflictKind, Granted, Holding, PastHolder, PoolStats, Reserved};
 use crate::ports::{PluginState, PluginStatus};
 
 /// Unix milliseconds as a message.
@@ -48,6 +48,11 @@ impl Face {
     pub(super) fn allocation(&self, held: &Holding, detail: Detail) -> v1::Allocation {
         let Holding { allocation, pool } = held;
         let expires_ms = allocation.expires_ms().map(std::num::NonZeroU64::get);
+        let superseding = self.app.superseding(held);
+        let supersedes = allocation.supersedes().map(|mark| v1::Superseded {
+            resource: superseding.supersedes.map_or_else(String::new, String::from),
+            fence: Some(v1::Fence { pool: allocation.pool.0, shard: mark.shard.0, epoch: mark.epoch.0 }),
+        });
         v1::Allocation {
             pool_id: pool.draft.id.to_string(),
             subscriber_id: allocation.subscriber.to_string(),
@@ -69,6 +74,22 @@ impl Face {
             },
             metadata: allocation.extra.as_ref().map_or_else(String::new, |extra| extra.metadata.to_string()),
             durability: v1::Durability::Unspecified.into(),
+            supersedes,
+            superseded_by: superseding.by.map_or_else(String::new, String::from),
+        }
+    }
+
+    /// An open conflict.
+    pub(super) fn conflict(&self, conflict: &Conflict) -> v1::Conflict {
+        let kind = match conflict.kind {
+            ConflictKind::Superseded => v1::ConflictKind::Superseded,
+            ConflictKind::Contradiction => v1::ConflictKind::Contradiction,
+        };
+        v1::Conflict {
+            id: conflict.id.clone(),
+            kind: kind.into(),
+            superseded: Some(self.allocation(&conflict.superseded, Detail::Lean)),
+            survivor: conflict.survivor.as_ref().map(|held| self.allocation(held, Detail::Lean)),
         }
     }
 

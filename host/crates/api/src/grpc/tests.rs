@@ -3,6 +3,7 @@
 mod allocations;
 mod arbitrary;
 mod cluster;
+mod conflicts;
 mod doors;
 mod pools;
 mod streams;

@@ -100,6 +100,8 @@ impl Face {
                 resource: resource.to_string(),
                 ..v1::Reservation::default()
             }),
+            Change::Conflict(conflict) => Event::Conflict(self.conflict(conflict)),
+            Change::ConflictClosed(conflict) => Event::ConflictClosed(self.conflict(conflict)),
         };
         message(event.seq, event.at_ms, told)
     }

@@ -11,7 +11,7 @@ use super::dto::allocation::{
     AllocateBody, AllocationBody, AllocationsBody, BatchAnswer, BatchBody, BatchResult, HoldingsBody,
 };
 use super::dto::explain::ExplainBody;
-use super::lists::{list_expiring, realm_of, rows};
+use super::lists::{beside, list_expiring, rows};
 use super::openapi::{Conflicts, Problems, Unknown};
 use super::params::{By, Params, Segments};
 use super::problem::{Refusal, problem};
@@ -35,7 +35,7 @@ pub(super) async fn allocate(
     let Granted { holding, created, durability } = rest.app.allocate(&caller, input).await?;
     let own = own_attributes(&rest.app, &params, &holding).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    answer(status, &AllocationBody::full(&holding, realm_of(&rest.app, &holding), &own).granted(created, durability))
+    answer(status, &AllocationBody::full(&holding, beside(&rest.app, &holding), &own).granted(created, durability))
 }
 
 /// The same as `POST /api/v1/allocations`.
@@ -78,7 +78,7 @@ fn batch_result<'a>(app: &App, result: &'a Result<Granted, AppError>) -> BatchRe
     match result {
         Ok(Granted { holding, created, durability }) => BatchResult {
             status: if *created { StatusCode::CREATED } else { StatusCode::OK }.as_u16(),
-            allocation: Some(AllocationBody::row(holding, realm_of(app, holding)).durable(*durability)),
+            allocation: Some(AllocationBody::row(holding, beside(app, holding)).durable(*durability)),
             problem: None,
         },
         Err(error) => {
@@ -105,6 +105,7 @@ pub(super) async fn explain(By(caller): By, State(rest): State<Rest>, body: Body
         ("subscriber" = String, Path, description = "Percent-encoded"),
         ("pool_id" = Option<String>, Query, description = "Only in this pool"),
         ("key" = Option<String>, Query, description = "Only under this key"),
+        ("resource" = Option<String>, Query, description = "Only this resource"),
         ("attributes" = Option<String>, Query, description = "`all`: with the facts of this one resource, such as RADIUS attributes"),
         ("within" = Option<String>, Query, description = "Of `expiring`: `5m` or integer seconds"),
         ("cursor" = Option<String>, Query, description = "Of `expiring`"),
@@ -125,7 +126,7 @@ pub(super) async fn get_or_expiring(
     let subscriber: SubscriberId = read_id("subscriber_id", &subscriber)?;
     let holdings = rest.app.holdings(&caller, &subscriber, &select(&params)?)?;
     let own = own_attributes(&rest.app, &params, &holdings.shown).await?;
-    let shown = AllocationBody::full(&holdings.shown, realm_of(&rest.app, &holdings.shown), &own);
+    let shown = AllocationBody::full(&holdings.shown, beside(&rest.app, &holdings.shown), &own);
     let allocations = rows(&rest.app, &holdings.all);
     answer(StatusCode::OK, &HoldingsBody { shown, count: allocations.len(), allocations })
 }
@@ -144,7 +145,11 @@ pub(super) fn expiring() {}
 
 /// Which of the subscriber's allocations the parameters mean.
 pub(super) fn select(params: &Params) -> Result<Select, AppError> {
-    Ok(Select { pool: params.id::<PoolId>("pool_id")?, key: params.id::<Key>("key")? })
+    let resource = params.text("resource").map(str::to_owned);
+    if let Some(long) = resource.as_ref().filter(|text| text.len() > 255) {
+        return Err(AppError::invalid("resource", long, "must have at most 255 bytes"));
+    }
+    Ok(Select { pool: params.id::<PoolId>("pool_id")?, key: params.id::<Key>("key")?, resource })
 }
 
 /// Asks the plugin only if the request wants it.

@@ -3,6 +3,7 @@
 
 pub(super) mod allocation;
 pub(super) mod cluster;
+pub(super) mod conflict;
 pub(super) mod event;
 pub(super) mod explain;
 pub(super) mod holder;

@@ -9,7 +9,7 @@ use super::Rest;
 use super::allocations::select;
 use super::body::{Body, answer, no_content};
 use super::dto::allocation::{AllocationBody, HoldingsBody, RenewBody};
-use super::lists::realm_of;
+use super::lists::beside;
 use super::openapi::{Conflicts, Problems, Unknown};
 use super::params::{By, Params, Segments};
 use super::problem::Refusal;
@@ -21,6 +21,7 @@ use crate::app::{AppError, Granted, ReleaseScope, read_id};
         ("subscriber" = String, Path, description = "Percent-encoded"),
         ("pool_id" = Option<String>, Query, description = "The one in this pool"),
         ("key" = Option<String>, Query, description = "The one under this key"),
+        ("resource" = Option<String>, Query, description = "Exactly this resource, also if another one stands in its place; without it, what a look-up shows and whatever that superseded"),
         ("all" = Option<bool>, Query, description = "All that the other parameters leave"),
     ),
     responses((status = 204, description = "Released; on disk"), Problems, Unknown))]
@@ -50,6 +51,7 @@ pub(super) fn release_alias() {}
         ("subscriber" = String, Path, description = "Percent-encoded"),
         ("pool_id" = Option<String>, Query, description = "Only in this pool"),
         ("key" = Option<String>, Query, description = "Only under this key"),
+        ("resource" = Option<String>, Query, description = "Only this resource"),
     ),
     responses((status = 200, description = "What was renewed", body = HoldingsBody), Problems, Unknown, Conflicts))]
 pub(super) async fn renew(
@@ -66,12 +68,12 @@ pub(super) async fn renew(
     let Some(first) = renewed.first() else {
         return Err(AppError::NothingHeld { subscriber, pool: select.pool }.into());
     };
-    let shown = AllocationBody::full(&first.holding, realm_of(&rest.app, &first.holding), &[]);
+    let shown = AllocationBody::full(&first.holding, beside(&rest.app, &first.holding), &[]);
     let shown = shown.durable(first.durability);
     let allocations: Vec<AllocationBody<'_>> = renewed
         .iter()
         .map(|Granted { holding, durability, .. }| {
-            AllocationBody::row(holding, realm_of(&rest.app, holding)).durable(*durability)
+            AllocationBody::row(holding, beside(&rest.app, holding)).durable(*durability)
         })
         .collect();
     answer(StatusCode::OK, &HoldingsBody { shown, count: allocations.len(), allocations })

@@ -9,7 +9,7 @@ use kernel::RealmUid;
 
 use super::Rest;
 use super::body::answer;
-use super::dto::allocation::{AllocationBody, AllocationsBody};
+use super::dto::allocation::{AllocationBody, AllocationsBody, Beside};
 use super::openapi::{Problems, Unknown};
 use super::params::{By, Params};
 use super::problem::Refusal;
@@ -78,12 +78,17 @@ pub(super) fn rows<'a>(app: &App, held: &'a [Holding]) -> Vec<AllocationBody<'a>
     held.iter()
         .map(|held| {
             let realm = realms.entry(held.allocation.realm).or_insert_with(|| realm_of(app, held));
-            AllocationBody::row(held, realm.clone())
+            AllocationBody::row(held, Beside { realm: realm.clone(), superseding: app.superseding(held) })
         })
         .collect()
 }
 
+/// What is shown beside an allocation's record.
+pub(super) fn beside(app: &App, held: &Holding) -> Beside {
+    Beside { realm: realm_of(app, held), superseding: app.superseding(held) }
+}
+
 /// The name of an allocation's realm.
-pub(super) fn realm_of(app: &App, held: &Holding) -> Option<String> {
+fn realm_of(app: &App, held: &Holding) -> Option<String> {
     app.realm_name(held.allocation.realm).map(|name| name.to_string())
 }

@@ -10,7 +10,8 @@ use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::dto::problem::ProblemBody;
 use super::{
-    allocations, backup, cluster, dto, health, leases, lists, nodes, plugins, pools, reservations, resources, watch,
+    allocations, backup, cluster, conflicts, dto, health, leases, lists, nodes, plugins, pools, reservations,
+    resources, watch,
 };
 
 /// What any call may answer.
@@ -42,7 +43,7 @@ pub(super) enum Problems {
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "only for the document")]
 pub(super) enum Unknown {
-    /// There is no such pool, allocation, reservation or plugin.
+    /// There is no such pool, allocation, reservation, conflict or plugin.
     #[response(status = 404, content_type = "application/problem+json")]
     Unknown(ProblemBody),
 }
@@ -72,6 +73,7 @@ pub(super) enum Conflicts {
         lists::list, leases::release, leases::release_alias, leases::renew,
         resources::holders,
         reservations::list, reservations::list_of_pool, reservations::add, reservations::remove,
+        conflicts::list, conflicts::confirm,
         nodes::list, nodes::allocations,
         plugins::list, plugins::retire, plugins::resume,
         cluster::status, cluster::hashring, cluster::init, cluster::join, cluster::leave, cluster::promote,
@@ -86,6 +88,7 @@ pub(super) enum Conflicts {
         (name = "allocations", description = "Who gets what"),
         (name = "pools", description = "What there is to hand out"),
         (name = "reservations", description = "Resources kept for named subscribers"),
+        (name = "conflicts", description = "What hosts that could not reach each other left open"),
         (name = "resources", description = "Who holds, or held, a resource"),
         (name = "nodes", description = "Hosts and OLT-BNGs"),
         (name = "plugins", description = "Resource types"),

@@ -111,6 +111,7 @@ fn add_facts(body: &mut ProblemBody, error: &CommandError) {
         | CommandError::PoolGeometry { pool, .. }
         | CommandError::MustBeAsked { pool }
         | CommandError::HoldsAnother { pool, .. }
+        | CommandError::Superseded { pool, .. }
         | CommandError::HoldsInOtherRealm { pool, .. }
         | CommandError::OutsidePool { pool, .. }
         | CommandError::Excluded { pool, .. }

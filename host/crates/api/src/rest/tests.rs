@@ -2,6 +2,7 @@
 
 mod cluster;
 mod compat;
+mod conflicts;
 mod document;
 mod faults;
 mod lists;

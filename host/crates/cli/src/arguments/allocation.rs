@@ -62,6 +62,9 @@ pub(crate) struct ReleaseArgs {
     /// Only the allocation of this key
     #[arg(long, default_value = "", hide_default_value = true, requires = "pool")]
     pub(crate) key: String,
+    /// Exactly this resource, also one that another stands in place of [default: and whatever it superseded]
+    #[arg(long, default_value = "", hide_default_value = true, conflicts_with = "all")]
+    pub(crate) resource: String,
     /// Everything the subscriber holds (with --pool: there)
     #[arg(long)]
     pub(crate) all: bool,

@@ -58,8 +58,9 @@ pub(super) async fn renew(connection: &Connection, args: RenewArgs, screen: &mut
 /// `nexus release`.
 pub(super) async fn release(connection: &Connection, args: ReleaseArgs, screen: &mut Screen) -> Result<(), Failure> {
     let client = connect(connection, Patience::Timeout).await?;
-    let ReleaseArgs { subscriber, pool, key, all } = args;
-    let request = ReleaseRequest { subscriber_id: subscriber, pool_id: pool, key, all, ..ReleaseRequest::default() };
+    let ReleaseArgs { subscriber, pool, key, resource, all } = args;
+    let request =
+        ReleaseRequest { subscriber_id: subscriber, pool_id: pool, key, resource, all, ..ReleaseRequest::default() };
     let answer = client.allocations().release(request).await?.into_inner();
     several(&answer.released, "released", screen)
 }

@@ -1,7 +1,8 @@
 //! Allocations, those that have ended, and explanations.
 
 use nexus_proto::v1::{
-    Allocation, AllocationType, EndCause, ExplainChoice, ExplainOutcome, ExplainResponse, PastAllocation,
+    Allocation, AllocationType, EndCause, ExplainChoice, ExplainOutcome, ExplainResponse, Fence, PastAllocation,
+    Superseded,
 };
 
 use super::{attributes_document, attributes_text, object, occupancy_fields, occupancy_text, time_document};
@@ -33,10 +34,17 @@ pub(super) fn cause(past: &PastAllocation) -> &'static str {
     }
 }
 
+fn fence_document(fence: &Fence) -> Document {
+    Fields::default().number("pool", fence.pool).number("shard", fence.shard).number("epoch", fence.epoch).done()
+}
+
+fn superseded_document(superseded: &Superseded) -> Document {
+    let fence = superseded.fence.as_ref().map(fence_document);
+    Fields::default().some_text("resource", &superseded.resource).some("fence", fence).done()
+}
+
 pub(crate) fn allocation_document(allocation: &Allocation) -> Document {
-    let fence = allocation.fence.as_ref().map(|fence| {
-        Fields::default().number("pool", fence.pool).number("shard", fence.shard).number("epoch", fence.epoch).done()
-    });
+    let fence = allocation.fence.as_ref().map(fence_document);
     Fields::default()
         .text("pool_id", &allocation.pool_id)
         .text("subscriber_id", &allocation.subscriber_id)
@@ -51,6 +59,8 @@ pub(crate) fn allocation_document(allocation: &Allocation) -> Document {
         .some("created_at", time_document(allocation.created_at.as_ref()))
         .some("renewed_at", time_document(allocation.renewed_at.as_ref()))
         .some("fence", fence)
+        .some("supersedes", allocation.supersedes.as_ref().map(superseded_document))
+        .some_text("superseded_by", &allocation.superseded_by)
         .some_text("durability", super::durability(allocation.durability()))
         .number("version", allocation.version)
         .some("attributes", attributes_document(&allocation.attributes))
@@ -102,6 +112,8 @@ pub(crate) fn allocation_lines(allocation: &Allocation) -> Vec<(&'static str, Ce
         ("metadata", allocation.metadata.as_str().into()),
         ("fence", fence.unwrap_or_default().into()),
         ("durability", super::durability(allocation.durability()).into()),
+        ("supersedes", allocation.supersedes.as_ref().map_or("", |one| one.resource.as_str()).into()),
+        ("superseded by", allocation.superseded_by.as_str().into()),
     ]
 }
 

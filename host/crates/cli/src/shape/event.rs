@@ -1,10 +1,10 @@
 //! What a watch tells.
 
 use nexus_proto::v1::watch_allocations_response::Event;
-use nexus_proto::v1::{Allocation, Pool, Reservation, WatchAllocationsResponse};
+use nexus_proto::v1::{Allocation, Conflict, Pool, Reservation, WatchAllocationsResponse};
 
 use super::allocation::cause;
-use super::{allocation_document, past_row, pool_document, reservation_document};
+use super::{allocation_document, conflict_document, past_row, pool_document, reservation_document};
 use crate::document::{Document, Fields};
 use crate::screen::Row;
 use crate::table::{Cell, Tone};
@@ -54,6 +54,20 @@ impl Told {
             pool: one.definition.as_ref().map(|definition| definition.id.clone()).unwrap_or_default(),
             document: Some(pool_document(one)),
             ..Self::bare(word, tone, &format!("revision {}", one.revision))
+        }
+    }
+
+    fn conflict(word: &'static str, tone: Tone, one: &Conflict) -> Self {
+        let named = |held: &Option<Allocation>| held.clone().unwrap_or_default();
+        let (superseded, survivor) = (named(&one.superseded), named(&one.survivor));
+        Self {
+            word,
+            tone,
+            pool: superseded.pool_id,
+            resource: superseded.resource,
+            subscriber: superseded.subscriber_id,
+            about: format!("{} is used instead", survivor.resource),
+            document: Some(conflict_document(one)),
         }
     }
 
@@ -108,6 +122,8 @@ fn told(event: &Event) -> Told {
         Event::Pool(pool) if pool.revision <= 1 => Told::pool("pool_created", Tone::Good, pool),
         Event::Pool(pool) => Told::pool("pool_updated", Tone::Plain, pool),
         Event::PoolDeleted(pool) => Told::pool("pool_deleted", Tone::Notable, pool),
+        Event::Conflict(one) => Told::conflict("conflict", Tone::Bad, one),
+        Event::ConflictClosed(one) => Told::conflict("conflict_closed", Tone::Good, one),
         Event::Reserved(one) => Told::reservation("reserved", one),
         Event::Unreserved(one) => Told::reservation("unreserved", one),
     }

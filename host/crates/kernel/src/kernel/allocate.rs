@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::seek::{Found, Obstacle, Seek};
 use super::{Kernel, PoolState, cluster};
-use crate::allocation::{Allocation, AllocationExtra, AllocationParts, EndCause};
+use crate::allocation::{Allocation, AllocationExtra, AllocationParts, EndCause, Superseded};
 use crate::command::{AllocateRequest, CommandError, Held, Reply, RequestId};
 use crate::effects::Effects;
 use crate::fact::{Fact, SpanKey};
@@ -32,6 +32,13 @@ pub(super) enum Site {
     Known(RealmUid),
     /// Nobody ever used it in this pool.
     New(RealmName),
+}
+
+/// Whose a new allocation is going to be.
+struct ForWhom {
+    place: Place,
+    /// What he holds and cannot be answered.
+    supersedes: Option<Box<Superseded>>,
 }
 
 /// Where a request stands after one try.
@@ -69,24 +76,33 @@ impl Kernel {
         let state = self.open_pool(request.pool)?;
         let pool = state.pool.draft.id.clone();
         let site = state.site(request.realm_value.as_deref(), &self.realms)?;
-        let place = self.holders.place(request.pool, &request.subscriber, request.key.as_ref());
-        let held = self.holders.find(place, request.pool, &request.subscriber, request.key.as_ref());
-        if let Some(held) = held.filter(|_| self.rules.keep(Rule::Idempotent)).cloned() {
-            self.check_answers(&held)?;
-            if !self.lapsed(&held) {
-                return self.repeat(&held, request, &site, effects).map(Outcome::Answered);
+        let mut supersedes = None;
+        // If the lease of the one that stands is over, another one may stand in its place.
+        while let Some(held) = self.held_by(request.pool, &request.subscriber, request.key.as_ref())
+            && self.rules.keep(Rule::Idempotent)
+        {
+            let held = Arc::clone(held);
+            match self.check_answers(&held) {
+                Ok(()) if self.lapsed(&held) => self.end(&held, EndCause::Expired, effects),
+                Ok(()) => return self.repeat(&held, request, &site, effects).map(Outcome::Answered),
+                Err(_) if self.may_supersede(&held, request, &site) => {
+                    supersedes = Some(Box::new(held.as_superseded()));
+                    break;
+                }
+                Err(error) => return Err(error),
             }
-            self.end(&held, EndCause::Expired, effects);
         }
         if let Some(detour) = self.detour_home(leg, request.pool, &request.subscriber, request.key.as_ref()) {
             return Err(CommandError::Elsewhere { pool, detour });
         }
+        let place = self.holders.place(request.pool, &request.subscriber, request.key.as_ref());
         let draw = self.draw(request);
         let mut settled = 0;
         loop {
             match self.seek(request, &site, draw) {
                 Ok((found, fresh)) => {
-                    let allocation = self.hand_out(request, &site, place, found, fresh, effects)?;
+                    let for_whom = ForWhom { place, supersedes };
+                    let allocation = self.hand_out(request, &site, for_whom, found, fresh, effects)?;
                     let durability = Durability::Local;
                     return Ok(Outcome::Answered(Reply::Allocated { allocation, created: true, durability }));
                 }
@@ -129,7 +145,7 @@ impl Kernel {
         &mut self,
         request: &AllocateRequest,
         site: &Site,
-        place: Place,
+        ForWhom { place, supersedes }: ForWhom,
         found: Found,
         fresh: Option<Stock>,
         effects: &mut Effects,
@@ -145,8 +161,11 @@ impl Kernel {
         let now_ms = self.log.clock.now_ms();
         let (expires_ms, kind) = super::lease::term(&state.pool.draft.terms, request.ttl, None, now_ms);
         let node = request.node.as_ref().map(|node| self.nodes.intern(node));
-        let extra = (request.key.is_some() || !request.metadata.is_empty())
-            .then(|| Box::new(AllocationExtra { key: request.key.clone(), metadata: request.metadata.clone() }));
+        let rare = request.key.is_some() || !request.metadata.is_empty() || supersedes.is_some();
+        let extra = rare.then(|| {
+            let (key, metadata) = (request.key.clone(), request.metadata.clone());
+            Box::new(AllocationExtra { key, metadata, supersedes })
+        });
         let allocation = Arc::new(Allocation::new(AllocationParts {
             span: found.span,
             subscriber: request.subscriber.clone(),

@@ -44,6 +44,11 @@ impl Cluster {
         Self { origin, sight: None, lease_until_ms: 0, lease_good: false, stable, life, unstable }
     }
 
+    /// The hosts as this one sees them; `None`: it was not told yet.
+    pub(super) const fn sight(&self) -> Option<&Sight> {
+        self.sight.as_ref()
+    }
+
     /// Whether an operation of this host may be lost with it.
     pub(super) fn is_unstable(&self, seq: Seq) -> bool {
         seq > self.stable

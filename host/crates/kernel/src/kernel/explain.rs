@@ -1,8 +1,9 @@
 //! Where a request would go, or why it would fail. Changes nothing: not a record, not a cursor, not the generator.
 
 use super::Kernel;
-use super::allocate::SETTLED;
+use super::allocate::{SETTLED, Site};
 use super::seek::{Found, Obstacle, Seek};
+use crate::allocation::Allocation;
 use crate::command::{AllocateRequest, Choice, CommandError, ExplainedOutcome, Explanation, Held, Reply};
 use crate::plan::inside;
 use crate::stock::Stock;
@@ -24,23 +25,19 @@ impl Kernel {
             }
             None => fresh = Some(state.fresh_stock(self.lease_good())),
         }
-        let outcome = self.outcome(request, site.realm(), &mut fresh);
+        let outcome = self.outcome(request, &site, &mut fresh);
         let stock = fresh.as_ref().or_else(|| realm.and_then(|realm| self.stocks.get(&(request.pool, realm))));
         let occupancy = stock.map(Stock::occupancy).unwrap_or_default();
         Ok(Reply::Explained(Box::new(Explanation { outcome, realm, occupancy, strategy })))
     }
 
-    fn outcome(
-        &mut self,
-        request: &AllocateRequest,
-        realm: Option<crate::id::RealmUid>,
-        fresh: &mut Option<Stock>,
-    ) -> ExplainedOutcome {
+    fn outcome(&mut self, request: &AllocateRequest, site: &Site, fresh: &mut Option<Stock>) -> ExplainedOutcome {
+        let realm = site.realm();
         let state = self.pools.get(&request.pool).expect("the pool was found open in this step");
         let pool = state.pool.draft.id.clone();
-        let place = self.holders.place(request.pool, &request.subscriber, request.key.as_ref());
-        let held = self.holders.find(place, request.pool, &request.subscriber, request.key.as_ref());
-        if let Some(held) = held.filter(|held| !self.lapsed(held)) {
+        let held = self.held_by(request.pool, &request.subscriber, request.key.as_ref());
+        let another = |held: &Allocation| self.may_supersede(held, request, site);
+        if let Some(held) = held.filter(|held| !self.lapsed(held) && !another(held)) {
             let allocation = Held(std::sync::Arc::clone(held));
             if realm != Some(held.realm) {
                 let error = CommandError::HoldsInOtherRealm { pool, realm: held.realm, allocation };

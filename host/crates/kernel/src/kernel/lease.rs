@@ -47,6 +47,7 @@ impl Kernel {
     ) -> Result<Reply, CommandError> {
         let pool = self.open_pool(target.pool)?.pool.draft.id.clone();
         let held = self.live(leg, target, effects)?;
+        self.check_stands(&held)?;
         if held.expires_ms().is_none() {
             return Err(CommandError::NoLease { pool });
         }
@@ -75,9 +76,7 @@ impl Kernel {
         let state = self.pools.get(&target.pool).ok_or(CommandError::PoolUnknown { pool: target.pool })?;
         let pool = state.pool.draft.id.clone();
         let not_held = CommandError::NotHeld { pool: pool.clone() };
-        let place = self.holders.place(target.pool, &target.subscriber, target.key.as_ref());
-        let held = self.holders.find(place, target.pool, &target.subscriber, target.key.as_ref());
-        let Some(held) = held.filter(|held| target.span.is_none_or(|span| span == held.span)).cloned() else {
+        let Some(held) = self.meant(target).cloned() else {
             // Perhaps another host has handed it out just now.
             let detour = self.detour_home(leg, target.pool, &target.subscriber, target.key.as_ref());
             return Err(detour.map_or(not_held, |detour| CommandError::Elsewhere { pool, detour }));
@@ -162,8 +161,7 @@ impl Kernel {
         while rewritten < most
             && let Some(early) = self.early.pop_front()
         {
-            let place = self.holders.place(early.pool, &early.subscriber, early.key());
-            let held = self.holders.find(place, early.pool, &early.subscriber, early.key());
+            let held = self.holders.starting_at(early.pool, early.realm, early.span.start());
             // Whoever renewed or released meanwhile is right already.
             if held.is_none_or(|held| held.seq() != early.seq()) {
                 continue;

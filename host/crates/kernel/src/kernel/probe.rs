@@ -1,7 +1,7 @@
 //! What only the simulator asks of a kernel.
 
 use super::Kernel;
-use crate::id::{PoolUid, ShardId};
+use crate::id::{PoolUid, ShardId, SubscriberId};
 use crate::tenure::Tenure;
 
 impl Kernel {
@@ -18,6 +18,11 @@ impl Kernel {
         })
     }
 
+    /// How many allocations a subscriber has in a pool.
+    pub(crate) fn count_of(&self, pool: PoolUid, subscriber: &SubscriberId) -> usize {
+        self.holders.iter().filter(|held| held.pool == pool && held.subscriber == *subscriber).count()
+    }
+
     /// What is held, rests and is reserved, in words that mean the same on every host.
     pub(crate) fn rows(&self) -> Vec<String> {
         let realm = |uid| self.realms.name(uid).map_or_else(String::new, ToString::to_string);
@@ -26,7 +31,10 @@ impl Kernel {
             let (shard, epoch, expires) = (held.shard, held.epoch, held.expires_ms());
             let (created, renewed) = (held.created_ms(), held.renewed_ms());
             let realm = realm(held.realm);
-            format!("held {pool} {realm} {span:?} {subscriber} {key:?} {shard}/{epoch} {created} {renewed} {expires:?}")
+            let mark = held.supersedes();
+            format!(
+                "held {pool} {realm} {span:?} {subscriber} {key:?} {shard}/{epoch} {created} {renewed} {expires:?} {mark:?}"
+            )
         });
         let mut rows: Vec<String> = held.collect();
         for ((pool, uid), stock) in &self.stocks {

@@ -15,6 +15,7 @@ mod govern;
 mod host;
 mod log;
 mod net;
+mod pairs;
 mod replicate;
 mod route;
 mod takeover;
@@ -88,6 +89,8 @@ pub struct Summary {
     pub unanswered: u64,
     pub moves: u64,
     pub takeovers: u64,
+    /// Answers that name what they supersede.
+    pub superseded: u64,
 }
 
 impl Summary {
@@ -102,6 +105,7 @@ impl Summary {
         self.unanswered += other.unanswered;
         self.moves += other.moves;
         self.takeovers += other.takeovers;
+        self.superseded += other.superseded;
     }
 }
 

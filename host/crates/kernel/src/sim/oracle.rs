@@ -244,6 +244,7 @@ fn refused(
         | CommandError::NotReserved { .. }
         | CommandError::LedgerDecides
         | CommandError::Elsewhere { .. }
+        | CommandError::Superseded { .. }
         | CommandError::Withheld { .. } => false,
     };
     if reason {

@@ -64,7 +64,7 @@ impl Hosts {
         self.beds[host].ask(Command::News(news)).expect("news are taken in")
     }
 
-    fn see(&mut self, host: usize, alive: &[usize]) {
+    pub(crate) fn see(&mut self, host: usize, alive: &[usize]) {
         let members = (0..self.beds.len()).map(|host| RingMember { id: member(host), weight: 1 });
         let ring = Arc::new(Ring::new(members, Ring::VIRTUAL_NODES));
         let alive: BTreeSet<MemberId> = alive.iter().map(|host| member(*host)).collect();
@@ -96,7 +96,7 @@ impl Hosts {
         }
     }
 
-    fn share_all(&mut self) {
+    pub(crate) fn share_all(&mut self) {
         for from in 0..self.beds.len() {
             for to in (0..self.beds.len()).filter(|to| *to != from) {
                 self.share(from, to);

@@ -12,3 +12,4 @@ mod quarantine;
 mod realms;
 mod reservations;
 mod snapshot;
+mod supersede;

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use kernel::{
     Allocation, AllocationExtra, AllocationKind, AllocationParts, Dot, EndCause, Epoch, Fact, InvalidId, NodeId, Op,
-    PoolUid, RealmRecord, RealmUid, Reservation, Resting, Seq, ShardId, SpanKey,
+    PoolUid, RealmRecord, RealmUid, Reservation, Resting, Seq, ShardId, SpanKey, Superseded,
 };
 
 use super::origins::{OriginTable, Origins};
-use super::primitives::{Bytes, RecordFault, put_delta, put_text, put_varint};
+use super::primitives::{Bytes, RecordFault, put_delta, put_span, put_text, put_varint};
 use super::{Interner, Kind, NodeTable, pool};
 
 /// What a record's fields are relative to.
@@ -42,7 +42,8 @@ mod flag {
     pub(super) const EXTRA: u8 = 0b0000_1000;
     pub(super) const KEY: u8 = 0b0001_0000;
     pub(super) const NAME: u8 = 0b0010_0000;
-    pub(super) const ALL: u8 = 0b0011_1111;
+    pub(super) const SUPERSEDES: u8 = 0b0100_0000;
+    pub(super) const ALL: u8 = 0b0111_1111;
 }
 
 fn has(flags: u8, one: u8) -> bool {
@@ -155,7 +156,8 @@ fn put_held(out: &mut Vec<u8>, held: &Allocation, op: &Op, nodes: &mut NodeTable
         kind | when(held.expires_ms().is_some(), flag::EXPIRES)
             | when(held.extra.is_some(), flag::EXTRA)
             | when(held.key().is_some(), flag::KEY)
-            | when(name.is_some(), flag::NAME),
+            | when(name.is_some(), flag::NAME)
+            | when(held.supersedes().is_some(), flag::SUPERSEDES),
     );
     put_text(out, held.subscriber.as_str());
     put_varint(out, u64::from(held.shard.0));
@@ -171,6 +173,12 @@ fn put_held(out: &mut Vec<u8>, held: &Allocation, op: &Op, nodes: &mut NodeTable
         put_text(out, &extra.metadata);
         if let Some(key) = &extra.key {
             put_text(out, key.as_str());
+        }
+        if let Some(mark) = &extra.supersedes {
+            put_span(out, mark.span);
+            put_varint(out, u64::from(mark.shard.0));
+            put_varint(out, u64::from(mark.epoch.0));
+            put_delta(out, mark.created_ms, held.created_ms());
         }
     }
     if let Some(name) = name {
@@ -204,7 +212,8 @@ fn read_held(bytes: &mut Bytes<'_>, key: SpanKey, context: &mut Context<'_>) -> 
     let extra = if has(flags, flag::EXTRA) {
         let metadata = compact(bytes)?;
         let key = if has(flags, flag::KEY) { Some(id(bytes)?) } else { None };
-        Some(Box::new(AllocationExtra { key, metadata }))
+        let supersedes = if has(flags, flag::SUPERSEDES) { Some(read_superseded(bytes, created_ms)?) } else { None };
+        Some(Box::new(AllocationExtra { key, metadata, supersedes }))
     } else {
         None
     };
@@ -228,6 +237,12 @@ fn read_held(bytes: &mut Bytes<'_>, key: SpanKey, context: &mut Context<'_>) -> 
         allocation.set_name(compact(bytes)?);
     }
     Ok(allocation)
+}
+
+fn read_superseded(bytes: &mut Bytes<'_>, created_ms: u64) -> Result<Box<Superseded>, RecordFault> {
+    let span = bytes.span()?;
+    let (shard, epoch) = (ShardId(bytes.varint_u32()?), Epoch(bytes.varint_u32()?));
+    Ok(Box::new(Superseded { span, shard, epoch, created_ms: bytes.delta(created_ms)? }))
 }
 
 fn put_resting(out: &mut Vec<u8>, rest: &Resting, op: &Op, nodes: &mut NodeTable) {

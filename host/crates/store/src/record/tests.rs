@@ -7,6 +7,7 @@ use kernel::{
     Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, Dot, Durability, EndCause, Epoch, Fact,
     Geometry, LeaseTerms, NodeId, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid,
     Reservation, Resting, Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy as Placement,
+    Superseded,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -74,8 +75,12 @@ fn node() -> impl Strategy<Value = Option<Arc<NodeId>>> {
 fn held() -> impl Strategy<Value = Fact> {
     let kind =
         prop_oneof![Just(AllocationKind::Session), Just(AllocationKind::Sticky), Just(AllocationKind::Permanent)];
-    let extra = (option::of(opaque()), text())
-        .prop_map(|(key, metadata)| Box::new(AllocationExtra { key, metadata: metadata.into() }));
+    let mark = (span(), any::<(u32, u32)>(), packed()).prop_map(|(span, (shard, epoch), created_ms)| {
+        Box::new(Superseded { span, shard: ShardId(shard), epoch: Epoch(epoch), created_ms })
+    });
+    let extra = (option::of(opaque()), text(), option::of(mark)).prop_map(|(key, metadata, supersedes)| {
+        Box::new(AllocationExtra { key, metadata: metadata.into(), supersedes })
+    });
     let times = (packed(), packed(), option::of(1_u64..1 << 46), packed());
     (span_key(), opaque(), any::<(u32, u32)>(), times, node(), option::of(extra), kind, option::of(text())).prop_map(
         |(key, subscriber, (shard, epoch), (created_ms, renewed_ms, expires, seq), node, extra, kind, name)| {

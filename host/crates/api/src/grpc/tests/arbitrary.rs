@@ -120,7 +120,8 @@ fn any_other_request_is_answered() {
         let at = time.map(|Duration { seconds, nanos }| prost_types::Timestamp { seconds, nanos });
         runtime.block_on(async {
             let (subscriber_id, pool_id, key, duid) = (a.clone(), b.clone(), c.clone(), d.clone());
-            let release = v1::ReleaseRequest { subscriber_id, pool_id, key, all: flag, duid, iaid };
+            let resource = key.clone();
+            let release = v1::ReleaseRequest { subscriber_id, pool_id, key, all: flag, duid, iaid, resource };
             is_sound(face.deallocate(Request::new(release)).await);
             let (subscriber_id, pool_id, key, duid) = (a.clone(), b.clone(), c.clone(), d.clone());
             let renew = v1::RenewRequest { subscriber_id, pool_id, key, ttl: time, duid, iaid };

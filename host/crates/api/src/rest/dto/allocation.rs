@@ -9,7 +9,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::json_or_empty;
-use crate::app::{AllocateInput, AppError, Holding, Reader, key_of, rfc3339};
+use crate::app::{AllocateInput, AppError, Holding, Reader, Superseding, key_of, rfc3339};
 
 /// A request for a resource. Every field is read by itself, so that an error names it; unknown ones are ignored.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -214,6 +214,13 @@ pub(crate) struct AllocationBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     realm: Option<String>,
     fence: FenceBody,
+    /// Made because the owner of this one could not be reached. The subscriber is to use the new one; the old one ends with
+    /// its lease, or when somebody releases it by name or confirms the conflict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    supersedes: Option<SupersededBody>,
+    /// The subscriber's other resource, which he is answered: this one has to go. Absent: this one stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    superseded_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     metadata: Option<Value>,
@@ -231,10 +238,40 @@ pub(crate) struct FenceBody {
     epoch: u32,
 }
 
+impl FenceBody {
+    const fn of(fence: kernel::Fence) -> Self {
+        Self { pool: fence.pool.0, shard: fence.shard.0, epoch: fence.epoch.0 }
+    }
+}
+
+/// An allocation that another one was made in place of.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Superseded, example = json!({"pool_id": "isp-east", "resource": "100.64.0.2", "fence": {"pool": 1, "shard": 0, "epoch": 1}}))]
+pub(crate) struct SupersededBody {
+    pool_id: String,
+    /// Absent while the resource's plugin cannot name it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<String>,
+    fence: FenceBody,
+}
+
+/// What is shown of an allocation and is not in its record.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    pub(crate) realm: Option<String>,
+    pub(crate) superseding: Superseding,
+}
+
 impl<'a> AllocationBody<'a> {
     /// As lists show it.
-    pub(crate) fn row(held: &'a Holding, realm: Option<String>) -> Self {
+    pub(crate) fn row(held: &'a Holding, beside: Beside) -> Self {
         let Holding { allocation, pool } = held;
+        let Beside { realm, superseding } = beside;
+        let supersedes = allocation.supersedes().map(|mark| SupersededBody {
+            pool_id: pool.draft.id.to_string(),
+            resource: superseding.supersedes.map(String::from).filter(|text| !text.is_empty()),
+            fence: FenceBody { pool: allocation.pool.0, shard: mark.shard.0, epoch: mark.epoch.0 },
+        });
         let fence = allocation.fence();
         let ip = Some(held.ip()).filter(|ip| !ip.is_empty());
         let node_id = allocation.node.as_ref().map(|node| node.as_str());
@@ -262,7 +299,9 @@ impl<'a> AllocationBody<'a> {
             backup_node_id: None,
             key: allocation.key().map(Key::as_str),
             realm,
-            fence: FenceBody { pool: fence.pool.0, shard: fence.shard.0, epoch: fence.epoch.0 },
+            fence: FenceBody::of(fence),
+            supersedes,
+            superseded_by: superseding.by.map(String::from),
             metadata: metadata.map(json_or_empty),
             attributes: None,
         }
@@ -279,10 +318,10 @@ impl<'a> AllocationBody<'a> {
     }
 
     /// As a single answer shows it: with attributes, the pool's and `own`.
-    pub(crate) fn full(held: &'a Holding, realm: Option<String>, own: &'a [(CompactString, CompactString)]) -> Self {
+    pub(crate) fn full(held: &'a Holding, beside: Beside, own: &'a [(CompactString, CompactString)]) -> Self {
         let all = held.pool.draft.geometry.attributes.iter().chain(own);
         let attributes = all.map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        Self { attributes: Some(attributes), ..Self::row(held, realm) }
+        Self { attributes: Some(attributes), ..Self::row(held, beside) }
     }
 }
 
@@ -292,7 +331,7 @@ impl<'a> AllocationBody<'a> {
 pub(crate) struct HoldingsBody<'a> {
     #[serde(flatten)]
     pub(crate) shown: AllocationBody<'a>,
-    /// All, newest first.
+    /// All, newest first, those that another one stands in place of at the end.
     pub(crate) allocations: Vec<AllocationBody<'a>>,
     pub(crate) count: usize,
 }

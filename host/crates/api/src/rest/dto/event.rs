@@ -3,7 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::allocation::AllocationBody;
+use super::allocation::{AllocationBody, Beside};
+use super::conflict::ConflictBody;
 use super::holder::cause_word;
 use super::pool::PoolAnswer;
 use super::reservation::ReservationBody;
@@ -16,7 +17,7 @@ pub(crate) struct EventBody<'a> {
     /// The event's id.
     seq: u64,
     /// `allocated`, `renewed`, `released`, `expired`, `pool-released`, `pool-created`, `pool-updated`, `pool-deleted`,
-    /// `reserved` or `unreserved`.
+    /// `reserved`, `unreserved`, `conflict` or `conflict-closed`.
     change: &'static str,
     /// When.
     at: String,
@@ -32,6 +33,9 @@ pub(crate) struct EventBody<'a> {
     /// What is kept no longer.
     #[serde(skip_serializing_if = "Option::is_none")]
     unreserved: Option<&'a str>,
+    /// Of `conflict` and `conflict-closed`. It comes right after the change that made it so, under the same `seq`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conflict: Option<ConflictBody<'a>>,
 }
 
 /// An allocation that is over.
@@ -78,11 +82,13 @@ impl<'a> EventBody<'a> {
             pool: None,
             reservation: None,
             unreserved: None,
+            conflict: None,
         };
         let realm = |realm| app.realm_name(realm).map(|name| name.to_string());
         match change {
             Change::Allocated(held) | Change::Renewed(held) => {
-                let allocation = AllocationBody::row(held, realm(held.allocation.realm));
+                let beside = Beside { realm: realm(held.allocation.realm), superseding: app.superseding(held) };
+                let allocation = AllocationBody::row(held, beside);
                 Self { allocation: Some(allocation), ..empty(held.pool.draft.id.as_str()) }
             }
             Change::Ended { resting, pool, resource } => {
@@ -107,6 +113,10 @@ impl<'a> EventBody<'a> {
             }
             Change::Unreserved { pool, resource, .. } => {
                 Self { unreserved: Some(resource), ..empty(pool.draft.id.as_str()) }
+            }
+            Change::Conflict(conflict) | Change::ConflictClosed(conflict) => {
+                let pool_id = conflict.superseded.pool.draft.id.as_str();
+                Self { conflict: Some(ConflictBody::of(app, conflict)), ..empty(pool_id) }
             }
         }
     }

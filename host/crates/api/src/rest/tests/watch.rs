@@ -6,7 +6,7 @@ use super::*;
 use crate::testing::WATCH_WINDOW;
 
 /// The stream's text until `enough` of it is there.
-async fn read_until(face: &Face, request: Request<Body>, enough: impl Fn(&str) -> bool) -> String {
+pub(super) async fn read_until(face: &Face, request: Request<Body>, enough: impl Fn(&str) -> bool) -> String {
     let response = face.router.clone().oneshot(request).await.unwrap();
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let mut chunks = response.into_body().into_data_stream();
@@ -21,7 +21,7 @@ async fn read_until(face: &Face, request: Request<Body>, enough: impl Fn(&str) -
     text
 }
 
-fn watch(query: &str) -> Request<Body> {
+pub(super) fn watch(query: &str) -> Request<Body> {
     Request::get(format!("/api/v1/watch?{query}")).body(Body::empty()).unwrap()
 }
 

@@ -63,6 +63,7 @@ impl World {
         for client in 0..self.clients.len() {
             self.check_kept(client, &up)?;
         }
+        self.check_one_each(&up)?;
         // Leases that nobody renews end meanwhile, one after the other.
         for _ in 0..60 {
             self.run_for(500)?;
@@ -94,8 +95,8 @@ impl World {
     }
 
     /// I2 and I5: who was answered asks again everywhere, and gets the same.
-    fn check_kept(&mut self, client: usize, up: &[usize]) -> Verdict {
-        let mut held = self.client_state(client).map(|held| held.span);
+    pub(super) fn check_kept(&mut self, client: usize, up: &[usize]) -> Verdict {
+        let mut held = self.client_state(client).map(|held| self.standing(client, held.span, up));
         for at in up {
             let request = self.client_allocates(client, *at);
             self.run_until_answered(request)?;

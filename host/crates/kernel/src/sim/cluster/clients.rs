@@ -31,6 +31,8 @@ pub(super) struct Client {
     first: u128,
     bng: usize,
     pub(super) holds: Option<Holding>,
+    /// What he was given before, does not use any more, and has not confirmed yet.
+    pub(super) left: Vec<Span>,
     asks: Option<Asked>,
     quiet_until: u64,
 }
@@ -55,6 +57,18 @@ enum What {
     Allocate,
     Renew,
     Release,
+    /// That he uses the other one now: a release of what he has left, by name.
+    Confirm(Span),
+}
+
+impl What {
+    /// Whether it may still end something after its client gave it up.
+    const fn ends(self) -> bool {
+        match self {
+            Self::Release | Self::Confirm(_) => true,
+            Self::Allocate | Self::Renew => false,
+        }
+    }
 }
 
 /// All subscribers.
@@ -92,8 +106,8 @@ impl Clients {
     pub(super) fn founded(&mut self, pool: PoolUid, first: u128) {
         for number in 0..12 {
             let subscriber = format!("line-{number}").parse().expect("a subscriber");
-            let (bng, holds, asks) = (number % 3, None, None);
-            self.all.push(Client { pool, subscriber, first, bng, holds, asks, quiet_until: 0 });
+            let (bng, holds, left, asks) = (number % 3, None, Vec::new(), None);
+            self.all.push(Client { pool, subscriber, first, bng, holds, left, asks, quiet_until: 0 });
         }
     }
 
@@ -139,6 +153,15 @@ fn draft(id: &str, start: u128, size: u128, longest: u128, lease: LeaseTerms, dr
     }
 }
 
+impl Client {
+    /// What he has left is confirmed.
+    fn no_longer_left(&mut self, what: What) {
+        if let What::Confirm(confirmed) = what {
+            self.left.retain(|left| *left != confirmed);
+        }
+    }
+}
+
 impl World {
     fn client(&mut self, client: usize) -> &mut Client {
         self.clients.all.get_mut(client).expect("clients are numbered from 0")
@@ -151,11 +174,17 @@ impl World {
         let pause = if self.net.calm { 400 } else { 50 } + self.draws.below(1_500);
         self.after(pause, Event::Client(client));
         let now = self.now;
-        let (idle, holds) = {
+        let (idle, holds, left) = {
             let found = self.client(client);
-            (found.asks.is_none() && found.quiet_until <= now, found.holds.clone())
+            (found.asks.is_none() && found.quiet_until <= now, found.holds.clone(), found.left.last().copied())
         };
         if !idle {
+            return;
+        }
+        let at = self.draws.index(self.hosts.len());
+        // Some BNGs never say so.
+        if let Some(left) = left.filter(|_| !client.is_multiple_of(4)) {
+            self.client_asks(client, at, What::Confirm(left));
             return;
         }
         let what = match (holds, self.draws.below(10)) {
@@ -164,13 +193,17 @@ impl World {
             (Some(_), 3..6) => return,
             (Some(_) | None, _) => What::Allocate,
         };
-        let at = self.draws.index(self.hosts.len());
         self.client_asks(client, at, what);
     }
 
     /// Asks a host for what it holds, or something new.
     pub(super) fn client_allocates(&mut self, client: usize, at: usize) -> u64 {
         self.client_asks(client, at, What::Allocate)
+    }
+
+    /// Says that he does not use a resource any more since he has another.
+    pub(super) fn client_confirms(&mut self, client: usize, at: usize, left: Span) -> u64 {
+        self.client_asks(client, at, What::Confirm(left))
     }
 
     fn client_asks(&mut self, client: usize, at: usize, what: What) -> u64 {
@@ -181,12 +214,9 @@ impl World {
         let named = (!self.clients.rest && self.draws.one_in(6)).then(|| self.draws.below(24));
         let found = self.client(client);
         let wanted = named.and_then(|nth| Span::new(found.first + u128::from(nth), 1));
-        let target = || AllocationTarget {
-            pool: found.pool,
-            subscriber: found.subscriber.clone(),
-            key: None,
-            span: found.holds.as_ref().map(|held| held.span),
-        };
+        let target =
+            |span| AllocationTarget { pool: found.pool, subscriber: found.subscriber.clone(), key: None, span };
+        let holds = found.holds.as_ref().map(|held| held.span);
         let command = match what {
             What::Allocate => Command::Allocate(Box::new(AllocateRequest {
                 pool: found.pool,
@@ -199,8 +229,9 @@ impl World {
                 node: None,
                 metadata: CompactString::default(),
             })),
-            What::Renew => Command::Renew { target: target(), ttl: Ttl::Default },
-            What::Release => Command::Release(target()),
+            What::Renew => Command::Renew { target: target(holds), ttl: Ttl::Default },
+            What::Release => Command::Release(target(holds)),
+            What::Confirm(left) => Command::Release(target(Some(left))),
         };
         if what == What::Release {
             // From now on he does not use it.
@@ -223,7 +254,7 @@ impl World {
         self.clients.last = Some(Err(Trouble::Unreachable));
         let quiet_until = self.now + QUIET;
         let found = self.client(client);
-        if found.asks.take().is_some_and(|asked| asked.what == What::Release) {
+        if found.asks.take().is_some_and(|asked| asked.what.ends()) {
             found.quiet_until = quiet_until;
         }
     }
@@ -243,17 +274,21 @@ impl World {
                 self.client_gets(client, &asked, allocation)
             }
             Ok(Reply::Renewed { allocation, .. }) => self.client_gets(client, &asked, allocation),
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                found.no_longer_left(asked.what);
+                Ok(())
+            }
             Err(Trouble::Refused(error)) => {
-                self.summary.refused += 1;
                 if matches!(error, CommandError::NotHeld { .. }) {
-                    self.client(client).holds = None;
+                    found.no_longer_left(asked.what);
+                    found.holds = found.holds.take().filter(|_| matches!(asked.what, What::Confirm(_)));
                 }
+                self.summary.refused += 1;
                 Ok(())
             }
             Err(Trouble::Unreachable) => {
                 self.summary.unanswered += 1;
-                if asked.what == What::Release {
+                if asked.what.ends() {
                     self.client(client).quiet_until = quiet_until;
                 }
                 Ok(())
@@ -280,7 +315,11 @@ impl World {
                 return broken(Invariant::Unique, what);
             }
         }
-        self.client(client).holds = Some(holding);
+        self.summary.superseded += u64::from(allocation.supersedes().is_some());
+        let found = self.client(client);
+        let former = found.holds.replace(holding).map(|former| former.span);
+        found.left.extend(former);
+        found.left.retain(|left| *left != allocation.span);
         Ok(())
     }
 

@@ -1,0 +1,171 @@
+//! What is open between hosts: allocations that another one of the same subscriber stands in place of, and words of other
+//! hosts that contradict what is held.
+//!
+//! Who has two is found among the allocations themselves; only the few names are kept here, so it is complete after a start.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kernel::{Allocation, Conflict, Key, Pair, PoolUid, Span, SubscriberId, survivor};
+use parking_lot::RwLock;
+
+use crate::cursor::ListCursor;
+use crate::events::EventKind;
+use crate::view::View;
+
+/// Contradictions that are kept; later ones are only counted and logged.
+const CONTRADICTIONS: usize = 1_000;
+
+type Whose = (PoolUid, SubscriberId, Option<Key>);
+
+/// The names of those who have several, and what contradicted.
+#[derive(Debug, Default)]
+pub(crate) struct Conflicts {
+    doubled: RwLock<BTreeSet<Whose>>,
+    contradictions: RwLock<Vec<Conflict>>,
+}
+
+impl Conflicts {
+    pub(crate) fn forget_pool(&self, pool: PoolUid) {
+        self.doubled.write().retain(|(of, _, _)| *of != pool);
+        self.contradictions.write().retain(|conflict| conflict.heard.pool != pool);
+    }
+}
+
+/// One open conflict.
+#[derive(Clone, Debug)]
+pub enum OpenConflict {
+    /// Closed when the one that does not stand ends.
+    Superseded(Pair),
+    /// What another host said it handed out, and who holds it here, if anybody still does. Kept as long as the daemon runs.
+    Contradiction { heard: Conflict, held: Option<Arc<Allocation>> },
+}
+
+impl OpenConflict {
+    /// The allocation that has to go.
+    pub fn loser(&self) -> &Arc<Allocation> {
+        match self {
+            Self::Superseded(pair) => &pair.superseded,
+            Self::Contradiction { heard, .. } => &heard.heard,
+        }
+    }
+
+    /// Names it on every host: by the pool and the allocation that has to go.
+    pub fn id(&self) -> String {
+        let loser = self.loser();
+        let kind = match self {
+            Self::Superseded(_) => "s",
+            Self::Contradiction { .. } => "c",
+        };
+        format!("{kind}{}-{:x}-{:x}", loser.pool, loser.span.start(), loser.created_ms())
+    }
+
+    /// Its place in the list.
+    pub fn place(&self) -> ListCursor {
+        place_of(self.loser())
+    }
+}
+
+fn place_of(held: &Allocation) -> ListCursor {
+    ListCursor { pool: held.pool, realm: held.realm, start: held.span.start() }
+}
+
+fn whose(held: &Allocation) -> Whose {
+    (held.pool, held.subscriber.clone(), held.key().cloned())
+}
+
+fn is_same(one: &Allocation, other: &Allocation) -> bool {
+    one.span == other.span && one.realm == other.realm
+}
+
+impl View {
+    /// A subscriber got another allocation beside what he has; gives which of them does not stand since.
+    pub(crate) fn doubled(&self, new: &Arc<Allocation>) -> Option<EventKind> {
+        self.conflicts.doubled.write().insert(whose(new));
+        let all = self.subscribers.under(new.pool, &new.subscriber, new.key());
+        let stands = survivor(&all)?;
+        let others = all.iter().filter(|held| !is_same(held, new));
+        // What stood until now does not stand any more, or the new one does not from the beginning.
+        let superseded = if is_same(stands, new) { survivor(others)? } else { new };
+        let (superseded, survivor) = (Arc::clone(superseded), Arc::clone(stands));
+        Some(EventKind::Conflict(Pair { superseded, survivor }))
+    }
+
+    /// One of a subscriber's allocations is gone; gives which one is not superseded any more, if he had several: it ended, or
+    /// stands now.
+    pub(crate) fn no_longer_doubled(&self, gone: &Arc<Allocation>) -> Option<EventKind> {
+        if self.conflicts.doubled.read().is_empty() || !self.conflicts.doubled.read().contains(&whose(gone)) {
+            return None;
+        }
+        let left = self.subscribers.under(gone.pool, &gone.subscriber, gone.key());
+        if left.len() < 2 {
+            self.conflicts.doubled.write().remove(&whose(gone));
+        }
+        let stands = Arc::clone(survivor(&left)?);
+        let stood = Arc::clone(survivor(left.iter().chain([gone]))?);
+        Some(EventKind::Settled(if is_same(&stood, gone) {
+            Pair { superseded: stands, survivor: stood }
+        } else {
+            Pair { superseded: Arc::clone(gone), survivor: stood }
+        }))
+    }
+
+    /// What stands in place of an allocation, if it does not stand itself.
+    pub fn stands_in_place_of(&self, held: &Allocation) -> Option<Arc<Allocation>> {
+        // Nearly always nobody has two, and nobody is looked for.
+        if self.conflicts.doubled.read().is_empty() {
+            return None;
+        }
+        let all = self.subscribers.under(held.pool, &held.subscriber, held.key());
+        let stands = survivor(&all)?;
+        (!is_same(stands, held)).then(|| Arc::clone(stands))
+    }
+
+    /// A word of another host contradicts what is held.
+    pub fn contradicted(&self, conflict: Conflict) {
+        let mut known = self.conflicts.contradictions.write();
+        if known.len() < CONTRADICTIONS {
+            known.push(conflict);
+        }
+    }
+
+    /// Whoever held what another host said it handed out has been looked after. False if there is no such contradiction.
+    pub fn settle_contradiction(&self, id: &str) -> bool {
+        let mut known = self.conflicts.contradictions.write();
+        let before = known.len();
+        known.retain(|heard| OpenConflict::Contradiction { heard: heard.clone(), held: None }.id() != id);
+        known.len() < before
+    }
+
+    /// Everything that is open and wanted, by pool, realm and position. Costs as much as is open.
+    pub fn open_conflicts(&self, wanted: impl Fn(PoolUid) -> bool) -> Vec<OpenConflict> {
+        let doubled: Vec<Whose> = self.conflicts.doubled.read().iter().cloned().collect();
+        let mut open = Vec::new();
+        for (pool, subscriber, key) in doubled.into_iter().filter(|(pool, _, _)| wanted(*pool)) {
+            let all = self.subscribers.under(pool, &subscriber, key.as_ref());
+            let Some(stands) = survivor(&all) else { continue };
+            open.extend(all.iter().filter(|held| !is_same(held, stands)).map(|held| {
+                let (superseded, survivor) = (Arc::clone(held), Arc::clone(stands));
+                OpenConflict::Superseded(Pair { superseded, survivor })
+            }));
+        }
+        let contradictions = self.conflicts.contradictions.read();
+        open.extend(contradictions.iter().filter(|heard| wanted(heard.heard.pool)).map(|heard| {
+            let Allocation { pool, realm, span, .. } = *heard.heard;
+            OpenConflict::Contradiction { heard: heard.clone(), held: self.first_in(pool, realm, span) }
+        }));
+        drop(contradictions);
+        open.sort_by_key(OpenConflict::place);
+        open
+    }
+
+    /// Number of open conflicts.
+    pub fn open_conflicts_count(&self) -> usize {
+        let quiet = self.conflicts.doubled.read().is_empty() && self.conflicts.contradictions.read().is_empty();
+        if quiet { 0 } else { self.open_conflicts(|_| true).len() }
+    }
+
+    fn first_in(&self, pool: PoolUid, realm: kernel::RealmUid, span: Span) -> Option<Arc<Allocation>> {
+        self.holders(pool, Some(realm), span.start()).into_iter().next()
+    }
+}
