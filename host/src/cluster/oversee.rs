@@ -236,7 +236,7 @@ async fn end_quarantines(
             if grant.holder == seat.me && matches!(grant.state, GrantState::Quarantined | GrantState::Forced) {
                 let kept = by_epoch.entry(grant.epoch).or_default();
                 kept.0.push(shard);
-                kept.1.extend(grant.cut.map(|cut| cut.origin));
+                kept.1.extend(pool.awaited(shard));
             }
         }
         for (epoch, (shards, origins)) in by_epoch {
@@ -274,7 +274,8 @@ async fn heard_out(cluster: &Cluster, ledger: &Ledger, origins: &BTreeSet<Origin
     if origins.is_empty() {
         return false;
     }
-    for origin in origins {
+    // This host knows what it wrote itself, before the shard went to others and came back.
+    for origin in origins.iter().filter(|origin| **origin != cluster.inner.settings.origin) {
         let Some(member) = ledger.members().values().find(|member| member.origin == *origin) else { return false };
         let Ok(peer) = member.peer.parse::<PeerId>() else { return false };
         let Some(answer) = ask(cluster, peer).await else { return false };

@@ -237,6 +237,8 @@ pub struct Resting {
     pub ended_ms: u64,
     pub until_ms: u64,
     pub cause: EndCause,
+    /// The term of the shard in which it was ended.
+    pub epoch: Epoch,
     /// The operation that wrote it.
     pub seq: Seq,
     /// The resource's canonical text if it was known, so that history can be shown without a plugin.

@@ -28,6 +28,10 @@ pub enum Rule {
     NoGaps,
     /// What a shard's new owner writes is taken in only after the last words of the former one.
     Barrier,
+    /// The owner of a shard says what counts after each word about it that comes late.
+    LastWord,
+    /// What is released in a leased shard is nobody's until a majority knows.
+    Limbo,
 }
 
 #[cfg(feature = "sim")]
@@ -45,7 +49,8 @@ impl Rule {
     ];
 
     /// All that count among several hosts.
-    pub const CLUSTER: [Self; 4] = [Self::Home, Self::NodeLease, Self::NoGaps, Self::Barrier];
+    pub const CLUSTER: [Self; 6] =
+        [Self::Home, Self::NodeLease, Self::NoGaps, Self::Barrier, Self::LastWord, Self::Limbo];
 }
 
 /// Which rules are kept.

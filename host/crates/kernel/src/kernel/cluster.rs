@@ -11,7 +11,7 @@ use crate::allocation::Allocation;
 use crate::command::{AllocateRequest, CommandError, News, Reply};
 use crate::effects::Effects;
 use crate::fact::Fact;
-use crate::id::{Dot, Epoch, Key, MemberId, Origin, PoolUid, RealmUid, Seq, ShardId, SubscriberId};
+use crate::id::{Epoch, Key, MemberId, Origin, PoolUid, RealmUid, Seq, ShardId, SubscriberId};
 use crate::pool::{Pool, Shard};
 use crate::rules::{Rule, Rules};
 use crate::space::Layout;
@@ -262,6 +262,7 @@ impl Kernel {
         let mut rests_on = BTreeSet::new();
         let mut gained = BTreeSet::new();
         let mut lost = BTreeSet::new();
+        let mut doubts = false;
         for said in tenures {
             let slot = usize::try_from(said.shard.0).ok().and_then(|at| state.tenures.get_mut(at));
             let (Some(slot), Some(shard)) = (slot, covers.get(&said.shard)) else { continue };
@@ -275,7 +276,8 @@ impl Kernel {
                     tenure
                 }
             };
-            let term = Term { epoch: said.epoch, tenure, after: said.after, doubtful: said.doubtful };
+            let doubted = said.doubtful || (slot.doubted && slot.epoch == said.epoch);
+            let term = Term { epoch: said.epoch, tenure, after: said.after, doubtful: said.doubtful, doubted };
             let taken_over = slot.epoch < said.epoch && !said.tenure.is_theirs();
             rests_on.extend(said.after.filter(|_| taken_over));
             let was = std::mem::replace(slot, term).tenure;
@@ -285,7 +287,10 @@ impl Kernel {
                 (true, true) | (false, false) => {}
             }
             match (was.answers(), said.tenure.answers()) {
-                (false, true) => gained.insert(said.shard),
+                (false, true) => {
+                    doubts |= doubted;
+                    gained.insert(said.shard)
+                }
                 (true, false) => lost.insert(said.shard),
                 (true, true) | (false, false) => false,
             };
@@ -296,6 +301,9 @@ impl Kernel {
         self.set_open(uid, &closed, false);
         self.set_open(uid, &opened, true);
         self.take_up_leases(uid, &gained);
+        if doubts {
+            self.say_all_again(uid, &gained, effects);
+        }
         self.lay_down_leases(uid, &lost);
         Reply::Noted
     }
@@ -335,16 +343,6 @@ impl Kernel {
             }
             self.reschedule(of);
         }
-    }
-
-    /// Whether what an origin says of an allocation was overtaken: it is from behind the cut, and the shard's new owner has
-    /// spoken of the allocation since.
-    pub(super) fn is_overtaken(&self, from: Dot, held: &Allocation) -> bool {
-        let term = self.pools.get(&held.pool).and_then(|state| state.term(held.shard));
-        term.is_some_and(|term| {
-            let behind = term.after.is_some_and(|cut| cut.origin == from.origin && from.seq > cut.seq);
-            term.doubtful && behind && held.epoch == term.epoch
-        })
     }
 
     /// Who must decide about a request that no known allocation answers: `None`: this host.
@@ -415,7 +413,7 @@ impl Kernel {
         let Some(state) = self.pools.get(&pool) else { return Vec::new() };
         let shards = (0..).map(ShardId).zip(&state.tenures);
         let said = |(shard, term): (ShardId, &Term)| {
-            let Term { epoch, tenure, after, doubtful } = *term;
+            let Term { epoch, tenure, after, doubtful, doubted: _ } = *term;
             ShardTenure { shard, epoch, tenure, after, doubtful }
         };
         shards.map(said).collect()

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Kernel;
+use super::late::Late;
 use crate::allocation::{Allocation, Reservation, Resting};
 use crate::command::Reply;
 use crate::effects::{Effects, Notice};
@@ -44,13 +45,19 @@ impl Kernel {
         }
         let mut through = batch.through;
         let mut realms: Vec<Option<RealmUid>> = vec![None; batch.realms.len()];
+        let mut rests_on = None;
         for op in batch.ops.iter().filter(|op| op.seq > known && op.seq <= batch.through) {
             if matches!(self.readiness(&op.fact), Readiness::Later) {
                 through = Seq(op.seq.0 - 1);
                 break;
             }
-            self.take_in(origin, op, batch, &mut realms, effects);
+            if matches!(self.take_in(origin, op, batch, &mut realms, effects), Some(Late::Silent)) {
+                rests_on = Some(Dot { origin, seq: op.seq });
+            }
             self.words.insert(origin, op.seq);
+        }
+        if let Some(dot) = rests_on {
+            self.log.write(effects, |_| Fact::RestsOn(dot));
         }
         if through > known {
             self.heard.insert(origin, through);
@@ -70,10 +77,14 @@ impl Kernel {
     }
 
     pub(super) fn readiness(&self, fact: &Fact) -> Readiness {
+        let ended_in = |rest: &Resting| {
+            let shard = self.pools.get(&rest.pool)?.layout.place(rest.span).ok()?;
+            Some((shard, rest.epoch))
+        };
         let (pool, term) = match fact {
             Fact::RestsOn(dot) if self.rules.keep(Rule::Barrier) => return self.has_heard(*dot),
             Fact::Held(held) => (held.pool, Some((held.shard, held.epoch))),
-            Fact::Resting(rest) => (rest.pool, None),
+            Fact::Resting(rest) => (rest.pool, ended_in(rest)),
             Fact::Reserved(kept) => (kept.pool, None),
             Fact::Free(key) | Fact::Unreserved(key) => (key.pool, None),
             Fact::Pool(_)
@@ -110,7 +121,7 @@ impl Kernel {
         batch: &Batch,
         realms: &mut [Option<RealmUid>],
         effects: &mut Effects,
-    ) {
+    ) -> Option<Late> {
         let log = &mut self.log;
         let mut number = |place: RealmUid| {
             let place = usize::try_from(place.0).ok()?;
@@ -119,27 +130,45 @@ impl Kernel {
             Some(*slot.get_or_insert_with(|| self.realms.enter(tenant.as_ref(), name.clone(), log, effects)))
         };
         // The realm's own record may come first, so the number of this operation is known only afterwards.
-        let Some(fact) = with_realm(&op.fact, &mut number, Seq(0)) else { return };
+        let fact = with_realm(&op.fact, &mut number, Seq(0))?;
         let from = Dot { origin, seq: op.seq };
-        match fact {
+        let key = match &fact {
             Fact::Held(held) => {
-                self.hear_held(&held, from, effects);
-                self.adopt(&held, effects);
+                self.hear_held(held, from, effects);
+                SpanKey { pool: held.pool, realm: held.realm, span: held.span }
             }
-            Fact::Resting(rest) => self.hear_resting(&rest, from, effects),
-            Fact::Free(key) => self.hear_free(key, from, effects),
-            Fact::Reserved(kept) => self.hear_reserved(&kept, from, effects),
-            Fact::Unreserved(key) => self.hear_unreserved(key, from, effects),
+            Fact::Resting(rest) => {
+                self.hear_resting(rest, from, effects);
+                SpanKey { pool: rest.pool, realm: rest.realm, span: rest.span }
+            }
+            Fact::Free(key) => {
+                self.hear_free(*key, from, effects);
+                *key
+            }
+            Fact::Reserved(kept) => {
+                self.hear_reserved(kept, from, effects);
+                SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }
+            }
+            Fact::Unreserved(key) => {
+                self.hear_unreserved(*key, from, effects);
+                *key
+            }
             Fact::RestsOn(dot) => {
-                self.log.relay(effects, from, Fact::RestsOn(dot));
+                self.log.relay(effects, from, Fact::RestsOn(*dot));
+                return None;
             }
             Fact::Pool(_)
             | Fact::PoolDeleted(_)
             | Fact::Realm(_)
             | Fact::Clock
             | Fact::Heard { .. }
-            | Fact::Adopted(_) => {}
+            | Fact::Adopted(_) => return None,
+        };
+        let late = self.late(key, &fact, from)?;
+        if late == Late::Answered && self.rules.keep(Rule::LastWord) {
+            self.say_again(key, &fact, from, effects);
         }
+        Some(late)
     }
 
     pub(super) fn hear_held(&mut self, held: &Allocation, from: Dot, effects: &mut Effects) {
@@ -160,7 +189,11 @@ impl Kernel {
             // The new owner has spoken of it already.
             return;
         }
-        if there.as_ref().is_some_and(|there| same(&there)) {
+        if let Some(there) = there.as_ref().filter(same) {
+            let lapses_ms = there.expires_ms().map(|end| self.log.clock.lease_end(end.get(), there.seq()));
+            if let (Some(lapses_ms), Some(stock)) = (lapses_ms, self.stocks.get_mut(&of)) {
+                self.leases -= usize::from(stock.leases.remove(lapses_ms, there.seq()));
+            }
             self.holders.replace(&held);
         } else {
             let Some(stock) = self.stocks.get_mut(&of) else { return };
@@ -168,7 +201,7 @@ impl Kernel {
             for start in rests {
                 stock.wake(start);
             }
-            if stock.hold(held.span).is_err() {
+            if stock.hold(held.span).is_err() && !self.make_way(&held, from, effects) {
                 self.conflict(held, from, effects);
                 return;
             }
@@ -177,17 +210,6 @@ impl Kernel {
         self.log.relay(effects, from, Fact::Held(held));
         self.reschedule(of);
         self.touch(of);
-    }
-
-    /// A former owner handed it out before he heard that the shard is this host's: its space was kept for that, and from now
-    /// on this host answers for it.
-    fn adopt(&mut self, heard: &Allocation, effects: &mut Effects) {
-        let held = self.holders.starting_at(heard.pool, heard.realm, heard.span.start()).cloned();
-        let Some(held) = held.filter(|held| held.span == heard.span) else { return };
-        let term = self.pools.get(&held.pool).map(|state| state.tenure(held.shard));
-        if term.is_some_and(|(epoch, tenure)| epoch > held.epoch && tenure.answers()) {
-            self.take_over(&held, effects);
-        }
     }
 
     pub(super) fn hear_resting(&mut self, rest: &Resting, from: Dot, effects: &mut Effects) {
@@ -199,7 +221,7 @@ impl Kernel {
         let rest = Arc::new(Resting { seq: self.log.next, node, ..rest.clone() });
         let held = self.holders.starting_at(rest.pool, rest.realm, rest.span.start()).cloned();
         let held = held.filter(|held| held.span == rest.span);
-        if held.as_ref().is_some_and(|held| self.is_overtaken(from, held)) {
+        if held.as_ref().is_some_and(|held| held.epoch > rest.epoch) {
             // What a new owner answered since does not end by what the former one said before.
             return;
         }
@@ -285,7 +307,7 @@ impl Kernel {
         }))
     }
 
-    fn conflict(&mut self, heard: Arc<Allocation>, from: Dot, effects: &mut Effects) {
+    pub(super) fn conflict(&mut self, heard: Arc<Allocation>, from: Dot, effects: &mut Effects) {
         effects.notices.push(Notice::Conflict);
         if self.conflicts.len() < CONFLICTS {
             self.conflicts.push(Conflict { heard, from });

@@ -205,12 +205,14 @@ impl Kernel {
             ended_ms: now_ms,
             until_ms: now_ms.saturating_add(hold_down_ms),
             cause,
+            epoch: state.tenure(held.shard).0,
             seq: self.log.next,
             name: held.name().map(Into::into),
         });
         self.log.write(effects, |_| Fact::Resting(Arc::clone(&record)));
         let limbo = self.cluster.as_ref().is_some_and(|cluster| cluster.is_unstable(record.seq));
-        let limbo = limbo && state.tenure(held.shard).1 == Tenure::Leased;
+        // What is kept may be leased: it may be taken over before its release is known, too.
+        let limbo = limbo && state.tenure(held.shard).1 != Tenure::Escrow && self.rules.keep(Rule::Limbo);
         let afterwards = if reserved {
             Afterwards::Reserved
         } else if limbo && cause != EndCause::PoolDeleted {

@@ -112,8 +112,8 @@ impl State {
         if let Some(found) = self.pools.get_mut(&uid) {
             found.record = record;
         } else {
-            let (grants, closing, cuts) = (Grants::default(), None, BTreeMap::new());
-            self.pools.insert(uid, LedgerPool { record, grants, closing, cuts });
+            let (grants, closing, cuts, doubts) = (Grants::default(), None, BTreeMap::new(), BTreeMap::new());
+            self.pools.insert(uid, LedgerPool { record, grants, closing, cuts, doubts });
         }
         self.regrant(uid, grants, changes);
     }

@@ -1,7 +1,7 @@
 //! What the ledger says, apart from which commands it has seen. The commands' meaning is in the modules beside; each checks
 //! everything first and changes afterwards, so that a refusal leaves no trace.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use super::grants::Grants;
 use super::members::{Departed, Member, Newcomer};
 use super::moves::{Handover, Seizure};
 use super::place::Terms;
-use crate::id::{MemberId, Origin, PoolUid, Seq};
+use crate::id::{MemberId, Origin, PoolUid, Seq, ShardId};
 use crate::pool::{Pool, PoolDraft};
 
 /// What a command came to.
@@ -42,9 +42,17 @@ pub struct LedgerPool {
     /// holder; what that one had from those before it may be known to a newcomer later. So who is given a shard hands out
     /// from it once its copy covers the grant's cut and all of these.
     pub cuts: BTreeMap<Origin, Seq>,
+    /// Of each doubtful shard, whose last words nobody knows: all it was taken from since it was last handed out from. A grant
+    /// names only the last of them, and that one's word says nothing of what those before it handed out.
+    pub doubts: BTreeMap<ShardId, BTreeSet<Origin>>,
 }
 
 impl LedgerPool {
+    /// Whose words a doubtful shard waits for.
+    pub fn awaited(&self, shard: ShardId) -> impl Iterator<Item = Origin> + '_ {
+        self.doubts.get(&shard).into_iter().flatten().copied()
+    }
+
     /// What the pool holds, and what it will hold when a change under way is finished.
     pub(super) fn drafts(&self) -> impl Iterator<Item = &PoolDraft> {
         let next = self.closing.as_deref().and_then(|closing| match &closing.what {

@@ -95,11 +95,11 @@ impl World {
         let host = self.host(at);
         let Some(me) = host.member.filter(|_| host.is_awake(self.now)) else { return };
         let drained = host.ledger.member(me).is_some_and(|member| member.weight == 0);
-        let known = |other| {
-            let said = host.seen.get(&other).and_then(|(_, vector)| vector.get(&host.origin));
+        let known = |other, origin| {
+            let said = host.seen.get(&other).and_then(|(_, vector)| vector.get(&origin));
             said.copied().unwrap_or_default()
         };
-        let told = host.ledger.is_handed_on(me, known) || self.breach == Some(Breach::LeaveOnceTold);
+        let told = host.ledger.is_handed_on(me, &host.heard, known) || self.breach == Some(Breach::LeaveOnceTold);
         if drained && told && self.log.ledger.members().len() > 2 {
             self.propose(at, Purpose::Order, LedgerCommand::Leave { member: me });
         }

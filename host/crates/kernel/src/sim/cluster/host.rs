@@ -24,6 +24,9 @@ use crate::sim::{Invariant, Verdict, broken};
 /// Unix milliseconds when the simulation begins.
 const BEGIN_MS: u64 = 1_800_000_000_000;
 
+/// Of which shard in which term it is, and whose word.
+pub(super) type Owed = (PoolUid, ShardId, Epoch, Origin);
+
 /// Who waits for an answer of the kernel.
 #[derive(Clone, Debug)]
 pub(super) enum Waits {
@@ -73,7 +76,8 @@ pub(super) struct Host {
     pub(super) seen: BTreeMap<MemberId, (u64, Vector)>,
     /// By the ledger up to an entry.
     pub(super) wished: (usize, Vec<Wish>),
-    pub(super) owed: BTreeMap<(PoolUid, ShardId, Epoch), Seq>,
+    /// What former owners said their last words were.
+    pub(super) owed: BTreeMap<Owed, Seq>,
 }
 
 /// Real time as this host's clocks show it.
@@ -303,6 +307,7 @@ impl World {
                 let host = self.host_mut(at);
                 if host.told.last.get(&pool) == Some(&round) {
                     host.kept.insert(pool, shards);
+                    host.told.durable.insert(pool, round);
                     self.wake_soon(at);
                 }
             }

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::govern::{Purpose, Watch};
+use super::host::Owed;
 use super::world::World;
-use crate::id::{Epoch, MemberId, PoolUid, Seq, ShardId};
-use crate::ledger::{GrantState, LedgerCommand, Wish};
+use crate::id::{Dot, Epoch, MemberId, PoolUid, ShardId};
+use crate::ledger::{LedgerCommand, Wish};
 
 impl World {
     pub(super) fn take_over(&mut self, at: usize, me: MemberId) {
@@ -77,17 +78,29 @@ impl World {
         self.propose(at, Purpose::TakeOver, command);
     }
 
-    /// The old holder said what its last word was, and it is here: the doubt is over.
+    /// Everybody it was taken from said what its last word was, and all of it is here: the doubt is over.
     fn release(&mut self, at: usize, me: MemberId) {
         let host = self.host(at);
-        let ready = host.owed.iter().find(|((pool, shard, epoch), last)| {
-            let grant = host.ledger.grant(*pool, *shard);
-            grant.is_some_and(|grant| {
-                let here = grant.cut.and_then(|cut| host.heard.get(&cut.origin)).is_some_and(|known| known >= *last);
-                grant.epoch == *epoch && grant.holder == me && grant.state == GrantState::Quarantined && here
-            })
+        let heard = |of: &Owed| {
+            if of.3 == host.origin {
+                return true;
+            }
+            let known = host.heard.get(&of.3).copied().unwrap_or_default();
+            host.owed.get(of).is_some_and(|last| known >= *last)
+        };
+        let ready = host.ledger.pools().iter().find_map(|(uid, pool)| {
+            let mut doubtful = pool.grants.iter().filter(|(_, grant)| grant.holder == me && grant.is_doubtful());
+            let over = doubtful.find(|(shard, grant)| {
+                // What came late while it was silent it has said again.
+                if !host.told.is_kept(*uid, *shard, grant.epoch) {
+                    return false;
+                }
+                let mut of = pool.awaited(*shard).map(|origin| (*uid, *shard, grant.epoch, origin));
+                of.all(|of| heard(&of))
+            });
+            over.map(|(shard, grant)| (*uid, shard, grant.epoch))
         });
-        if let Some(((pool, shard, epoch), _)) = ready.map(|(of, last)| (*of, *last))
+        if let Some((pool, shard, epoch)) = ready
             && !self.is_pending(at, |why| matches!(why, Purpose::Released))
         {
             let command = LedgerCommand::Released { pool, shards: vec![shard], member: me, epoch };
@@ -95,14 +108,15 @@ impl World {
         }
     }
 
-    pub(super) fn owns_up(&mut self, at: usize, pool: PoolUid, shards: &[(ShardId, Epoch)], last: Seq) {
+    /// A former owner's last word about shards of this host.
+    pub(super) fn owns_up(&mut self, at: usize, pool: PoolUid, shards: &[(ShardId, Epoch)], last: Dot) {
         let host = self.host_mut(at);
         for (shard, epoch) in shards {
-            let known = host.owed.entry((pool, *shard, *epoch)).or_insert(last);
-            *known = last.max(*known);
+            let known = host.owed.entry((pool, *shard, *epoch, last.origin)).or_insert(last.seq);
+            *known = last.seq.max(*known);
         }
         // Of what was quarantined long ago nobody asks any more.
-        host.owed.retain(|(pool, shard, epoch), _| {
+        host.owed.retain(|(pool, shard, epoch, _), _| {
             host.ledger.grant(*pool, *shard).is_none_or(|grant| grant.epoch <= *epoch)
         });
     }

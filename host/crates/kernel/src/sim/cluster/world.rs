@@ -9,7 +9,7 @@ use super::net::{Body, Message, Net};
 use super::route::{Caller, Outcome};
 use super::{Breach, Summary};
 use crate::hash::Draws;
-use crate::id::{ClusterId, CommandId, MemberId};
+use crate::id::{ClusterId, CommandId, Dot, MemberId};
 use crate::kernel::KernelSettings;
 use crate::ledger::{Ledger, LedgerCommand, LedgerEntry, LedgerReply, Terms, Wish};
 use crate::sim::{Broken, Failure, Verdict};
@@ -21,8 +21,8 @@ pub(super) const SETTINGS: KernelSettings =
 const FAULTS_MS: u64 = 30_000;
 const CALM_MS: u64 = 30_000;
 
-/// How many of the last events a failure shows.
-const SHOWN: usize = 60;
+/// How many of the last events a failure keeps.
+const KEPT: usize = 100_000;
 
 #[derive(Debug)]
 pub(super) enum Event {
@@ -129,8 +129,7 @@ impl World {
         match self.live() {
             Ok(()) => Ok(self.summary),
             Err(Broken { invariant, what }) => {
-                let from = self.events.len().saturating_sub(SHOWN);
-                let events = self.events.split_off(from);
+                let events = std::mem::take(&mut self.events);
                 let flags = if self.takeovers { "--cluster --takeovers " } else { "--cluster " };
                 let (seed, step) = (self.seed, self.summary.events);
                 Err(Box::new(Failure { flags, seed, step, invariant, what, events }))
@@ -345,7 +344,10 @@ impl World {
             }
             Body::Ask { task, leg, command } => self.begin(to, Caller::Host { at: from, task }, Some(leg), command),
             Body::Answer { task, outcome, origin, through } => self.arrived(to, task, outcome, origin, through),
-            Body::Given { pool, shards, last } => self.owns_up(to, pool, &shards, last),
+            Body::Given { pool, shards, last } => {
+                let last = Dot { origin: self.host(from).origin, seq: last };
+                self.owns_up(to, pool, &shards, last);
+            }
         }
     }
 
@@ -381,9 +383,8 @@ impl World {
         if !self.told {
             return;
         }
-        // Only the last are shown; the rest is dropped now and then.
-        if self.events.len() > 50 * SHOWN {
-            self.events.drain(..40 * SHOWN);
+        if self.events.len() >= KEPT {
+            self.events.drain(..KEPT / 2);
         }
         let now = self.now;
         self.events.push(format!("{now:>6} {}", event()));
