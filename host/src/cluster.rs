@@ -34,7 +34,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use api::engine::{Engine, WeakEngine};
 use kernel::ledger::HostRole;
-use kernel::{NodeId, Origin, PoolUid, Seq, ShardId};
+use kernel::{Epoch, NodeId, Origin, PoolUid, Seq, ShardId};
 use net::{Net, NetEvents, NetSettings, PeerId};
 use parking_lot::{Mutex, RwLock};
 use store::Reader;
@@ -141,6 +141,8 @@ struct Inner {
     stopped: Mutex<stopped::Stopped>,
     /// Its shards from which the kernel hands out nothing, by the kernel's own word.
     kept: Mutex<BTreeMap<PoolUid, BTreeSet<ShardId>>>,
+    /// Those of them that the kernel answers for, and in which term; by its own word, which is on the disk.
+    answered: Mutex<BTreeMap<PoolUid, BTreeMap<ShardId, Epoch>>>,
     /// Up to which entry of the ledger the kernel knows it.
     told: watch::Sender<u64>,
     /// Forming and joining happen once.
@@ -189,6 +191,7 @@ impl Cluster {
             flights: route::Flights::default(),
             stopped: Mutex::new(stopped),
             kept: Mutex::default(),
+            answered: Mutex::default(),
             told: watch::channel(0).0,
             forming: tokio::sync::Mutex::default(),
             stopping: CancellationToken::new(),

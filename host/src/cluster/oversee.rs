@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kernel::ledger::{GrantKind, GrantState, Ledger, LedgerCommand, Member};
+use kernel::ledger::{GrantKind, Ledger, LedgerCommand, Member};
 use kernel::{Epoch, LeaseTerms, MemberId, News, Origin, PoolUid, Seq, ShardId};
 use net::{Channel, PeerId};
 
@@ -232,8 +232,10 @@ async fn end_quarantines(
     let mut there = BTreeSet::new();
     for (uid, pool) in ledger.pools() {
         let mut by_epoch: BTreeMap<Epoch, (Vec<ShardId>, BTreeSet<Origin>)> = BTreeMap::new();
+        // What came late while this host was silent it says again when it answers; before that the doubt is not over.
+        let answered = cluster.inner.answered.lock().get(uid).cloned().unwrap_or_default();
         for (shard, grant) in pool.grants.iter() {
-            if grant.holder == seat.me && matches!(grant.state, GrantState::Quarantined | GrantState::Forced) {
+            if grant.holder == seat.me && grant.is_doubtful() && answered.get(&shard) == Some(&grant.epoch) {
                 let kept = by_epoch.entry(grant.epoch).or_default();
                 kept.0.push(shard);
                 kept.1.extend(pool.awaited(shard));

@@ -352,6 +352,11 @@ impl Kernel {
         (home != sight.me).then_some(home)
     }
 
+    /// This host's number among the members, once it knows.
+    pub(super) fn own_number(&self) -> Option<MemberId> {
+        Some(self.cluster.as_ref()?.sight.as_ref()?.me)
+    }
+
     /// The detour for a subscriber who holds nothing that this host knows of.
     pub(super) fn detour_home(
         &self,

@@ -221,7 +221,7 @@ impl World {
         let Some(client) = self.clients.open.remove(&request) else { return };
         self.summary.unanswered += 1;
         self.clients.last = Some(Err(Trouble::Unreachable));
-        let quiet_until = self.now + QUIET;
+        let quiet_until = self.quiet_until();
         let found = self.client(client);
         if found.asks.take().is_some_and(|asked| asked.what == What::Release) {
             found.quiet_until = quiet_until;
@@ -233,7 +233,7 @@ impl World {
         let Some(client) = self.clients.open.remove(&request) else { return Ok(()) };
         self.note(|| format!("client {client} hears ({request}) {outcome:?}"));
         self.clients.last = Some(outcome.clone());
-        let quiet_until = self.now + QUIET;
+        let quiet_until = self.quiet_until();
         let found = self.client(client);
         let Some(asked) = found.asks.take() else { return Ok(()) };
         match outcome {
@@ -282,6 +282,12 @@ impl World {
         }
         self.client(client).holds = Some(holding);
         Ok(())
+    }
+
+    /// When a release that nobody answered has happened or never will. A host that sleeps may carry it out when it wakes.
+    fn quiet_until(&self) -> u64 {
+        let wakes = self.hosts.iter().map(|host| host.sleeps_until).max().unwrap_or_default();
+        self.now.max(wakes) + QUIET
     }
 
     /// Nobody asks for anything by himself any more.
