@@ -107,6 +107,7 @@ impl Bench {
             until_ms: 3,
             cause: EndCause::Released,
             epoch: Epoch(1),
+            renewed_ms: 0,
             seq: Seq(self.seq + 1),
             name: None,
         };

@@ -185,8 +185,8 @@ impl Kernel {
         let same = |there: &&Arc<Allocation>| {
             there.span == held.span && there.subscriber == held.subscriber && there.key() == held.key()
         };
-        if there.as_ref().is_some_and(|there| there.epoch > held.epoch) {
-            // The new owner has spoken of it already.
+        if there.as_ref().is_some_and(|there| is_later(there, &held)) {
+            // The new owner has spoken of it already, or this host heard of a renewal that the new owner did not.
             return;
         }
         if let Some(there) = there.as_ref().filter(same) {
@@ -221,8 +221,9 @@ impl Kernel {
         let rest = Arc::new(Resting { seq: self.log.next, node, ..rest.clone() });
         let held = self.holders.starting_at(rest.pool, rest.realm, rest.span.start()).cloned();
         let held = held.filter(|held| held.span == rest.span);
-        if held.as_ref().is_some_and(|held| held.epoch > rest.epoch) {
-            // What a new owner answered since does not end by what the former one said before.
+        if held.as_ref().is_some_and(|held| !is_meant(&rest, held)) {
+            // What a new owner answered since does not end by what the former one said before; nor what the former one
+            // answered unheard by what the new one said.
             return;
         }
         let now_ms = self.log.clock.now_ms();
@@ -313,4 +314,25 @@ impl Kernel {
             self.conflicts.push(Conflict { heard, from });
         }
     }
+}
+
+/// Whether what stands there is a later word than what is heard. Of one allocation the last renewal counts, whoever heard of
+/// it: its holder was answered. No owner dates a renewal before the one it follows.
+fn is_later(there: &Allocation, heard: &Allocation) -> bool {
+    let one = there.span == heard.span
+        && there.subscriber == heard.subscriber
+        && there.key() == heard.key()
+        && there.created_ms() == heard.created_ms();
+    let renewals = if one { there.renewed_ms().cmp(&heard.renewed_ms()) } else { std::cmp::Ordering::Equal };
+    renewals.then(there.epoch.cmp(&heard.epoch)).is_gt()
+}
+
+/// Whether a rest ends just this allocation. Within a term words come in order.
+fn is_meant(rest: &Resting, held: &Allocation) -> bool {
+    let same = || {
+        held.subscriber == rest.subscriber
+            && held.key() == rest.key.as_ref()
+            && (held.created_ms(), held.renewed_ms()) == (rest.created_ms, rest.renewed_ms)
+    };
+    held.epoch == rest.epoch || (held.epoch < rest.epoch && same())
 }

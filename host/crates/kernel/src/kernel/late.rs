@@ -111,7 +111,8 @@ impl Kernel {
         let of = (rest.pool, rest.realm);
         let Some(state) = self.pools.get(&rest.pool) else { return };
         let Ok(shard) = state.layout.place(rest.span) else { return };
-        let record = Arc::new(Resting { epoch: state.tenure(shard).0, seq: self.log.next, ..rest.clone() });
+        let epoch = state.tenure(shard).0;
+        let record = Arc::new(Resting { epoch, seq: self.log.next, ..rest.clone() });
         self.log.write(effects, |_| Fact::Resting(Arc::clone(&record)));
         let Some(stock) = self.stocks.get_mut(&of) else { return };
         if stock.rests().starting_at(rest.span.start()).is_some_and(|there| there.span == rest.span) {

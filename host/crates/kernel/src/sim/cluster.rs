@@ -43,6 +43,10 @@ pub enum Breach {
     KeptIsNow,
     /// A shard is passed on only by who has all that counts of its former owners.
     OfferOnlyCovered,
+    /// A BNG drops an answer of a term that is over as far as it knows.
+    Fence,
+    /// A shard that was taken over is handed out from once all its lost owners' words arrived.
+    Quarantine,
 }
 
 impl Breach {
@@ -56,6 +60,8 @@ impl Breach {
             Self::LeaveOnceTold,
             Self::KeptIsNow,
             Self::OfferOnlyCovered,
+            Self::Fence,
+            Self::Quarantine,
         ];
         Rule::CLUSTER.into_iter().map(Self::Kernel).chain(driver)
     }
@@ -70,7 +76,9 @@ impl Breach {
             | Self::LedgerIsDurable
             | Self::LeaveOnceTold
             | Self::KeptIsNow
-            | Self::OfferOnlyCovered => format!("{self:?}"),
+            | Self::OfferOnlyCovered
+            | Self::Fence
+            | Self::Quarantine => format!("{self:?}"),
         }
     }
 }

@@ -259,6 +259,7 @@ fn put_resting(out: &mut Vec<u8>, rest: &Resting, op: &Op, nodes: &mut NodeTable
     }
     if later {
         put_varint(out, u64::from(rest.epoch.0));
+        put_delta(out, rest.renewed_ms, rest.created_ms);
     }
 }
 
@@ -279,7 +280,11 @@ fn read_resting(bytes: &mut Bytes<'_>, key: SpanKey, context: &mut Context<'_>) 
     let node = context.node(bytes)?;
     let own_key = if has(flags, flag::KEY) { Some(id(bytes)?) } else { None };
     let name = if has(flags, flag::NAME) { Some(compact(bytes)?) } else { None };
-    let epoch = if has(flags, flag::EPOCH) { Epoch(bytes.varint_u32()?) } else { Epoch(1) };
+    let (epoch, renewed_ms) = if has(flags, flag::EPOCH) {
+        (Epoch(bytes.varint_u32()?), bytes.delta(created_ms)?)
+    } else {
+        (Epoch(1), 0)
+    };
     let SpanKey { pool, realm, span } = key;
     Ok(Resting {
         span,
@@ -293,6 +298,7 @@ fn read_resting(bytes: &mut Bytes<'_>, key: SpanKey, context: &mut Context<'_>) 
         until_ms,
         cause,
         epoch,
+        renewed_ms,
         seq,
         name,
     })

@@ -121,6 +121,7 @@ fn resting() -> impl Strategy<Value = Fact> {
                 until_ms,
                 cause,
                 epoch: Epoch(epoch),
+                renewed_ms: if epoch == 1 { 0 } else { created_ms ^ seq },
                 seq,
                 name,
             }))

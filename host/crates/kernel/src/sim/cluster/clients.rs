@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
+use super::Breach;
 use super::route::{Caller, DEADLINE, Outcome, Trouble};
 use super::world::{Event, World};
 use crate::allocation::Allocation;
@@ -243,6 +244,10 @@ impl World {
                 self.client_gets(client, &asked, allocation)
             }
             Ok(Reply::Renewed { allocation, .. }) => self.client_gets(client, &asked, allocation),
+            Ok(Reply::Released(allocation)) => {
+                self.is_current(client, allocation);
+                Ok(())
+            }
             Ok(_) => Ok(()),
             Err(Trouble::Refused(error)) => {
                 self.summary.refused += 1;
@@ -261,11 +266,20 @@ impl World {
         }
     }
 
-    fn client_gets(&mut self, client: usize, asked: &Asked, allocation: &Allocation) -> Verdict {
-        let found = self.client(client);
-        let (bng, pool) = (found.bng, found.pool);
-        let seen = self.clients.fences.entry((bng, pool, allocation.shard)).or_insert(allocation.epoch);
+    /// A BNG drops an answer whose epoch is below one that it has seen of the shard.
+    fn is_current(&mut self, client: usize, allocation: &Allocation) -> bool {
+        let bng = self.client(client).bng;
+        let fence = (bng, allocation.pool, allocation.shard);
+        let seen = self.clients.fences.entry(fence).or_insert(allocation.epoch);
         *seen = allocation.epoch.max(*seen);
+        *seen == allocation.epoch || self.breach == Some(Breach::Fence)
+    }
+
+    fn client_gets(&mut self, client: usize, asked: &Asked, allocation: &Allocation) -> Verdict {
+        let pool = allocation.pool;
+        if !self.is_current(client, allocation) {
+            return Ok(());
+        }
         let lease_ms = allocation.expires_ms().map(|end| end.get().saturating_sub(allocation.renewed_ms()));
         let until = lease_ms.map(|lease_ms| (asked.since + lease_ms).saturating_sub(MARGIN));
         let holding = Holding { span: allocation.span, until };

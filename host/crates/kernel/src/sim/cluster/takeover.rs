@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Breach;
 use super::govern::{Purpose, Watch};
 use super::host::Owed;
 use super::world::World;
@@ -82,7 +83,7 @@ impl World {
     fn release(&mut self, at: usize, me: MemberId) {
         let host = self.host(at);
         let heard = |of: &Owed| {
-            if of.3 == host.origin {
+            if of.3 == host.origin || self.breach == Some(Breach::Quarantine) {
                 return true;
             }
             let known = host.heard.get(&of.3).copied().unwrap_or_default();
