@@ -72,7 +72,8 @@ impl Kernel {
     }
 
     /// Says in this host's own words what is held in shards that were taken over: it may have been said late, while this host
-    /// was silent.
+    /// was silent. And who was lost may have had a shard without a word, so that nothing tells of what those before it wrote:
+    /// what this host says from now on rests on all that it has heard.
     pub(super) fn say_all_again(&mut self, pool: PoolUid, shards: &BTreeSet<ShardId>, effects: &mut Effects) {
         let Some(state) = self.pools.get(&pool).filter(|_| self.rules.keep(Rule::LastWord)) else { return };
         let former = |held: &&Arc<Allocation>| {
@@ -81,6 +82,9 @@ impl Kernel {
         };
         let mut former: Vec<Arc<Allocation>> = self.holders.iter().filter(former).cloned().collect();
         former.sort_unstable_by_key(|held| held.seq());
+        for (origin, seq) in &self.heard {
+            self.log.write(effects, |_| Fact::RestsOn(Dot { origin: *origin, seq: *seq }));
+        }
         for held in &former {
             self.take_over(held, effects);
         }

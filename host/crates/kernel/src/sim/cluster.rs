@@ -96,6 +96,8 @@ pub struct Summary {
     pub unanswered: u64,
     pub moves: u64,
     pub takeovers: u64,
+    /// Groups that the disk refused.
+    pub refused_groups: u64,
 }
 
 impl Summary {
@@ -110,27 +112,22 @@ impl Summary {
         self.unanswered += other.unanswered;
         self.moves += other.moves;
         self.takeovers += other.takeovers;
+        self.refused_groups += other.refused_groups;
     }
 }
 
 /// Lives one seed through.
 pub fn run(seed: u64) -> Result<Summary, Box<Failure>> {
-    live(seed, None, false)
+    live(seed, None)
 }
 
 /// The same with one rule broken.
 pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> {
-    live(seed, Some(breach), false)
-}
-
-/// The same with the leased shards of lost hosts taken over, which no host does yet: what a deposed host wrote behind the cut
-/// has no place in the kernel so far, and some seeds show it.
-pub fn run_with_takeovers(seed: u64) -> Result<Summary, Box<Failure>> {
-    live(seed, None, true)
+    live(seed, Some(breach))
 }
 
 /// A failure is lived through a second time, to tell how it came: to write everything down takes longer than to live it.
-fn live(seed: u64, breach: Option<Breach>, takeovers: bool) -> Result<Summary, Box<Failure>> {
-    let world = |told| World::new(seed, breach, takeovers, told);
+fn live(seed: u64, breach: Option<Breach>) -> Result<Summary, Box<Failure>> {
+    let world = |told| World::new(seed, breach, told);
     world(false).run().or_else(|_| world(true).run())
 }

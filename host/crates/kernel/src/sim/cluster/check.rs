@@ -127,7 +127,8 @@ impl World {
         for at in up {
             let Some(kernel) = &self.host(*at).kernel else { continue };
             for ((pool, _), occupancy) in kernel.occupancy() {
-                if pool == found.pool && occupancy.free >= 4 && pool.0 != 2 {
+                let mixed = found.longest > 1 || found.realm.is_some();
+                if pool == found.pool && occupancy.free >= 4 && !mixed {
                     let what = format!("client {client} is refused, host {at} has {occupancy:?}");
                     return broken(Invariant::Accounted, what);
                 }

@@ -30,6 +30,10 @@ pub(super) struct Client {
     pub(super) subscriber: SubscriberId,
     /// Where the pool begins.
     first: u128,
+    /// The longest span there is.
+    pub(super) longest: u128,
+    /// Which of the pool's realms it is in.
+    pub(super) realm: Option<CompactString>,
     bng: usize,
     pub(super) holds: Option<Holding>,
     asks: Option<Asked>,
@@ -86,15 +90,26 @@ impl Clients {
         if draws.one_in(2) {
             drafts.push(draft("prefixes", 0x4000, 32, 4, *draws.pick(&[LeaseTerms::None, leased]), draws));
         }
+        if draws.one_in(2) {
+            // Three lines, each with the same space in a realm of its own.
+            let mut lines = draft("lines", 0x8000, 4, 1, *draws.pick(&[LeaseTerms::None, leased]), draws);
+            lines.terms.realm_by = vec!["line".into()];
+            drafts.push(lines);
+        }
         drafts
     }
 
     /// A pool was made: its subscribers, a few more than it has room for at times.
-    pub(super) fn founded(&mut self, pool: PoolUid, first: u128) {
+    pub(super) fn founded(&mut self, pool: PoolUid, draft: &PoolDraft) {
+        let geometry = &draft.geometry;
+        let first = geometry.spans.first().map(|run| run.first().start()).unwrap_or_default();
+        let longest = geometry.sizing.max_len;
         for number in 0..12 {
+            let by_realm = !draft.terms.realm_by.is_empty();
+            let realm = by_realm.then(|| CompactString::from(format!("port-{}", number % 3)));
             let subscriber = format!("line-{number}").parse().expect("a subscriber");
             let (bng, holds, asks) = (number % 3, None, None);
-            self.all.push(Client { pool, subscriber, first, bng, holds, asks, quiet_until: 0 });
+            self.all.push(Client { pool, subscriber, first, longest, realm, bng, holds, asks, quiet_until: 0 });
         }
     }
 
@@ -193,8 +208,8 @@ impl World {
                 pool: found.pool,
                 subscriber: found.subscriber.clone(),
                 key: None,
-                realm_value: None,
-                plan: wanted.map_or_else(|| Plan::anywhere(if found.pool.0 == 2 { len } else { 1 }), Plan::exactly),
+                realm_value: found.realm.clone(),
+                plan: wanted.map_or_else(|| Plan::anywhere(len.min(found.longest)), Plan::exactly),
                 explicit: false,
                 ttl: Ttl::Default,
                 node: None,
@@ -284,11 +299,16 @@ impl World {
         let until = lease_ms.map(|lease_ms| (asked.since + lease_ms).saturating_sub(MARGIN));
         let holding = Holding { span: allocation.span, until };
         let now = self.now;
+        let realm = self.client(client).realm.clone();
         let sure = |held: &Holding| held.until.is_none_or(|until| now < until);
         let others = self.clients.all.iter().enumerate().filter(|(other, _)| *other != client);
         for (other, other_client) in others {
             let Some(held) = other_client.holds.as_ref().filter(|held| sure(held)) else { continue };
-            if other_client.pool == pool && held.span.intersects(holding.span) && sure(&holding) {
+            if other_client.pool == pool
+                && other_client.realm == realm
+                && held.span.intersects(holding.span)
+                && sure(&holding)
+            {
                 let what =
                     format!("client {client} was answered {holding:?} by host {}, client {other} {held:?}", asked.at);
                 return broken(Invariant::Unique, what);

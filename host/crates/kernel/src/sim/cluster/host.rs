@@ -214,18 +214,41 @@ impl Host {
     pub(super) fn start(&mut self, seed: u64, now: u64, breach: Option<Breach>, draws: &mut Draws) -> Verdict {
         self.life += 1;
         self.clock.booted_at = now;
-        let settings = KernelSettings { seed: seed ^ self.life, cluster: Some(self.origin), ..SETTINGS };
-        let mut recovery = Recovery::new(settings);
-        if let Some(Breach::Kernel(rule)) = breach {
-            recovery = recovery.breaking(rule);
+        let recovery = self.recovery(seed, breach);
+        self.published = self.committed;
+        self.begin(recovery, now, draws)
+    }
+
+    /// The disk refused a group: neither it nor the one that forms was ever said. The process lives on with a kernel that is
+    /// made of what is on the disk. Gives who waited.
+    fn start_again(&mut self, seed: u64, now: u64, breach: Option<Breach>, draws: &mut Draws) -> Verdict<Vec<Waits>> {
+        let mut recovery = self.recovery(seed, breach);
+        if let Some(former) = self.kernel.take() {
+            recovery.replaces(&former);
         }
+        self.flushing = None;
+        self.forming = Effects::default();
+        self.told = Told::default();
+        self.kept.clear();
+        self.offer = None;
+        let waited = std::mem::take(&mut self.waiting).into_values().collect();
+        self.begin(recovery, now, draws)?;
+        Ok(waited)
+    }
+
+    fn recovery(&self, seed: u64, breach: Option<Breach>) -> Recovery {
+        let settings = KernelSettings { seed: seed ^ self.life, cluster: Some(self.origin), ..SETTINGS };
+        let recovery = Recovery::new(settings);
+        if let Some(Breach::Kernel(rule)) = breach { recovery.breaking(rule) } else { recovery }
+    }
+
+    fn begin(&mut self, mut recovery: Recovery, now: u64, draws: &mut Draws) -> Verdict {
         self.disk.read(draws, &mut recovery);
         let kernel = recovery.finish(self.tick(now));
         if let Some(fault) = kernel.faults().first() {
             return broken(Invariant::Kept, format!("the log contradicts itself: {fault:?}"));
         }
         self.heard.clone_from(kernel.heard());
-        self.published = self.committed;
         (self.renew_at, self.pull_at) = (now, now);
         self.kernel = Some(kernel);
         Ok(())
@@ -279,8 +302,29 @@ impl World {
         self.after(delay, Event::Flushed { at, life });
     }
 
+    /// What became of a group: the disk is full or fails now and then.
+    pub(super) fn written(&mut self, at: usize) -> Verdict {
+        if self.net.calm || !self.draws.one_in(250) {
+            self.flushed(at);
+            return Ok(());
+        }
+        self.note(|| format!("the disk of host {at} refuses a group"));
+        self.summary.refused_groups += 1;
+        let (seed, now, breach) = (self.seed, self.now, self.breach);
+        let Some(host) = self.hosts.get_mut(at) else { return Ok(()) };
+        let waited = host.start_again(seed, now, breach, &mut self.draws)?;
+        self.touched = true;
+        for waits in waited {
+            if let Waits::Task(task) = waits {
+                self.outcome(at, task, Err(super::route::Trouble::Unreachable));
+            }
+        }
+        self.wake_soon(at);
+        Ok(())
+    }
+
     /// The group is on the disk: now its answers may be heard.
-    pub(super) fn flushed(&mut self, at: usize) {
+    fn flushed(&mut self, at: usize) {
         let host = self.host_mut(at);
         let Some(group) = host.flushing.take() else { return };
         let persisted = group.persist(|ops| {

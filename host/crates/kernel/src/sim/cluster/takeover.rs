@@ -13,10 +13,8 @@ use crate::ledger::{LedgerCommand, Wish};
 impl World {
     pub(super) fn take_over(&mut self, at: usize, me: MemberId) {
         self.watch(at, me);
-        if self.takeovers {
-            self.take_wished(at, me);
-            self.release(at, me);
-        }
+        self.take_wished(at, me);
+        self.release(at, me);
     }
 
     /// Counts from the moment this host saw the last renewal.

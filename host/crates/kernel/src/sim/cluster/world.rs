@@ -88,14 +88,12 @@ pub(super) struct World {
     pub(super) touched: bool,
     /// What happens is written down.
     told: bool,
-    /// Leased shards of lost hosts are taken over.
-    pub(super) takeovers: bool,
     events: Vec<String>,
     pub(super) summary: Summary,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, breach: Option<Breach>, takeovers: bool, told: bool) -> Self {
+    pub(super) fn new(seed: u64, breach: Option<Breach>, told: bool) -> Self {
         let mut draws = Draws::new(seed ^ 0x636c_7573_7465_7200);
         let ledger = Ledger::new(ClusterId(u128::from(seed)));
         let most = 2 + draws.index(4);
@@ -119,7 +117,6 @@ impl World {
             next_task: 0,
             touched: false,
             told,
-            takeovers,
             events: Vec::new(),
             summary: Summary::default(),
         }
@@ -130,7 +127,7 @@ impl World {
             Ok(()) => Ok(self.summary),
             Err(Broken { invariant, what }) => {
                 let events = std::mem::take(&mut self.events);
-                let flags = if self.takeovers { "--cluster --takeovers " } else { "--cluster " };
+                let flags = "--cluster ";
                 let (seed, step) = (self.seed, self.summary.events);
                 Err(Box::new(Failure { flags, seed, step, invariant, what, events }))
             }
@@ -157,9 +154,9 @@ impl World {
         for command in commands {
             let entry = self.log.name(command);
             if let Ok(LedgerReply::PoolCreated { pool, .. }) = self.log.commit(&entry) {
-                let first =
-                    self.log.ledger.pool(pool).and_then(|pool| pool.record.shards.first()?.cover.start().into());
-                self.clients.founded(pool, first.unwrap_or_default());
+                if let Some(found) = self.log.ledger.pool(pool) {
+                    self.clients.founded(pool, &found.record.draft);
+                }
             }
         }
         for at in 0..first.max(2) {
@@ -239,7 +236,7 @@ impl World {
             Event::Nudge(at) => self.look_after(at),
             Event::Flushed { at, life } => {
                 if self.is_life(at, life, || Event::Flushed { at, life }) {
-                    self.flushed(at);
+                    return self.written(at);
                 }
             }
             Event::Arrives(message) => self.arrives(message),
