@@ -69,6 +69,7 @@ fn kept_by(breach: Breach) -> (&'static [Invariant], u64) {
         Breach::KeptIsNow => (BY_FACTS, 1_384),
         Breach::OfferOnlyCovered => (BY_FACTS, 1_272),
         Breach::LeaveOnceTold => (&[Invariant::Served], 594),
+        Breach::Fence | Breach::Quarantine | Breach::ReturnOnlyEmpty | Breach::OldDisk => (BY_FACTS, 0),
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::Kernel;
 use super::late::Late;
+use super::{Kernel, PoolState};
 use crate::allocation::{Allocation, Reservation, Resting};
 use crate::command::Reply;
 use crate::effects::{Effects, Notice};
@@ -173,7 +173,9 @@ impl Kernel {
 
     pub(super) fn hear_held(&mut self, held: &Allocation, from: Dot, effects: &mut Effects) {
         let of = (held.pool, held.realm);
-        if self.stock_of(of).is_none() {
+        let inside = |state: &PoolState| state.layout.place(held.span).is_ok();
+        if self.stock_of(of).is_none() || !self.pools.get(&held.pool).is_some_and(inside) {
+            // The space has left the pool since, and it left it empty.
             return;
         }
         let (parts, name): (crate::allocation::AllocationParts, _) = held.clone().into();

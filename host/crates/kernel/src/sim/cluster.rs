@@ -14,7 +14,9 @@ mod follow;
 mod govern;
 mod host;
 mod log;
+mod loss;
 mod net;
+mod operator;
 mod replicate;
 mod route;
 mod takeover;
@@ -47,6 +49,10 @@ pub enum Breach {
     Fence,
     /// A shard that was taken over is handed out from once all its lost owners' words arrived.
     Quarantine,
+    /// A shard that closes is given back once nothing is held in it and nothing will be.
+    ReturnOnlyEmpty,
+    /// Who is told that its disk is an older state of itself does not serve.
+    OldDisk,
 }
 
 impl Breach {
@@ -62,6 +68,8 @@ impl Breach {
             Self::OfferOnlyCovered,
             Self::Fence,
             Self::Quarantine,
+            Self::ReturnOnlyEmpty,
+            Self::OldDisk,
         ];
         Rule::CLUSTER.into_iter().map(Self::Kernel).chain(driver)
     }
@@ -78,7 +86,9 @@ impl Breach {
             | Self::KeptIsNow
             | Self::OfferOnlyCovered
             | Self::Fence
-            | Self::Quarantine => format!("{self:?}"),
+            | Self::Quarantine
+            | Self::ReturnOnlyEmpty
+            | Self::OldDisk => format!("{self:?}"),
         }
     }
 }
@@ -96,6 +106,12 @@ pub struct Summary {
     pub unanswered: u64,
     pub moves: u64,
     pub takeovers: u64,
+    /// Spans that operators reserved.
+    pub reserved: u64,
+    /// Times that space left a pool.
+    pub shrunk: u64,
+    /// Hosts whose disks were.
+    pub lost: u64,
     /// Groups that the disk refused.
     pub refused_groups: u64,
 }
@@ -112,6 +128,9 @@ impl Summary {
         self.unanswered += other.unanswered;
         self.moves += other.moves;
         self.takeovers += other.takeovers;
+        self.lost += other.lost;
+        self.reserved += other.reserved;
+        self.shrunk += other.shrunk;
         self.refused_groups += other.refused_groups;
     }
 }

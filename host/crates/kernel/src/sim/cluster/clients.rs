@@ -29,7 +29,7 @@ pub(super) struct Client {
     pub(super) pool: PoolUid,
     pub(super) subscriber: SubscriberId,
     /// Where the pool begins.
-    first: u128,
+    pub(super) first: u128,
     /// The longest span there is.
     pub(super) longest: u128,
     /// Which of the pool's realms it is in.
@@ -82,7 +82,7 @@ impl Clients {
     pub(super) fn found(draws: &mut Draws) -> Vec<PoolDraft> {
         let plain = |draws: &mut Draws| (1_u128, 1_u128, 8 + u128::from(draws.below(17)));
         let (_, _, size) = plain(draws);
-        let leased = LeaseTerms::Timed { default_ms: 12_000, min_ms: 5_000, max_ms: 60_000 };
+        let leased = LeaseTerms::Timed { default_ms: 12_000, min_ms: 5_000, max_ms: 14_000 };
         let mut drafts = vec![
             draft("static", 0x100, size, 1, LeaseTerms::None, draws),
             draft("homes", 0x1000, 8 + u128::from(draws.below(9)), 1, leased, draws),
@@ -111,6 +111,12 @@ impl Clients {
             let (bng, holds, asks) = (number % 3, None, None);
             self.all.push(Client { pool, subscriber, first, longest, realm, bng, holds, asks, quiet_until: 0 });
         }
+    }
+
+    /// A request that none of them makes.
+    pub(super) fn next_request(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
     }
 
     pub(super) fn len(&self) -> usize {
@@ -314,6 +320,7 @@ impl World {
                 return broken(Invariant::Unique, what);
             }
         }
+        self.check_reserved(client, holding.span)?;
         self.client(client).holds = Some(holding);
         Ok(())
     }

@@ -15,7 +15,7 @@ impl World {
         let pause = 100 + self.draws.below(1_800);
         self.after(pause, Event::Fault);
         let at = self.draws.index(self.hosts.len());
-        match self.draws.below(100) {
+        match self.draws.below(115) {
             0..18 => self.crash(at),
             18..30 => self.part(),
             30..38 => {
@@ -38,11 +38,14 @@ impl World {
             74..80 => self.host_mut(at).set_wall_error(0),
             80..88 => self.weigh(at),
             88..94 => self.come(at),
-            _ => self.leave(at),
+            94..100 => self.leave(at),
+            100..108 => self.reserve(at),
+            108..112 => self.close(at),
+            _ => self.lose(at),
         }
     }
 
-    fn crash(&mut self, at: usize) {
+    pub(super) fn crash(&mut self, at: usize) {
         if !self.host(at).is_up() {
             return;
         }
@@ -127,11 +130,16 @@ impl World {
             host.set_wall_error(0);
             if host.is_up() && !member && host.life > 0 && host.member.is_some() {
                 self.go(at);
-            } else if !host.is_up() && !host.gone && member {
+            } else if !host.is_up() && !host.gone && !host.old && member {
                 self.start(at)?;
             }
         }
-        // Somebody must own what there is.
+        self.put_to_use();
+        Ok(())
+    }
+
+    /// Somebody must own what there is.
+    pub(super) fn put_to_use(&mut self) {
         let drained: Vec<MemberId> =
             self.log.ledger.members().values().filter(|member| member.weight == 0).map(|member| member.id).collect();
         if drained.len() == self.log.ledger.members().len()
@@ -141,6 +149,5 @@ impl World {
             let weight = Some(1);
             self.propose(by, Purpose::Order, LedgerCommand::SetMember { member, role: None, weight, addresses: None });
         }
-        Ok(())
     }
 }

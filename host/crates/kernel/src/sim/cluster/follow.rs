@@ -34,10 +34,15 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// Whether all that the kernel was told of the pool's shards is on the disk.
+    pub(super) fn is_durable(&self, pool: PoolUid) -> bool {
+        self.last.get(&pool) == self.durable.get(&pool)
+    }
+
     /// Whether the kernel was told that it only answers for the shard in this term, and that is on the disk.
     pub(super) fn is_kept(&self, pool: PoolUid, shard: ShardId, epoch: Epoch) -> bool {
-        let durable = self.last.get(&pool) == self.durable.get(&pool);
-        durable && self.tenures.get(&pool).and_then(|known| known.get(&shard)) == Some(&(epoch, Tenure::Kept))
+        self.is_durable(pool)
+            && self.tenures.get(&pool).and_then(|known| known.get(&shard)) == Some(&(epoch, Tenure::Kept))
     }
 }
 

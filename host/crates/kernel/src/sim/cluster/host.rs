@@ -46,6 +46,10 @@ pub(super) struct Host {
     /// `None`: down.
     pub(super) kernel: Option<Kernel>,
     pub(super) gone: bool,
+    /// Its disk is an older state of itself.
+    pub(super) old: bool,
+    /// Since when each quarantine is kept here, by the boot clock.
+    pub(super) quarantined: BTreeMap<(PoolUid, ShardId, Epoch), u64>,
     pub(super) sleeps_until: u64,
     clock: HostClock,
     // What is durable.
@@ -110,6 +114,8 @@ impl Host {
             life: 0,
             kernel: None,
             gone: false,
+            old: false,
+            quarantined: BTreeMap::new(),
             sleeps_until: 0,
             clock: HostClock { rate, booted_at: 0, wall_error: 0 },
             disk: Disk::default(),
@@ -178,6 +184,15 @@ impl Host {
         self.disk.write(ops);
     }
 
+    /// What was written last was never written.
+    pub(super) fn forget_after(&mut self, last: Seq) {
+        self.disk.forget_after(last);
+        self.committed = last;
+        for ops in self.runs.values_mut() {
+            ops.retain(|op| op.seq <= last);
+        }
+    }
+
     /// The process ends; what was being written is on the disk or not: a group is one frame of the log.
     pub(super) fn crash(&mut self, draws: &mut Draws) {
         if let Some(group) = self.flushing.take() {
@@ -205,6 +220,7 @@ impl Host {
         self.watched.clear();
         self.seen.clear();
         self.owed.clear();
+        self.quarantined.clear();
         if !draws.one_in(4) {
             self.disk.compact(draws);
         }

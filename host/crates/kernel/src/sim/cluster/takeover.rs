@@ -1,7 +1,7 @@
 //! A lost host's leased shards: declared over once lease and grace have passed, taken over with what a majority knows of its
 //! log, quarantined until the rest arrived.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Breach;
 use super::govern::{Purpose, Watch};
@@ -9,6 +9,7 @@ use super::host::Owed;
 use super::world::World;
 use crate::id::{Dot, Epoch, MemberId, PoolUid, ShardId};
 use crate::ledger::{LedgerCommand, Wish};
+use crate::pool::LeaseTerms;
 
 impl World {
     pub(super) fn take_over(&mut self, at: usize, me: MemberId) {
@@ -79,7 +80,9 @@ impl World {
 
     /// Everybody it was taken from said what its last word was, and all of it is here: the doubt is over.
     fn release(&mut self, at: usize, me: MemberId) {
+        self.count_quarantines(at, me);
         let host = self.host(at);
+        let boot_ms = host.tick(self.now).boot_ms;
         let heard = |of: &Owed| {
             if of.3 == host.origin || self.breach == Some(Breach::Quarantine) {
                 return true;
@@ -89,10 +92,16 @@ impl World {
         };
         let ready = host.ledger.pools().iter().find_map(|(uid, pool)| {
             let mut doubtful = pool.grants.iter().filter(|(_, grant)| grant.holder == me && grant.is_doubtful());
+            let longest_ms = longest_ms(pool.record.draft.terms.lease);
             let over = doubtful.find(|(shard, grant)| {
                 // What came late while it was silent it has said again.
                 if !host.told.is_kept(*uid, *shard, grant.epoch) {
                     return false;
+                }
+                // Nobody can hold any more what was handed out unheard.
+                let since = host.quarantined.get(&(*uid, *shard, grant.epoch)).copied().unwrap_or(boot_ms);
+                if longest_ms.is_some_and(|ms| boot_ms - since > ms + ms / 100 + host.ledger.terms().grace_ms) {
+                    return true;
                 }
                 let mut of = pool.awaited(*shard).map(|origin| (*uid, *shard, grant.epoch, origin));
                 of.all(|of| heard(&of))
@@ -107,6 +116,20 @@ impl World {
         }
     }
 
+    fn count_quarantines(&mut self, at: usize, me: MemberId) {
+        let boot_ms = self.host(at).tick(self.now).boot_ms;
+        let host = self.host_mut(at);
+        let mut doubtful = BTreeSet::new();
+        for (uid, pool) in host.ledger.pools() {
+            let own = pool.grants.iter().filter(|(_, grant)| grant.holder == me && grant.is_doubtful());
+            doubtful.extend(own.map(|(shard, grant)| (*uid, shard, grant.epoch)));
+        }
+        host.quarantined.retain(|of, _| doubtful.contains(of));
+        for of in doubtful {
+            host.quarantined.entry(of).or_insert(boot_ms);
+        }
+    }
+
     /// A former owner's last word about shards of this host.
     pub(super) fn owns_up(&mut self, at: usize, pool: PoolUid, shards: &[(ShardId, Epoch)], last: Dot) {
         let host = self.host_mut(at);
@@ -118,5 +141,13 @@ impl World {
         host.owed.retain(|(pool, shard, epoch, _), _| {
             host.ledger.grant(*pool, *shard).is_none_or(|grant| grant.epoch <= *epoch)
         });
+    }
+}
+
+/// The longest an allocation may last without a renewal; `None`: for ever.
+const fn longest_ms(lease: LeaseTerms) -> Option<u64> {
+    match lease {
+        LeaseTerms::None => None,
+        LeaseTerms::Timed { max_ms, .. } => Some(max_ms),
     }
 }

@@ -6,6 +6,7 @@ use super::clients::Clients;
 use super::host::Host;
 use super::log::{Decision, Log};
 use super::net::{Body, Message, Net};
+use super::operator::Operator;
 use super::route::{Caller, Outcome};
 use super::{Breach, Summary};
 use crate::hash::Draws;
@@ -82,6 +83,7 @@ pub(super) struct World {
     pub(super) log: Log,
     pub(super) net: Net,
     pub(super) clients: Clients,
+    pub(super) operator: Operator,
     pub(super) next_request: u64,
     pub(super) next_task: u64,
     /// A kernel took a step since the last look at the invariants.
@@ -113,6 +115,7 @@ impl World {
             log: Log::new(ledger),
             net: Net::default(),
             clients: Clients::default(),
+            operator: Operator::default(),
             next_request: 0,
             next_task: 0,
             touched: false,
@@ -139,7 +142,10 @@ impl World {
         self.after(500, Event::Fault);
         self.run_until(FAULTS_MS)?;
         self.calm_down()?;
-        self.run_until(self.now + CALM_MS)?;
+        self.run_until(self.now + CALM_MS / 4)?;
+        // What was ordered last may have drained the last one.
+        self.put_to_use();
+        self.run_until(self.now + CALM_MS * 3 / 4)?;
         self.come_to_rest()
     }
 
@@ -249,7 +255,10 @@ impl World {
                 }
             }
             Event::Client(client) => self.client_acts(client),
-            Event::Reply { request, outcome } => return self.client_hears(request, &outcome),
+            Event::Reply { request, outcome } => {
+                self.operator_hears(request, &outcome);
+                return self.client_hears(request, &outcome);
+            }
             Event::GivesUp { request } => self.client_gives_up(request),
             Event::Deadline { at, life, task } => {
                 if self.is_life(at, life, || Event::Deadline { at, life, task }) {
@@ -262,8 +271,11 @@ impl World {
                 }
             }
             Event::Up(at) => {
-                if !self.host(at).is_up() && !self.host(at).gone {
-                    return self.start(at);
+                let host = self.host(at);
+                match (host.is_up() || host.gone, host.old) {
+                    (true, _) => {}
+                    (false, true) => return self.returns_old(at),
+                    (false, false) => return self.start(at),
                 }
             }
             Event::Fault => self.fault(),
