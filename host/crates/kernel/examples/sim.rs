@@ -16,21 +16,31 @@ struct Wanted {
     steps: u64,
     alone: bool,
     cluster: bool,
+    losses: bool,
     breach: Option<String>,
     /// How many events a failure shows.
     tell: usize,
 }
 
-const FLAGS: &str = "known are --seeds, --from, --steps, --alone, --cluster, --breach, --tell";
+const FLAGS: &str = "known are --seeds, --from, --steps, --alone, --cluster, --losses, --breach, --tell";
 
 fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
-    let mut wanted =
-        Wanted { seeds: 1_000, from: 0, steps: sim::STEPS, alone: true, cluster: true, breach: None, tell: 60 };
+    let mut wanted = Wanted {
+        seeds: 1_000,
+        from: 0,
+        steps: sim::STEPS,
+        alone: true,
+        cluster: true,
+        losses: false,
+        breach: None,
+        tell: 60,
+    };
     let mut args = args.skip(1);
     while let Some(flag) = args.next() {
         match flag.as_str() {
             "--alone" => wanted.cluster = false,
             "--cluster" => wanted.alone = false,
+            "--losses" => wanted.losses = true,
             "--breach" => wanted.breach = Some(args.next().ok_or("--breach needs the name of a rule")?),
             "--seeds" | "--from" | "--steps" | "--tell" => {
                 let number = args.next().ok_or_else(|| format!("{flag} needs a number"))?;
@@ -83,6 +93,7 @@ fn run(wanted: &Wanted) -> Result<(), String> {
     if wanted.cluster {
         let one = |seed| match broken {
             Some(breach) => cluster::run_breaking(seed, breach),
+            None if wanted.losses => cluster::run_with_losses(seed),
             None => cluster::run(seed),
         };
         live("a cluster", wanted, one, cluster::Summary::add).map_err(told)?;

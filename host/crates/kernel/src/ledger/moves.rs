@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::closing::ClosingWhat;
 use super::command::{Change, HostRole, LedgerReply};
 use super::error::LedgerError;
 use super::grants::{Grant, GrantKind, GrantState, Grants};
@@ -121,7 +122,11 @@ impl State {
         changes.push(Change::Seized(seizure));
         self.doubt(of.pool, &shards, origin);
         self.regrant(of.pool, seized, changes);
-        self.no_longer_waits(of.pool, &shards, changes);
+        let whole =
+            |found: &LedgerPool| found.closing.as_ref().is_some_and(|closing| closing.what == ClosingWhat::Whole);
+        if self.pools.get(&of.pool).is_some_and(whole) {
+            self.no_longer_waits(of.pool, &shards, changes);
+        }
         Ok(LedgerReply::Granted { pool: of.pool, shards: shards.len() as u64, epoch: next })
     }
 

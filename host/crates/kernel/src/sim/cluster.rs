@@ -137,16 +137,21 @@ impl Summary {
 
 /// Lives one seed through.
 pub fn run(seed: u64) -> Result<Summary, Box<Failure>> {
-    live(seed, None)
+    live(seed, None, false)
 }
 
 /// The same with one rule broken.
 pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> {
-    live(seed, Some(breach))
+    live(seed, Some(breach), matches!(breach, Breach::ReturnOnlyEmpty | Breach::OldDisk))
+}
+
+/// The same with disks that are lost, escrow that is seized, and space that leaves pools and comes back.
+pub fn run_with_losses(seed: u64) -> Result<Summary, Box<Failure>> {
+    live(seed, None, true)
 }
 
 /// A failure is lived through a second time, to tell how it came: to write everything down takes longer than to live it.
-fn live(seed: u64, breach: Option<Breach>) -> Result<Summary, Box<Failure>> {
-    let world = |told| World::new(seed, breach, told);
+fn live(seed: u64, breach: Option<Breach>, losses: bool) -> Result<Summary, Box<Failure>> {
+    let world = |told| World::new(seed, breach, losses, told);
     world(false).run().or_else(|_| world(true).run())
 }

@@ -15,7 +15,8 @@ impl World {
         let pause = 100 + self.draws.below(1_800);
         self.after(pause, Event::Fault);
         let at = self.draws.index(self.hosts.len());
-        match self.draws.below(115) {
+        let kinds = if self.losses { 115 } else { 108 };
+        match self.draws.below(kinds) {
             0..18 => self.crash(at),
             18..30 => self.part(),
             30..38 => {

@@ -21,6 +21,13 @@ impl World {
         if !self.host(at).is_up() || self.host(at).member.is_none() || members < 3 || others < members {
             return;
         }
+        // Who was given a shard and lacks what counts of its log could never open it.
+        let origin = self.host(at).origin;
+        let counts = self.log.ledger.pools().values().filter_map(|pool| pool.cuts.get(&origin)).max().copied();
+        let has = |host: &Host| host.heard.get(&origin).copied() >= counts;
+        if !self.hosts.iter().filter(|host| host.life > 0 && host.origin != origin).all(has) {
+            return;
+        }
         self.note(|| format!("the disk of host {at} is put back to an older state"));
         self.crash(at);
         self.host_mut(at).old = true;

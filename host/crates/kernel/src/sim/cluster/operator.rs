@@ -146,7 +146,7 @@ impl World {
                 .waiting
                 .iter()
                 .copied()
-                .filter(|shard| pool.grants.of(*shard).is_some_and(|grant| grant.holder == me))
+                .filter(|shard| pool.grants.of(*shard).is_some_and(|grant| grant.holder == me && !grant.is_doubtful()))
                 .filter(|shard| self.is_given_up(host, uid, *shard, &closing.what))
                 .collect();
             if !mine.is_empty() {

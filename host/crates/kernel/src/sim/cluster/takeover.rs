@@ -30,7 +30,7 @@ impl World {
                 *watch = Watch { renewed, since_ms: boot_ms };
             }
             let whole_ms = member.lease.lease_ms + member.lease.grace_ms;
-            if member.lease.nonce.is_some() && boot_ms > watch.since_ms + whole_ms {
+            if boot_ms > watch.since_ms + whole_ms {
                 over = Some((member.id, renewed));
             }
         }

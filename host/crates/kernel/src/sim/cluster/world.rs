@@ -88,6 +88,8 @@ pub(super) struct World {
     pub(super) next_task: u64,
     /// A kernel took a step since the last look at the invariants.
     pub(super) touched: bool,
+    /// Disks are lost, and space leaves pools.
+    pub(super) losses: bool,
     /// What happens is written down.
     told: bool,
     events: Vec<String>,
@@ -95,7 +97,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, breach: Option<Breach>, told: bool) -> Self {
+    pub(super) fn new(seed: u64, breach: Option<Breach>, losses: bool, told: bool) -> Self {
         let mut draws = Draws::new(seed ^ 0x636c_7573_7465_7200);
         let ledger = Ledger::new(ClusterId(u128::from(seed)));
         let most = 2 + draws.index(4);
@@ -120,6 +122,7 @@ impl World {
             next_task: 0,
             touched: false,
             told,
+            losses,
             events: Vec::new(),
             summary: Summary::default(),
         }
@@ -130,7 +133,7 @@ impl World {
             Ok(()) => Ok(self.summary),
             Err(Broken { invariant, what }) => {
                 let events = std::mem::take(&mut self.events);
-                let flags = "--cluster ";
+                let flags = if self.losses { "--cluster --losses " } else { "--cluster " };
                 let (seed, step) = (self.seed, self.summary.events);
                 Err(Box::new(Failure { flags, seed, step, invariant, what, events }))
             }
