@@ -10,13 +10,13 @@ use super::{Kernel, PoolState, Term};
 use crate::allocation::Allocation;
 use crate::command::{AllocateRequest, CommandError, News, Reply};
 use crate::effects::Effects;
-use crate::fact::Fact;
+use crate::fact::{Fact, SpanKey};
 use crate::id::{Epoch, Key, MemberId, Origin, PoolUid, RealmUid, Seq, ShardId, SubscriberId};
 use crate::pool::{Pool, Shard};
 use crate::rules::{Rule, Rules};
 use crate::space::Layout;
 use crate::span::Span;
-use crate::stock::Stock;
+use crate::stock::{Afterwards, HeldByItsOwn, Stock};
 use crate::tenure::{Detour, Leg, ShardTenure, Sight, Tenure};
 
 /// What a kernel knows of the cluster it is in.
@@ -235,7 +235,40 @@ impl Kernel {
             state.number_tenures(unknown);
         }
         if is_reshaped(former, pool) {
+            self.leave_behind(pool.uid, layout, effects);
             self.reshape(pool, layout, effects);
+        }
+    }
+
+    /// What stands in space that leaves the pool: its owners said that it is empty, and this host has not heard yet how that
+    /// came.
+    fn leave_behind(&mut self, uid: PoolUid, layout: &Layout, effects: &mut Effects) {
+        let outside = |held: &&Arc<Allocation>| held.pool == uid && layout.place(held.span).is_err();
+        let mut gone: Vec<Arc<Allocation>> = self.holders.iter().filter(outside).cloned().collect();
+        gone.sort_unstable_by_key(|held| held.seq());
+        for held in gone {
+            self.holders.remove(&held);
+            let end_ms = held.expires_ms().map(|end| self.log.clock.lease_end(end.get(), held.seq()));
+            let Some(stock) = self.stocks.get_mut(&(uid, held.realm)) else { continue };
+            if let Some(end_ms) = end_ms {
+                self.leases -= usize::from(stock.leases.remove(end_ms, held.seq()));
+            }
+            let reserved = stock.reservations().exactly(held.span).is_some();
+            stock.let_go(held.span, if reserved { Afterwards::Reserved } else { Afterwards::Free });
+            let key = SpanKey { pool: uid, realm: held.realm, span: held.span };
+            self.log.write(effects, |_| Fact::Free(key));
+        }
+        let kept = |stock: &Stock| -> Vec<Span> {
+            stock.reservations().iter().map(|kept| kept.span).filter(|span| layout.place(*span).is_err()).collect()
+        };
+        let reserved: Vec<_> = self.stocks_of(uid).map(|((_, realm), stock)| (realm, kept(stock))).collect();
+        for (realm, spans) in reserved {
+            for span in spans {
+                if let Some(stock) = self.stocks.get_mut(&(uid, realm)) {
+                    stock.unreserve(span, HeldByItsOwn::No);
+                }
+                self.log.write(effects, |_| Fact::Unreserved(SpanKey { pool: uid, realm, span }));
+            }
         }
     }
 
