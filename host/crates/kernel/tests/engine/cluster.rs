@@ -323,6 +323,9 @@ fn what_turns_up_late_is_said_again_so_that_every_host_knows_the_same() {
     let known = given(hosts.allocate(0, Leg::Home, "line-1"));
     hosts.share_all();
     let cut = hosts.beds[0].log.last().expect("something was written").seq;
+    for other in 1..3 {
+        hosts.share(0, other);
+    }
     // The first host renews, and nobody hears of it.
     hosts.beds[0].pass(5_000);
     given(hosts.allocate(0, Leg::Owner, "line-1"));

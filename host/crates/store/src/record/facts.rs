@@ -280,11 +280,8 @@ fn read_resting(bytes: &mut Bytes<'_>, key: SpanKey, context: &mut Context<'_>) 
     let node = context.node(bytes)?;
     let own_key = if has(flags, flag::KEY) { Some(id(bytes)?) } else { None };
     let name = if has(flags, flag::NAME) { Some(compact(bytes)?) } else { None };
-    let (epoch, renewed_ms) = if has(flags, flag::EPOCH) {
-        (Epoch(bytes.varint_u32()?), bytes.delta(created_ms)?)
-    } else {
-        (Epoch(1), 0)
-    };
+    let (epoch, renewed_ms) =
+        if has(flags, flag::EPOCH) { (Epoch(bytes.varint_u32()?), bytes.delta(created_ms)?) } else { (Epoch(1), 0) };
     let SpanKey { pool, realm, span } = key;
     Ok(Resting {
         span,

@@ -162,10 +162,10 @@ impl World {
         commands.extend(drafts.into_iter().map(|draft| LedgerCommand::CreatePool { draft: Box::new(draft), at_ms: 1 }));
         for command in commands {
             let entry = self.log.name(command);
-            if let Ok(LedgerReply::PoolCreated { pool, .. }) = self.log.commit(&entry) {
-                if let Some(found) = self.log.ledger.pool(pool) {
-                    self.clients.founded(pool, &found.record.draft);
-                }
+            if let Ok(LedgerReply::PoolCreated { pool, .. }) = self.log.commit(&entry)
+                && let Some(found) = self.log.ledger.pool(pool)
+            {
+                self.clients.founded(pool, &found.record.draft);
             }
         }
         for at in 0..first.max(2) {
