@@ -37,7 +37,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use api::engine::{Engine, WeakEngine};
 use kernel::ledger::HostRole;
-use kernel::{NodeId, Origin, PoolUid, ProtocolVersion, Seq, ShardId, Tenure};
+use kernel::{Epoch, NodeId, Origin, PoolUid, ProtocolVersion, Seq, ShardId, Tenure};
 use net::{Net, NetEvents, NetSettings, PeerId};
 use parking_lot::{Mutex, RwLock};
 use store::Reader;
@@ -159,6 +159,8 @@ struct Inner {
     stopped: Mutex<stopped::Stopped>,
     /// Its shards from which the kernel hands out nothing, by the kernel's own word, and as what.
     kept: Mutex<BTreeMap<PoolUid, BTreeMap<ShardId, Tenure>>>,
+    /// Those of them that the kernel answers for, and in which term; by its own word, which is on the disk.
+    answered: Mutex<BTreeMap<PoolUid, BTreeMap<ShardId, Epoch>>>,
     /// Pools that this host does not read as recorded.
     misread: Mutex<readings::Misreadings>,
     /// Hosts of builds that are too different.
@@ -215,6 +217,7 @@ impl Cluster {
             flights: route::Flights::default(),
             stopped: Mutex::new(stopped),
             kept: Mutex::default(),
+            answered: Mutex::default(),
             misread: Mutex::default(),
             apart: versions::Apart::default(),
             told: watch::channel(0).0,

@@ -189,11 +189,15 @@ async fn tell_tenures(
     // What opens is kept no more from now on; what closes is once the kernel's word is on the disk.
     let opens = |shard: &ShardId| news.iter().any(|((_, tenure), said)| said.shard == *shard && !is_kept(*tenure));
     cluster.inner.kept.lock().entry(uid).or_default().retain(|shard, _| !opens(shard));
+    cluster.inner.answered.lock().remove(&uid);
     note(cluster, News::Tenures { pool: uid, tenures }).await?;
     known.extend(news.into_iter().map(|(said, tenure)| (tenure.shard, said)));
     let kept = known.iter().filter(|(_, (_, tenure))| is_kept(*tenure)).map(|(shard, (_, tenure))| (*shard, *tenure));
     let kept = kept.collect();
     cluster.inner.kept.lock().insert(uid, kept);
+    let answered = known.iter().filter(|(_, (_, tenure))| *tenure == Tenure::Kept);
+    let answered = answered.map(|(shard, (epoch, _))| (*shard, *epoch)).collect();
+    cluster.inner.answered.lock().insert(uid, answered);
     Ok(())
 }
 

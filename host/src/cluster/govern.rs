@@ -167,7 +167,11 @@ async fn give_back(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::R
             .waiting
             .iter()
             .copied()
-            .filter(|shard| pool.grants.of(*shard).is_some_and(|grant| grant.holder == seat.me))
+            // Of what is doubtful nobody knows that it is empty; a pool that goes as a whole need not wait for that.
+            .filter(|shard| {
+                let whole = closing.what == ClosingWhat::Whole;
+                pool.grants.of(*shard).is_some_and(|grant| grant.holder == seat.me && (whole || !grant.is_doubtful()))
+            })
             .collect();
         if mine.is_empty() || !is_kept(cluster, *uid, &mine) {
             continue;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::door::Refusal;
 use super::readings::describe;
 use super::seat::{Membership, Seat, Undecided};
-use super::{Cluster, govern, random};
+use super::{Cluster, Vector, govern, random};
 use crate::clock;
 
 const WITHIN: Duration = Duration::from_secs(15);
@@ -77,8 +77,10 @@ impl Port for Cluster {
             let (member, weight) = (seat.me, Some(0));
             decide(&seat, LedgerCommand::SetMember { member, role: None, weight, addresses: None }).await?;
             let until = tokio::time::Instant::now() + WITHIN;
+            // What others write meanwhile they tell each other.
+            let heard = cluster.vector();
             loop {
-                if !cluster.is_handed_on(&seat) {
+                if !cluster.is_handed_on(&seat, &heard) {
                     if tokio::time::Instant::now() >= until {
                         let why =
                             "most other hosts have not heard yet what this one wrote last; ask again while it runs";
@@ -191,10 +193,9 @@ impl Port for Cluster {
 }
 
 impl Cluster {
-    /// Whether this host's log can go: others have what of it counts.
-    fn is_handed_on(&self, seat: &Seat) -> bool {
-        let origin = self.inner.settings.origin;
-        seat.book.ledger().is_handed_on(seat.me, |other| {
+    /// Whether this host's log can go, and its copies of the others': enough of them have what counts.
+    fn is_handed_on(&self, seat: &Seat, heard: &Vector) -> bool {
+        seat.book.ledger().is_handed_on(seat.me, heard, |other, origin| {
             let acknowledged = self.inner.acknowledged.lock();
             let theirs = seat.peer_of(other).and_then(|peer| acknowledged.get(&peer)?.get(&origin).copied());
             theirs.unwrap_or_default()

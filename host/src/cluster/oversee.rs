@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kernel::ledger::{GrantKind, GrantState, Ledger, LedgerCommand, Member};
+use kernel::ledger::{GrantKind, Ledger, LedgerCommand, Member};
 use kernel::{Epoch, LeaseTerms, MemberId, News, Origin, PoolUid, Seq, ShardId};
 use net::{Channel, PeerId};
 
@@ -231,11 +231,13 @@ async fn end_quarantines(
     let mut there = BTreeSet::new();
     for (uid, pool) in ledger.pools() {
         let mut by_epoch: BTreeMap<Epoch, (Vec<ShardId>, BTreeSet<Origin>)> = BTreeMap::new();
+        // What came late while this host was silent it says again when it answers; before that the doubt is not over.
+        let answered = cluster.inner.answered.lock().get(uid).cloned().unwrap_or_default();
         for (shard, grant) in pool.grants.iter() {
-            if grant.holder == seat.me && matches!(grant.state, GrantState::Quarantined | GrantState::Forced) {
+            if grant.holder == seat.me && grant.is_doubtful() && answered.get(&shard) == Some(&grant.epoch) {
                 let kept = by_epoch.entry(grant.epoch).or_default();
                 kept.0.push(shard);
-                kept.1.extend(grant.cut.map(|cut| cut.origin));
+                kept.1.extend(pool.awaited(shard));
             }
         }
         for (epoch, (shards, origins)) in by_epoch {
@@ -273,7 +275,8 @@ async fn heard_out(cluster: &Cluster, ledger: &Ledger, origins: &BTreeSet<Origin
     if origins.is_empty() {
         return false;
     }
-    for origin in origins {
+    // This host knows what it wrote itself, before the shard went to others and came back.
+    for origin in origins.iter().filter(|origin| **origin != cluster.inner.settings.origin) {
         let Some(member) = ledger.members().values().find(|member| member.origin == *origin) else { return false };
         let Ok(peer) = member.peer.parse::<PeerId>() else { return false };
         let Some(answer) = ask(cluster, peer).await else { return false };

@@ -16,28 +16,39 @@ struct Wanted {
     steps: u64,
     alone: bool,
     cluster: bool,
-    takeovers: bool,
+    losses: bool,
     breach: Option<String>,
+    /// How many events a failure shows.
+    tell: usize,
 }
 
-const FLAGS: &str = "known are --seeds, --from, --steps, --alone, --cluster, --takeovers, --breach";
+const FLAGS: &str = "known are --seeds, --from, --steps, --alone, --cluster, --losses, --breach, --tell";
 
 fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
-    let mut wanted =
-        Wanted { seeds: 1_000, from: 0, steps: sim::STEPS, alone: true, cluster: true, takeovers: false, breach: None };
+    let mut wanted = Wanted {
+        seeds: 1_000,
+        from: 0,
+        steps: sim::STEPS,
+        alone: true,
+        cluster: true,
+        losses: false,
+        breach: None,
+        tell: 60,
+    };
     let mut args = args.skip(1);
     while let Some(flag) = args.next() {
         match flag.as_str() {
             "--alone" => wanted.cluster = false,
             "--cluster" => wanted.alone = false,
-            "--takeovers" => wanted.takeovers = true,
+            "--losses" => wanted.losses = true,
             "--breach" => wanted.breach = Some(args.next().ok_or("--breach needs the name of a rule")?),
-            "--seeds" | "--from" | "--steps" => {
+            "--seeds" | "--from" | "--steps" | "--tell" => {
                 let number = args.next().ok_or_else(|| format!("{flag} needs a number"))?;
-                let number = number.parse().map_err(|error| format!("{flag} {number}: {error}"))?;
+                let number: u64 = number.parse().map_err(|error| format!("{flag} {number}: {error}"))?;
                 match flag.as_str() {
                     "--seeds" => wanted.seeds = number,
                     "--from" => wanted.from = number,
+                    "--tell" => wanted.tell = usize::try_from(number).unwrap_or(usize::MAX),
                     _ => wanted.steps = number,
                 }
             }
@@ -74,7 +85,7 @@ fn live<S: Debug + Default>(
 }
 
 fn run(wanted: &Wanted) -> Result<(), String> {
-    let told = |failure: Box<Failure>| failure.to_string();
+    let told = |failure: Box<Failure>| failure.told(wanted.tell).to_string();
     let broken = wanted.breach.as_deref().map(breach).transpose()?;
     if wanted.alone && broken.is_none() {
         live("one host", wanted, |seed| sim::run(seed, wanted.steps), Summary::add).map_err(told)?;
@@ -82,7 +93,7 @@ fn run(wanted: &Wanted) -> Result<(), String> {
     if wanted.cluster {
         let one = |seed| match broken {
             Some(breach) => cluster::run_breaking(seed, breach),
-            None if wanted.takeovers => cluster::run_with_takeovers(seed),
+            None if wanted.losses => cluster::run_with_losses(seed),
             None => cluster::run(seed),
         };
         live("a cluster", wanted, one, cluster::Summary::add).map_err(told)?;

@@ -267,6 +267,11 @@ pub struct Resting {
     pub ended_ms: u64,
     pub until_ms: u64,
     pub cause: EndCause,
+    /// The term of the shard in which it was ended.
+    pub epoch: Epoch,
+    /// When what was ended was last renewed, Unix milliseconds: an allocation of an earlier term that was renewed since, unheard
+    /// by whoever ended it, is not what was meant. 0 in a shard's first term, which has none before it.
+    pub renewed_ms: u64,
     /// The operation that wrote it.
     pub seq: Seq,
     /// The resource's canonical text if it was known, so that history can be shown without a plugin.

@@ -7,6 +7,7 @@ mod cluster;
 mod digest;
 mod explain;
 mod hear;
+mod late;
 mod lease;
 mod pools;
 #[cfg(feature = "sim")]
@@ -128,6 +129,8 @@ struct Term {
     after: Option<Dot>,
     /// The former owner may still turn up with words from behind that.
     doubtful: bool,
+    /// It was doubtful once in this term: what was heard late in it this host says again when it answers.
+    doubted: bool,
 }
 
 impl PoolState {
@@ -140,8 +143,10 @@ impl PoolState {
     /// What was said of the shards stays; those that are new are as if nobody had said anything of them.
     fn number_tenures(&mut self, unknown: Tenure) {
         let known = self.tenures.len();
-        self.tenures
-            .resize(self.pool.shards.len(), Term { epoch: Epoch(0), tenure: unknown, after: None, doubtful: false });
+        self.tenures.resize(
+            self.pool.shards.len(),
+            Term { epoch: Epoch(0), tenure: unknown, after: None, doubtful: false, doubted: false },
+        );
         for shard in &self.pool.shards {
             let at = usize::try_from(shard.id.0).ok().filter(|at| *at >= known);
             if let Some(term) = at.and_then(|at| self.tenures.get_mut(at)) {

@@ -30,6 +30,10 @@ pub enum Rule {
     Barrier,
     /// Of several allocations of one subscriber all hosts take the same one to stand.
     Survivor,
+    /// The owner of a shard says what counts after each word about it that comes late.
+    LastWord,
+    /// What is released in a leased shard is nobody's until a majority knows.
+    Limbo,
 }
 
 #[cfg(feature = "sim")]
@@ -47,7 +51,8 @@ impl Rule {
     ];
 
     /// All that count among several hosts.
-    pub const CLUSTER: [Self; 5] = [Self::Home, Self::NodeLease, Self::NoGaps, Self::Barrier, Self::Survivor];
+    pub const CLUSTER: [Self; 7] =
+        [Self::Home, Self::NodeLease, Self::NoGaps, Self::Barrier, Self::Survivor, Self::LastWord, Self::Limbo];
 }
 
 /// Which rules are kept.

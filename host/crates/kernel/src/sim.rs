@@ -98,13 +98,27 @@ pub struct Failure {
     pub events: Vec<String>,
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for event in &self.events {
+/// How many of the last events are shown unless told otherwise.
+const SHOWN: usize = 60;
+
+impl Failure {
+    /// With so many of the last events.
+    pub fn told(&self, most: usize) -> impl fmt::Display + '_ {
+        fmt::from_fn(move |f| self.tell(most, f))
+    }
+
+    fn tell(&self, most: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for event in self.events.iter().skip(self.events.len().saturating_sub(most)) {
             writeln!(f, "  {event}")?;
         }
         writeln!(f, "seed {} step {}: {:?} is broken: {}", self.seed, self.step, self.invariant, self.what)?;
         write!(f, "replay: cargo xtask sim {}--seeds 1 --from {}", self.flags, self.seed)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tell(SHOWN, f)
     }
 }
 

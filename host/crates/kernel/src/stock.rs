@@ -202,6 +202,14 @@ impl Stock {
         Ok(())
     }
 
+    /// Free: rests, and is nobody's until enough hosts know.
+    pub(crate) fn lay_in_limbo(&mut self, record: &Arc<Resting>) -> Result<(), Blocked> {
+        self.occupy(record.span)?;
+        let open = self.space.is_open(record.span);
+        self.rests.insert_in_limbo(Arc::clone(record), open);
+        Ok(())
+    }
+
     /// A rest that was over before the log was read: free, but released later than what was never used.
     pub(crate) fn remember_release(&mut self, span: Span) {
         if self.ordered && self.space.take(span).is_ok() {

@@ -56,9 +56,9 @@ fn kept_by(breach: Breach) -> Invariant {
         Breach::Kernel(Rule::TrustedClock | Rule::RestartGrace) => Invariant::Lease,
         Breach::Kernel(Rule::FreeReplaced | Rule::RestingIsFree) => Invariant::Accounted,
         Breach::Kernel(Rule::NoOverlap) => Invariant::Unique,
-        Breach::Kernel(Rule::Home | Rule::NodeLease | Rule::NoGaps | Rule::Barrier) => {
-            unreachable!("a host that is alone has nobody to break it with")
-        }
+        Breach::Kernel(
+            Rule::Home | Rule::NodeLease | Rule::NoGaps | Rule::Barrier | Rule::Survivor | Rule::LastWord | Rule::Limbo,
+        ) => unreachable!("a host that is alone has nobody to break it with"),
         Breach::AnswerOnlyAfterFlush | Breach::SyncBeforeAnswer => Invariant::Kept,
     }
 }

@@ -162,6 +162,8 @@ pub fn resting(seq: u64, pool: u32, number: u32, lasted_ms: u64) -> Op {
         ended_ms,
         until_ms: ended_ms + 60_000,
         cause: if seq.is_multiple_of(2) { EndCause::Released } else { EndCause::Expired },
+        epoch: Epoch(1),
+        renewed_ms: 0,
         seq: Seq(seq),
         name: seq.is_multiple_of(3).then(|| "100.64.0.1".into()),
     };

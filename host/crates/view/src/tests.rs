@@ -106,6 +106,8 @@ impl Bench {
             ended_ms: 2,
             until_ms: 3,
             cause: EndCause::Released,
+            epoch: Epoch(1),
+            renewed_ms: 0,
             seq: Seq(self.seq + 1),
             name: None,
         };

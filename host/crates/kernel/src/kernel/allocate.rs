@@ -269,7 +269,11 @@ impl Kernel {
         let Some(pool) = pool else { return CommandError::PoolUnknown { pool: request.pool } };
         let owners = if leg == Leg::Space { Vec::new() } else { self.other_owners(request) };
         if !owners.is_empty() {
-            return CommandError::Elsewhere { pool, detour: Detour::Space(owners) };
+            // Only the home asks for space elsewhere: whoever sent this here because of what had been held must come again for
+            // that, or two hosts look for the same subscriber.
+            let home = self.own_number().filter(|_| leg == Leg::Owner);
+            let detour = home.map_or(Detour::Space(owners), Detour::Home);
+            return CommandError::Elsewhere { pool, detour };
         }
         if self.keeps_some(request.pool) {
             return CommandError::Withheld { pool };

@@ -10,13 +10,13 @@ use super::{Kernel, PoolState, Term};
 use crate::allocation::Allocation;
 use crate::command::{AllocateRequest, CommandError, News, Reply};
 use crate::effects::Effects;
-use crate::fact::Fact;
-use crate::id::{Dot, Epoch, Key, MemberId, Origin, PoolUid, RealmUid, Seq, ShardId, SubscriberId};
+use crate::fact::{Fact, SpanKey};
+use crate::id::{Epoch, Key, MemberId, Origin, PoolUid, RealmUid, Seq, ShardId, SubscriberId};
 use crate::pool::{Pool, Shard};
 use crate::rules::{Rule, Rules};
 use crate::space::Layout;
 use crate::span::Span;
-use crate::stock::Stock;
+use crate::stock::{Afterwards, HeldByItsOwn, Stock};
 use crate::tenure::{Detour, Leg, ShardTenure, Sight, Tenure};
 
 /// What a kernel knows of the cluster it is in.
@@ -260,7 +260,40 @@ impl Kernel {
             state.number_tenures(unknown);
         }
         if is_reshaped(former, pool) {
+            self.leave_behind(pool.uid, layout, effects);
             self.reshape(pool, layout, effects);
+        }
+    }
+
+    /// What stands in space that leaves the pool: its owners said that it is empty, and this host has not heard yet how that
+    /// came.
+    fn leave_behind(&mut self, uid: PoolUid, layout: &Layout, effects: &mut Effects) {
+        let outside = |held: &&Arc<Allocation>| held.pool == uid && layout.place(held.span).is_err();
+        let mut gone: Vec<Arc<Allocation>> = self.holders.iter().filter(outside).cloned().collect();
+        gone.sort_unstable_by_key(|held| held.seq());
+        for held in gone {
+            self.holders.remove(&held);
+            let end_ms = held.expires_ms().map(|end| self.log.clock.lease_end(end.get(), held.seq()));
+            let Some(stock) = self.stocks.get_mut(&(uid, held.realm)) else { continue };
+            if let Some(end_ms) = end_ms {
+                self.leases -= usize::from(stock.leases.remove(end_ms, held.seq()));
+            }
+            let reserved = stock.reservations().exactly(held.span).is_some();
+            stock.let_go(held.span, if reserved { Afterwards::Reserved } else { Afterwards::Free });
+            let key = SpanKey { pool: uid, realm: held.realm, span: held.span };
+            self.log.write(effects, |_| Fact::Free(key));
+        }
+        let kept = |stock: &Stock| -> Vec<Span> {
+            stock.reservations().iter().map(|kept| kept.span).filter(|span| layout.place(*span).is_err()).collect()
+        };
+        let reserved: Vec<_> = self.stocks_of(uid).map(|((_, realm), stock)| (realm, kept(stock))).collect();
+        for (realm, spans) in reserved {
+            for span in spans {
+                if let Some(stock) = self.stocks.get_mut(&(uid, realm)) {
+                    stock.unreserve(span, HeldByItsOwn::No);
+                }
+                self.log.write(effects, |_| Fact::Unreserved(SpanKey { pool: uid, realm, span }));
+            }
         }
     }
 
@@ -287,6 +320,7 @@ impl Kernel {
         let mut rests_on = BTreeSet::new();
         let mut gained = BTreeSet::new();
         let mut lost = BTreeSet::new();
+        let mut doubts = false;
         for said in tenures {
             let slot = usize::try_from(said.shard.0).ok().and_then(|at| state.tenures.get_mut(at));
             let (Some(slot), Some(shard)) = (slot, covers.get(&said.shard)) else { continue };
@@ -300,7 +334,8 @@ impl Kernel {
                     tenure
                 }
             };
-            let term = Term { epoch: said.epoch, tenure, after: said.after, doubtful: said.doubtful };
+            let doubted = said.doubtful || (slot.doubted && slot.epoch == said.epoch);
+            let term = Term { epoch: said.epoch, tenure, after: said.after, doubtful: said.doubtful, doubted };
             let taken_over = slot.epoch < said.epoch && !said.tenure.is_theirs();
             rests_on.extend(said.after.filter(|_| taken_over));
             let was = std::mem::replace(slot, term).tenure;
@@ -310,7 +345,10 @@ impl Kernel {
                 (true, true) | (false, false) => {}
             }
             match (was.answers(), said.tenure.answers()) {
-                (false, true) => gained.insert(said.shard),
+                (false, true) => {
+                    doubts |= doubted;
+                    gained.insert(said.shard)
+                }
                 (true, false) => lost.insert(said.shard),
                 (true, true) | (false, false) => false,
             };
@@ -321,6 +359,9 @@ impl Kernel {
         self.set_open(uid, &closed, false);
         self.set_open(uid, &opened, true);
         self.take_up_leases(uid, &gained);
+        if doubts {
+            self.say_all_again(uid, &gained, effects);
+        }
         self.lay_down_leases(uid, &lost);
         Reply::Noted
     }
@@ -362,21 +403,16 @@ impl Kernel {
         }
     }
 
-    /// Whether what an origin says of an allocation was overtaken: it is from behind the cut, and the shard's new owner has
-    /// spoken of the allocation since.
-    pub(super) fn is_overtaken(&self, from: Dot, held: &Allocation) -> bool {
-        let term = self.pools.get(&held.pool).and_then(|state| state.term(held.shard));
-        term.is_some_and(|term| {
-            let behind = term.after.is_some_and(|cut| cut.origin == from.origin && from.seq > cut.seq);
-            term.doubtful && behind && held.epoch == term.epoch
-        })
-    }
-
     /// Who must decide about a request that no known allocation answers: `None`: this host.
     pub(super) fn home_of(&self, pool: PoolUid, subscriber: &SubscriberId, key: Option<&Key>) -> Option<MemberId> {
         let sight = self.cluster.as_ref()?.sight.as_ref()?;
         let home = sight.ring.home(pool, subscriber, key, |member| sight.alive.contains(&member))?;
         (home != sight.me).then_some(home)
+    }
+
+    /// This host's number among the members, once it knows.
+    pub(super) fn own_number(&self) -> Option<MemberId> {
+        Some(self.cluster.as_ref()?.sight.as_ref()?.me)
     }
 
     /// The detour for a subscriber who holds nothing that this host knows of.
@@ -440,7 +476,7 @@ impl Kernel {
         let Some(state) = self.pools.get(&pool) else { return Vec::new() };
         let shards = (0..).map(ShardId).zip(&state.tenures);
         let said = |(shard, term): (ShardId, &Term)| {
-            let Term { epoch, tenure, after, doubtful } = *term;
+            let Term { epoch, tenure, after, doubtful, doubted: _ } = *term;
             ShardTenure { shard, epoch, tenure, after, doubtful }
         };
         shards.map(said).collect()

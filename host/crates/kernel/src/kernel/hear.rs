@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::Kernel;
+use super::late::Late;
+use super::{Kernel, PoolState};
 use crate::allocation::{Allocation, Reservation, Resting};
 use crate::command::Reply;
 use crate::effects::{Effects, Notice};
@@ -44,13 +45,19 @@ impl Kernel {
         }
         let mut through = batch.through;
         let mut realms: Vec<Option<RealmUid>> = vec![None; batch.realms.len()];
+        let mut rests_on = None;
         for op in batch.ops.iter().filter(|op| op.seq > known && op.seq <= batch.through) {
             if matches!(self.readiness(&op.fact), Readiness::Later) {
                 through = Seq(op.seq.0 - 1);
                 break;
             }
-            self.take_in(origin, op, batch, &mut realms, effects);
+            if matches!(self.take_in(origin, op, batch, &mut realms, effects), Some(Late::Silent)) {
+                rests_on = Some(Dot { origin, seq: op.seq });
+            }
             self.words.insert(origin, op.seq);
+        }
+        if let Some(dot) = rests_on {
+            self.log.write(effects, |_| Fact::RestsOn(dot));
         }
         if through > known {
             self.heard.insert(origin, through);
@@ -70,10 +77,14 @@ impl Kernel {
     }
 
     pub(super) fn readiness(&self, fact: &Fact) -> Readiness {
+        let ended_in = |rest: &Resting| {
+            let shard = self.pools.get(&rest.pool)?.layout.place(rest.span).ok()?;
+            Some((shard, rest.epoch))
+        };
         let (pool, term) = match fact {
             Fact::RestsOn(dot) if self.rules.keep(Rule::Barrier) => return self.has_heard(*dot),
             Fact::Held(held) => (held.pool, Some((held.shard, held.epoch))),
-            Fact::Resting(rest) => (rest.pool, None),
+            Fact::Resting(rest) => (rest.pool, ended_in(rest)),
             Fact::Reserved(kept) => (kept.pool, None),
             Fact::Free(key) | Fact::Unreserved(key) => (key.pool, None),
             Fact::Pool(_)
@@ -110,7 +121,7 @@ impl Kernel {
         batch: &Batch,
         realms: &mut [Option<RealmUid>],
         effects: &mut Effects,
-    ) {
+    ) -> Option<Late> {
         let log = &mut self.log;
         let mut number = |place: RealmUid| {
             let place = usize::try_from(place.0).ok()?;
@@ -119,32 +130,52 @@ impl Kernel {
             Some(*slot.get_or_insert_with(|| self.realms.enter(tenant.as_ref(), name.clone(), log, effects)))
         };
         // The realm's own record may come first, so the number of this operation is known only afterwards.
-        let Some(fact) = with_realm(&op.fact, &mut number, Seq(0)) else { return };
+        let fact = with_realm(&op.fact, &mut number, Seq(0))?;
         let from = Dot { origin, seq: op.seq };
-        match fact {
+        let key = match &fact {
             Fact::Held(held) => {
-                self.hear_held(&held, from, effects);
-                self.adopt(&held, effects);
+                self.hear_held(held, from, effects);
+                SpanKey { pool: held.pool, realm: held.realm, span: held.span }
             }
-            Fact::Resting(rest) => self.hear_resting(&rest, from, effects),
-            Fact::Free(key) => self.hear_free(key, from, effects),
-            Fact::Reserved(kept) => self.hear_reserved(&kept, from, effects),
-            Fact::Unreserved(key) => self.hear_unreserved(key, from, effects),
+            Fact::Resting(rest) => {
+                self.hear_resting(rest, from, effects);
+                SpanKey { pool: rest.pool, realm: rest.realm, span: rest.span }
+            }
+            Fact::Free(key) => {
+                self.hear_free(*key, from, effects);
+                *key
+            }
+            Fact::Reserved(kept) => {
+                self.hear_reserved(kept, from, effects);
+                SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }
+            }
+            Fact::Unreserved(key) => {
+                self.hear_unreserved(*key, from, effects);
+                *key
+            }
             Fact::RestsOn(dot) => {
-                self.log.relay(effects, from, Fact::RestsOn(dot));
+                self.log.relay(effects, from, Fact::RestsOn(*dot));
+                return None;
             }
             Fact::Pool(_)
             | Fact::PoolDeleted(_)
             | Fact::Realm(_)
             | Fact::Clock
             | Fact::Heard { .. }
-            | Fact::Adopted(_) => {}
+            | Fact::Adopted(_) => return None,
+        };
+        let late = self.late(key, &fact, from)?;
+        if late == Late::Answered && self.rules.keep(Rule::LastWord) {
+            self.say_again(key, &fact, from, effects);
         }
+        Some(late)
     }
 
     pub(super) fn hear_held(&mut self, held: &Allocation, from: Dot, effects: &mut Effects) {
         let of = (held.pool, held.realm);
-        if self.stock_of(of).is_none() {
+        let inside = |state: &PoolState| state.layout.place(held.span).is_ok();
+        if self.stock_of(of).is_none() || !self.pools.get(&held.pool).is_some_and(inside) {
+            // The space has left the pool since, and it left it empty.
             return;
         }
         let (parts, name): (crate::allocation::AllocationParts, _) = held.clone().into();
@@ -156,11 +187,15 @@ impl Kernel {
         let same = |there: &&Arc<Allocation>| {
             there.span == held.span && there.subscriber == held.subscriber && there.key() == held.key()
         };
-        if there.as_ref().is_some_and(|there| there.epoch > held.epoch) {
-            // The new owner has spoken of it already.
+        if there.as_ref().is_some_and(|there| is_later(there, &held)) {
+            // The new owner has spoken of it already, or this host heard of a renewal that the new owner did not.
             return;
         }
-        if there.as_ref().is_some_and(|there| same(&there)) {
+        if let Some(there) = there.as_ref().filter(same) {
+            let lapses_ms = there.expires_ms().map(|end| self.log.clock.lease_end(end.get(), there.seq()));
+            if let (Some(lapses_ms), Some(stock)) = (lapses_ms, self.stocks.get_mut(&of)) {
+                self.leases -= usize::from(stock.leases.remove(lapses_ms, there.seq()));
+            }
             self.holders.replace(&held);
         } else {
             let Some(stock) = self.stocks.get_mut(&of) else { return };
@@ -168,7 +203,7 @@ impl Kernel {
             for start in rests {
                 stock.wake(start);
             }
-            if stock.hold(held.span).is_err() {
+            if stock.hold(held.span).is_err() && !self.make_way(&held, from, effects) {
                 self.conflict(held, from, effects);
                 return;
             }
@@ -177,17 +212,6 @@ impl Kernel {
         self.log.relay(effects, from, Fact::Held(held));
         self.reschedule(of);
         self.touch(of);
-    }
-
-    /// A former owner handed it out before he heard that the shard is this host's: its space was kept for that, and from now
-    /// on this host answers for it.
-    fn adopt(&mut self, heard: &Allocation, effects: &mut Effects) {
-        let held = self.holders.starting_at(heard.pool, heard.realm, heard.span.start()).cloned();
-        let Some(held) = held.filter(|held| held.span == heard.span) else { return };
-        let term = self.pools.get(&held.pool).map(|state| state.tenure(held.shard));
-        if term.is_some_and(|(epoch, tenure)| epoch > held.epoch && tenure.answers()) {
-            self.take_over(&held, effects);
-        }
     }
 
     pub(super) fn hear_resting(&mut self, rest: &Resting, from: Dot, effects: &mut Effects) {
@@ -199,8 +223,9 @@ impl Kernel {
         let rest = Arc::new(Resting { seq: self.log.next, node, ..rest.clone() });
         let held = self.holders.starting_at(rest.pool, rest.realm, rest.span.start()).cloned();
         let held = held.filter(|held| held.span == rest.span);
-        if held.as_ref().is_some_and(|held| self.is_overtaken(from, held)) {
-            // What a new owner answered since does not end by what the former one said before.
+        if held.as_ref().is_some_and(|held| !is_meant(&rest, held)) {
+            // What a new owner answered since does not end by what the former one said before; nor what the former one
+            // answered unheard by what the new one said.
             return;
         }
         let now_ms = self.log.clock.now_ms();
@@ -285,10 +310,31 @@ impl Kernel {
         }))
     }
 
-    fn conflict(&mut self, heard: Arc<Allocation>, from: Dot, effects: &mut Effects) {
+    pub(super) fn conflict(&mut self, heard: Arc<Allocation>, from: Dot, effects: &mut Effects) {
         effects.notices.push(Notice::Conflict);
         if self.conflicts.len() < CONFLICTS {
             self.conflicts.push(Conflict { heard, from });
         }
     }
+}
+
+/// Whether what stands there is a later word than what is heard. Of one allocation the last renewal counts, whoever heard of
+/// it: its holder was answered. No owner dates a renewal before the one it follows.
+fn is_later(there: &Allocation, heard: &Allocation) -> bool {
+    let one = there.span == heard.span
+        && there.subscriber == heard.subscriber
+        && there.key() == heard.key()
+        && there.created_ms() == heard.created_ms();
+    let renewals = if one { there.renewed_ms().cmp(&heard.renewed_ms()) } else { std::cmp::Ordering::Equal };
+    renewals.then(there.epoch.cmp(&heard.epoch)).is_gt()
+}
+
+/// Whether a rest ends just this allocation. Within a term words come in order.
+fn is_meant(rest: &Resting, held: &Allocation) -> bool {
+    let same = || {
+        held.subscriber == rest.subscriber
+            && held.key() == rest.key.as_ref()
+            && (held.created_ms(), held.renewed_ms()) == (rest.created_ms, rest.renewed_ms)
+    };
+    held.epoch == rest.epoch || (held.epoch < rest.epoch && same())
 }

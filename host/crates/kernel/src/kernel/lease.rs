@@ -9,7 +9,7 @@ use crate::allocation::{Allocation, AllocationKind, EndCause, Resting};
 use crate::command::{AllocationTarget, CommandError, Reply, Ttl};
 use crate::effects::Effects;
 use crate::fact::Fact;
-use crate::id::{PoolUid, RealmUid};
+use crate::id::{Epoch, PoolUid, RealmUid};
 use crate::pool::{Durability, LeaseTerms, PoolTerms};
 use crate::rules::Rule;
 use crate::stock::{Afterwards, Stock};
@@ -110,7 +110,8 @@ impl Kernel {
 
     pub(super) fn renew_lease(&mut self, held: &Arc<Allocation>, ttl: Ttl, effects: &mut Effects) -> Arc<Allocation> {
         let state = self.pools.get(&held.pool).expect("an allocation's pool exists");
-        let now_ms = self.log.clock.now_ms();
+        // Not before the last renewal, though a former owner's clock may have been ahead: hosts that hear both go by that.
+        let now_ms = self.log.clock.now_ms().max(held.renewed_ms());
         let former = held.expires_ms().map(|end| end.get().saturating_sub(held.renewed_ms()));
         let (expires_ms, kind) = term(&state.pool.draft.terms, ttl, former, now_ms);
         let epoch = state.tenure(held.shard).0;
@@ -192,6 +193,7 @@ impl Kernel {
         let rests = !reserved && cause != EndCause::PoolDeleted && self.rules.keep(Rule::HoldDown);
         let hold_down_ms = if rests { state.pool.draft.terms.hold_down_ms } else { 0 };
         let now_ms = self.log.clock.now_ms();
+        let epoch = state.tenure(held.shard).0;
         let record = Arc::new(Resting {
             span: held.span,
             pool: held.pool,
@@ -203,12 +205,15 @@ impl Kernel {
             ended_ms: now_ms,
             until_ms: now_ms.saturating_add(hold_down_ms),
             cause,
+            epoch,
+            renewed_ms: if epoch == Epoch(1) { 0 } else { held.renewed_ms() },
             seq: self.log.next,
             name: held.name().map(Into::into),
         });
         self.log.write(effects, |_| Fact::Resting(Arc::clone(&record)));
         let limbo = self.cluster.as_ref().is_some_and(|cluster| cluster.is_unstable(record.seq));
-        let limbo = limbo && state.tenure(held.shard).1 == Tenure::Leased;
+        // What is kept may be leased: it may be taken over before its release is known, too.
+        let limbo = limbo && state.tenure(held.shard).1 != Tenure::Escrow && self.rules.keep(Rule::Limbo);
         let afterwards = if reserved {
             Afterwards::Reserved
         } else if limbo && cause != EndCause::PoolDeleted {

@@ -2,6 +2,7 @@
 
 use super::Kernel;
 use crate::id::{PoolUid, ShardId, SubscriberId};
+use crate::span::Span;
 use crate::tenure::Tenure;
 
 impl Kernel {
@@ -21,6 +22,17 @@ impl Kernel {
     /// How many allocations a subscriber has in a pool.
     pub(crate) fn count_of(&self, pool: PoolUid, subscriber: &SubscriberId) -> usize {
         self.holders.iter().filter(|held| held.pool == pool && held.subscriber == *subscriber).count()
+    }
+
+    /// What is held or reserved in a shard.
+    pub(crate) fn taken(&self, pool: PoolUid, shard: ShardId) -> impl Iterator<Item = Span> + '_ {
+        let held = self.holders.iter().filter(move |held| held.pool == pool && held.shard == shard);
+        let within = move |span: &Span| {
+            let state = self.pools.get(&pool);
+            state.is_some_and(|state| state.layout.place(*span).is_ok_and(|found| found == shard))
+        };
+        let reserved = self.stocks_of(pool).flat_map(|(_, stock)| stock.reservations().iter().map(|kept| kept.span));
+        held.map(|held| held.span).chain(reserved.filter(within))
     }
 
     /// What is held, rests and is reserved, in words that mean the same on every host.

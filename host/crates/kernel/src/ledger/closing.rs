@@ -124,6 +124,11 @@ impl State {
             if !closing.shards.contains(shard) {
                 return Err(LedgerError::ShardNotClosing { pool: uid, shard: *shard });
             }
+            if grant.is_doubtful() && closing.what != ClosingWhat::Whole {
+                // Nobody knows that it is empty.
+                let (found, right) = (grant.state, "Closing".into());
+                return Err(LedgerError::StateDiffers { pool: uid, shard: *shard, found, right });
+            }
         }
         let waiting = closing.waiting.iter().filter(|shard| shards.binary_search(shard).is_err()).count();
         self.no_longer_waits(uid, &shards, changes);
@@ -183,12 +188,13 @@ impl State {
         Ok(LedgerReply::Shrunk { pool: uid, revision })
     }
 
-    /// Every shard was returned or seized, or is the leased one of a host whose lease and grace are over.
+    /// Every shard was returned. Of a pool that goes as a whole it is enough that it was seized, or is the leased one of a host
+    /// whose lease and grace are over; where the pool lives on, what is held there would be held outside it.
     fn check_returned(&self, found: &LedgerPool, closing: &Closing) -> Result<(), LedgerError> {
         let mut holders: BTreeMap<MemberId, u64> = BTreeMap::new();
         for grant in closing.waiting.iter().filter_map(|shard| found.grants.of(*shard)) {
             let deposed = self.members.get(&grant.holder).is_some_and(Member::is_deposed);
-            if !(deposed && grant.kind == GrantKind::Leased) {
+            if !(deposed && grant.kind == GrantKind::Leased && closing.what == ClosingWhat::Whole) {
                 *holders.entry(grant.holder).or_default() += 1;
             }
         }

@@ -6,7 +6,7 @@ use super::command::{Change, HostRole, LedgerReply};
 use super::error::LedgerError;
 use super::grants::{Grant, GrantKind, GrantState, Grants};
 use super::state::{Outcome, State};
-use crate::id::{MemberId, NodeId, Origin, PoolUid, ProtocolVersion};
+use crate::id::{MemberId, NodeId, Origin, PoolUid, ProtocolVersion, ShardId};
 
 /// Most hosts in a cluster, edges among them.
 const MOST_MEMBERS: usize = 4_096;
@@ -176,7 +176,7 @@ impl State {
         if newcomer.origin.incarnation < found.origin.incarnation {
             return Err(LedgerError::IncarnationOld { found: found.origin.incarnation, asked: newcomer.origin });
         }
-        let another = newcomer.origin != found.origin;
+        let (former, another) = (found.origin, newcomer.origin != found.origin);
         let reinstated = found.is_deposed();
         let mut member = Member {
             origin: newcomer.origin,
@@ -199,6 +199,9 @@ impl State {
         for (pool, grants) in regranted {
             if another {
                 self.wait_again(pool, id, changes);
+                let held: Vec<ShardId> =
+                    grants.iter().filter(|(_, grant)| grant.holder == id).map(|(shard, _)| shard).collect();
+                self.doubt(pool, &held, former);
             }
             self.regrant(pool, grants, changes);
         }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::closing::ClosingWhat;
 use super::command::{Change, HostRole, LedgerReply};
 use super::error::LedgerError;
 use super::grants::{Grant, GrantKind, GrantState, Grants};
 use super::members::{REASON_BYTES, check_text};
 use super::state::{LedgerPool, Outcome, State};
 use crate::draft::MOST_SHARDS;
-use crate::id::{Dot, Epoch, MemberId, PoolUid, Seq, ShardId};
+use crate::id::{Dot, Epoch, MemberId, Origin, PoolUid, Seq, ShardId};
 
 /// Seizures kept to be looked at; all of them are in the log.
 const KEPT_SEIZURES: usize = 256;
@@ -64,7 +65,8 @@ impl State {
         if !from.is_deposed() {
             return Err(LedgerError::NotDeposed { member: of.from, renewed: from.lease.renewed });
         }
-        let dot = Dot { origin: from.origin, seq: cut };
+        let origin = from.origin;
+        let dot = Dot { origin, seq: cut };
         self.check_kind(of.pool, &shards, GrantKind::Leased)?;
         let to = self.check_taker(of)?;
         if to == HostRole::Edge {
@@ -75,6 +77,7 @@ impl State {
         let state = GrantState::Quarantined;
         let taken = self.handed_over(of, &shards, |grant, _| Grant { state, cut: Some(dot), ..grant })?;
         self.remember_cut(of.pool, dot);
+        self.doubt(of.pool, &shards, origin);
         self.regrant(of.pool, taken, changes);
         Ok(LedgerReply::Granted { pool: of.pool, shards: shards.len() as u64, epoch: next })
     }
@@ -96,6 +99,7 @@ impl State {
         if !from.is_deposed() && from.role != HostRole::Edge {
             return Err(LedgerError::NotDeposed { member: of.from, renewed: from.lease.renewed });
         }
+        let origin = from.origin;
         self.check_kind(of.pool, &shards, GrantKind::Escrow)?;
         self.check_taker(of)?;
         let state = GrantState::Forced;
@@ -116,8 +120,13 @@ impl State {
         }
         self.seizures.push_back(Arc::clone(&seizure));
         changes.push(Change::Seized(seizure));
+        self.doubt(of.pool, &shards, origin);
         self.regrant(of.pool, seized, changes);
-        self.no_longer_waits(of.pool, &shards, changes);
+        let whole =
+            |found: &LedgerPool| found.closing.as_ref().is_some_and(|closing| closing.what == ClosingWhat::Whole);
+        if self.pools.get(&of.pool).is_some_and(whole) {
+            self.no_longer_waits(of.pool, &shards, changes);
+        }
         Ok(LedgerReply::Granted { pool: of.pool, shards: shards.len() as u64, epoch: next })
     }
 
@@ -143,6 +152,9 @@ impl State {
         }
         let grants = found.grants.with(&shards, |grant| Grant { state: GrantState::Held, ..grant });
         let grants = with_closing(found, grants);
+        if let Some(found) = self.pools.get_mut(&pool) {
+            found.doubts.retain(|shard, _| shards.binary_search(shard).is_err());
+        }
         self.regrant(pool, grants, changes);
         Ok(LedgerReply::Released { pool, shards: shards.len() as u64 })
     }
@@ -226,6 +238,14 @@ impl State {
             let kind = kinds.next().unwrap_or(GrantKind::Escrow);
             grant(Grant { epoch, holder: of.to, ..former }, kind)
         }))
+    }
+
+    /// What this origin wrote last about the shards may be known to nobody.
+    pub(super) fn doubt(&mut self, pool: PoolUid, shards: &[ShardId], origin: Origin) {
+        let Some(found) = self.pools.get_mut(&pool) else { return };
+        for shard in shards {
+            found.doubts.entry(*shard).or_default().insert(origin);
+        }
     }
 
     fn remember_cut(&mut self, pool: PoolUid, cut: Dot) {

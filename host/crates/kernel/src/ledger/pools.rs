@@ -112,8 +112,9 @@ impl State {
         if let Some(found) = self.pools.get_mut(&uid) {
             found.record = record;
         } else {
-            let (grants, closing, cuts, misread) = (Grants::default(), None, BTreeMap::new(), BTreeMap::new());
-            self.pools.insert(uid, LedgerPool { record, grants, closing, cuts, misread });
+            let (grants, closing, cuts) = (Grants::default(), None, BTreeMap::new());
+            let (misread, doubts) = (BTreeMap::new(), BTreeMap::new());
+            self.pools.insert(uid, LedgerPool { record, grants, closing, cuts, misread, doubts });
         }
         self.regrant(uid, grants, changes);
     }

@@ -1,7 +1,7 @@
 //! What the ledger says, apart from which commands it has seen. The commands' meaning is in the modules beside; each checks
 //! everything first and changes afterwards, so that a refusal leaves no trace.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use super::members::{Departed, Member, Newcomer};
 use super::moves::{Handover, Seizure};
 use super::place::Terms;
 use super::reading::Misread;
-use crate::id::{MemberId, Origin, PoolUid, Seq};
+use crate::id::{MemberId, Origin, PoolUid, Seq, ShardId};
 use crate::pool::{Pool, PoolDraft};
 
 /// What a command came to.
@@ -46,9 +46,17 @@ pub struct LedgerPool {
     /// The members whose plugins read the pool otherwise than its record says, by their own word: they are given none of its
     /// shards and give away those they hold.
     pub misread: BTreeMap<MemberId, Misread>,
+    /// Of each doubtful shard, whose last words nobody knows: all it was taken from since it was last handed out from. A grant
+    /// names only the last of them, and that one's word says nothing of what those before it handed out.
+    pub doubts: BTreeMap<ShardId, BTreeSet<Origin>>,
 }
 
 impl LedgerPool {
+    /// Whose words a doubtful shard waits for.
+    pub fn awaited(&self, shard: ShardId) -> impl Iterator<Item = Origin> + '_ {
+        self.doubts.get(&shard).into_iter().flatten().copied()
+    }
+
     /// What the pool holds, and what it will hold when a change under way is finished.
     pub(super) fn drafts(&self) -> impl Iterator<Item = &PoolDraft> {
         let next = self.closing.as_deref().and_then(|closing| match &closing.what {

@@ -46,14 +46,26 @@ impl Ledger {
         Some(Offer { pool, shards, epoch, to })
     }
 
-    /// Whether most of the others have everything of this member's log that a shard's new owner waits for, so that it may
-    /// leave and its log with it. `known` is how far they say they know it.
-    pub fn is_handed_on(&self, member: MemberId, known: impl Fn(MemberId) -> Seq) -> bool {
-        let Some(origin) = self.member(member).map(|found| found.origin) else { return true };
-        let counts = self.pools().values().filter_map(|pool| pool.cuts.get(&origin)).max().copied().unwrap_or_default();
+    /// Whether most of the others have everything of this member's log that a shard's new owner waits for, and everything it
+    /// heard of the others' logs, so that it may leave and its copies with it: what a majority knew, which it was one of, a
+    /// majority of those who stay must know. `heard` is how far it knows each log, `known` how far others say they do.
+    pub fn is_handed_on(
+        &self,
+        member: MemberId,
+        heard: &BTreeMap<Origin, Seq>,
+        known: impl Fn(MemberId, Origin) -> Seq,
+    ) -> bool {
+        let Some(own) = self.member(member).map(|found| found.origin) else { return true };
+        let counts = self.pools().values().filter_map(|pool| pool.cuts.get(&own)).max().copied().unwrap_or_default();
         let others: Vec<MemberId> = self.members().keys().copied().filter(|other| *other != member).collect();
-        let have = others.iter().filter(|other| known(**other) >= counts).count();
-        have * 2 > others.len()
+        let copies: Vec<(Origin, Seq)> = heard
+            .iter()
+            .map(|(origin, through)| (*origin, *through))
+            .filter(|(origin, _)| *origin != own)
+            .chain([(own, counts)])
+            .collect();
+        let has = |other: MemberId| copies.iter().all(|(origin, through)| known(other, *origin) >= *through);
+        others.iter().filter(|other| has(**other)).count() * 2 > others.len()
     }
 }
 

@@ -86,6 +86,13 @@ impl Disk {
         &self.history
     }
 
+    /// What was written last was never written.
+    pub(super) fn forget_after(&mut self, last: Seq) {
+        let kept = self.history.partition_point(|op| op.seq <= last);
+        self.history.truncate(kept);
+        self.compacted = self.compacted.min(kept);
+    }
+
     /// A checkpoint takes in some more of the log.
     pub(super) fn compact(&mut self, draws: &mut Draws) {
         let more = draws.index(self.history.len() - self.compacted + 1);

@@ -14,7 +14,7 @@ use kernel::{
     Origin, Pool, PoolDraft, RealmUid, Reply, Ring, RingMember, Seq, ShardId, ShardTenure, Sight, Strategy, Tenure,
 };
 
-use crate::bed::{Answer, Bed, SETTINGS, addresses, given, request, target};
+use crate::bed::{Answer, Bed, SETTINGS, addresses, given, leased, request, target};
 
 /// Hosts that hear of each other when the test says so.
 pub(crate) struct Hosts {
@@ -312,6 +312,45 @@ fn a_shard_taken_over_keeps_what_turns_up_late_and_forgets_nothing_that_was_answ
     }
     let adopted = given(hosts.allocate(1, Leg::Owner, "line-2"));
     assert_eq!((adopted.span, adopted.epoch), (late.span, Epoch(2)));
+}
+
+#[test]
+fn what_turns_up_late_is_said_again_so_that_every_host_knows_the_same() {
+    let mut draft = leased(addresses(0x0a00_0000, 256));
+    draft.terms.hold_down_ms = 0;
+    let mut hosts = Hosts::sharing(draft, 3, 3);
+    let uid = hosts.pool.uid;
+    let known = given(hosts.allocate(0, Leg::Home, "line-1"));
+    hosts.share_all();
+    let cut = hosts.beds[0].log.last().expect("something was written").seq;
+    for other in 1..3 {
+        hosts.share(0, other);
+    }
+    // The first host renews, and nobody hears of it.
+    hosts.beds[0].pass(5_000);
+    given(hosts.allocate(0, Leg::Owner, "line-1"));
+    let after = Some(Dot { origin: origin(0), seq: cut });
+    for host in 0..3 {
+        let tenure = if host == 1 { Tenure::Kept } else { Tenure::Theirs(member(1)) };
+        let said = ShardTenure { shard: known.shard, epoch: Epoch(2), tenure, after, doubtful: true };
+        hosts.tell(host, News::Tenures { pool: uid, tenures: vec![said] });
+    }
+    // To the new owner the lease is over, and the third host hears of that before it hears the renewal.
+    hosts.beds[1].pass(12_000);
+    hosts.beds[1].alarms();
+    hosts.share(1, 2);
+    assert_eq!(hosts.held(2), 0);
+    hosts.share(0, 2);
+    hosts.share(0, 1);
+    hosts.share(1, 2);
+    hosts.share(1, 0);
+    for host in 0..3 {
+        assert_eq!(hosts.held(host), 1, "host {host}");
+        let log = &hosts.beds[host].log;
+        let last =
+            log.iter().rev().find_map(|op| if let Fact::Held(held) = &op.fact { Some(held.epoch) } else { None });
+        assert_eq!(last, Some(Epoch(2)), "host {host}");
+    }
 }
 
 #[test]

@@ -42,8 +42,13 @@ mod flag {
     pub(super) const EXTRA: u8 = 0b0000_1000;
     pub(super) const KEY: u8 = 0b0001_0000;
     pub(super) const NAME: u8 = 0b0010_0000;
+    /// It was made in place of another one.
     pub(super) const SUPERSEDES: u8 = 0b0100_0000;
-    pub(super) const ALL: u8 = 0b0111_1111;
+    /// It was ended in a later term than the first: the same bit, of the other record.
+    pub(super) const EPOCH: u8 = 0b0100_0000;
+    pub(super) const OF_HELD: u8 = KIND | EXPIRES | EXTRA | KEY | NAME | SUPERSEDES;
+    /// Two that mean nothing here are passed over, as they always were.
+    pub(super) const OF_RESTING: u8 = KIND | EXPIRES | EXTRA | KEY | NAME | EPOCH;
 }
 
 fn has(flags: u8, one: u8) -> bool {
@@ -54,10 +59,11 @@ fn when(present: bool, one: u8) -> u8 {
     if present { one } else { 0 }
 }
 
-fn flags(bytes: &mut Bytes<'_>) -> Result<u8, RecordFault> {
+/// `known`: those that mean something here.
+fn flags(bytes: &mut Bytes<'_>, known: u8) -> Result<u8, RecordFault> {
     let at = bytes.offset();
     let flags = bytes.byte()?;
-    if flags & !flag::ALL == 0 {
+    if flags & !known == 0 {
         Ok(flags)
     } else {
         Err(RecordFault::new(at, format!("flags {flags:#010b} are not understood")))
@@ -188,7 +194,7 @@ fn put_held(out: &mut Vec<u8>, held: &Allocation, op: &Op, nodes: &mut NodeTable
 
 fn read_held(bytes: &mut Bytes<'_>, key: SpanKey, context: &mut Context<'_>) -> Result<Allocation, RecordFault> {
     let at = bytes.offset();
-    let flags = flags(bytes)?;
+    let flags = flags(bytes, flag::OF_HELD)?;
     let kind = match flags & flag::KIND {
         0 => AllocationKind::Session,
         1 => AllocationKind::Sticky,
@@ -251,7 +257,10 @@ fn put_resting(out: &mut Vec<u8>, rest: &Resting, op: &Op, nodes: &mut NodeTable
         EndCause::Expired => 1,
         EndCause::PoolDeleted => 2,
     };
-    out.push(cause | when(rest.key.is_some(), flag::KEY) | when(rest.name.is_some(), flag::NAME));
+    let later = rest.epoch != Epoch(1);
+    out.push(
+        cause | when(rest.key.is_some(), flag::KEY) | when(rest.name.is_some(), flag::NAME) | when(later, flag::EPOCH),
+    );
     put_text(out, rest.subscriber.as_str());
     put_delta(out, rest.ended_ms, op.stamp_ms);
     put_delta(out, rest.created_ms, rest.ended_ms);
@@ -264,11 +273,15 @@ fn put_resting(out: &mut Vec<u8>, rest: &Resting, op: &Op, nodes: &mut NodeTable
     if let Some(name) = &rest.name {
         put_text(out, name);
     }
+    if later {
+        put_varint(out, u64::from(rest.epoch.0));
+        put_delta(out, rest.renewed_ms, rest.created_ms);
+    }
 }
 
 fn read_resting(bytes: &mut Bytes<'_>, key: SpanKey, context: &mut Context<'_>) -> Result<Resting, RecordFault> {
     let at = bytes.offset();
-    let flags = flags(bytes)?;
+    let flags = flags(bytes, flag::OF_RESTING)?;
     let cause = match flags & flag::KIND {
         0 => EndCause::Released,
         1 => EndCause::Expired,
@@ -283,8 +296,25 @@ fn read_resting(bytes: &mut Bytes<'_>, key: SpanKey, context: &mut Context<'_>) 
     let node = context.node(bytes)?;
     let own_key = if has(flags, flag::KEY) { Some(id(bytes)?) } else { None };
     let name = if has(flags, flag::NAME) { Some(compact(bytes)?) } else { None };
+    let (epoch, renewed_ms) =
+        if has(flags, flag::EPOCH) { (Epoch(bytes.varint_u32()?), bytes.delta(created_ms)?) } else { (Epoch(1), 0) };
     let SpanKey { pool, realm, span } = key;
-    Ok(Resting { span, pool, realm, subscriber, key: own_key, node, created_ms, ended_ms, until_ms, cause, seq, name })
+    Ok(Resting {
+        span,
+        pool,
+        realm,
+        subscriber,
+        key: own_key,
+        node,
+        created_ms,
+        ended_ms,
+        until_ms,
+        cause,
+        epoch,
+        renewed_ms,
+        seq,
+        name,
+    })
 }
 
 fn put_reserved(out: &mut Vec<u8>, kept: &Reservation, op: &Op) {

@@ -109,9 +109,9 @@ fn held() -> impl Strategy<Value = Fact> {
 
 fn resting() -> impl Strategy<Value = Fact> {
     let cause = prop_oneof![Just(EndCause::Released), Just(EndCause::Expired), Just(EndCause::PoolDeleted)];
-    let times = (number(), number(), number(), number());
+    let times = (number(), number(), number(), number(), 0..5_u32);
     (span_key(), opaque(), option::of(opaque()), node(), times, cause, option::of(text())).prop_map(
-        |(at, subscriber, key, node, (created_ms, ended_ms, until_ms, seq), cause, name)| {
+        |(at, subscriber, key, node, (created_ms, ended_ms, until_ms, seq, epoch), cause, name)| {
             let SpanKey { pool, realm, span } = at;
             let (seq, name) = (Seq(seq), name.map(Into::into));
             Fact::Resting(Arc::new(Resting {
@@ -125,6 +125,8 @@ fn resting() -> impl Strategy<Value = Fact> {
                 ended_ms,
                 until_ms,
                 cause,
+                epoch: Epoch(epoch),
+                renewed_ms: if epoch == 1 { 0 } else { created_ms ^ seq },
                 seq,
                 name,
             }))

@@ -113,6 +113,28 @@ fn a_lost_host_holds_a_closing_up_with_its_escrow_until_that_is_seized() {
 }
 
 #[test]
+fn a_pool_that_lives_on_waits_for_a_lost_hosts_shards_until_nothing_is_held_there_for_sure() {
+    let mut bed = Bed::of(2);
+    let pool = bed.creates(draft("p", 0, 256));
+    let leased = bed.shards(pool, 1, GrantKind::Leased);
+    bed.ok(close(pool, Some(vec![span(0, 255)])));
+    let closing = since(&bed, pool);
+    for (host, kind) in [(1, GrantKind::Escrow), (2, GrantKind::Escrow), (2, GrantKind::Leased)] {
+        let shards = bed.shards(pool, host, kind);
+        bed.ok(returned(pool, closing, host, &shards));
+    }
+    bed.deposes(1);
+    assert!(matches!(bed.refused(LedgerCommand::FinishClose { pool }), LedgerError::NotReturned { .. }));
+    bed.ok(taken(pool, &leased, 1, 2, 1));
+    let error = bed.refused(returned(pool, closing, 2, &leased));
+    assert!(matches!(error, LedgerError::StateDiffers { found: GrantState::Quarantined, .. }), "{error}");
+    let (member, shards) = (MemberId(2), leased.clone());
+    bed.ok(LedgerCommand::Released { pool, shards, member, epoch: bed.grant(pool, leased[0]).epoch });
+    bed.ok(returned(pool, closing, 2, &leased));
+    assert!(matches!(bed.ok(LedgerCommand::FinishClose { pool }), LedgerReply::Shrunk { .. }));
+}
+
+#[test]
 fn what_was_seized_before_a_closing_is_returned_like_everything() {
     let mut bed = Bed::of(2);
     let pool = bed.creates(draft("p", 0, 64));

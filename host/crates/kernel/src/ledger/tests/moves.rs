@@ -117,6 +117,20 @@ fn only_leased_shards_of_a_deposed_host_are_taken_over_and_they_arrive_quarantin
 }
 
 #[test]
+fn a_shard_taken_over_twice_waits_for_both_it_was_taken_from() {
+    let (mut bed, pool) = bed();
+    let leased = bed.shards(pool, 1, GrantKind::Leased);
+    bed.deposes(1);
+    bed.ok(taken(pool, &leased, 1, 2, 1));
+    bed.deposes(2);
+    bed.ok(taken(pool, &leased, 2, 3, 2));
+    let awaited = |bed: &Bed| bed.ledger.pool(pool).unwrap().awaited(leased[0]).collect::<Vec<_>>();
+    assert_eq!(awaited(&bed), [origin(1), origin(2)]);
+    bed.ok(released(pool, &leased, 3, 3));
+    assert!(awaited(&bed).is_empty());
+}
+
+#[test]
 fn escrow_is_seized_only_from_a_lost_holder_with_a_reason_that_is_kept() {
     let (mut bed, pool) = bed();
     let (leased, escrow) = (bed.shards(pool, 1, GrantKind::Leased), bed.shards(pool, 1, GrantKind::Escrow));
@@ -134,6 +148,7 @@ fn escrow_is_seized_only_from_a_lost_holder_with_a_reason_that_is_kept() {
     let grant = bed.grant(pool, escrow[0]);
     assert_eq!((grant.holder, grant.epoch), (MemberId(2), Epoch(2)));
     assert_eq!((grant.state, grant.cut), (GrantState::Forced, None));
+    assert_eq!(bed.ledger.pool(pool).unwrap().awaited(escrow[0]).collect::<Vec<_>>(), [origin(1)]);
     let kept = bed.ledger.seizures().next().unwrap();
     assert_eq!((kept.shards.as_slice(), kept.by.as_str(), kept.index), (escrow.as_slice(), "ann", bed.index));
 

@@ -64,6 +64,7 @@ impl World {
             self.check_kept(client, &up)?;
         }
         self.check_one_each(&up)?;
+        self.check_reservations(&up)?;
         // Leases that nobody renews end meanwhile, one after the other.
         for _ in 0..60 {
             self.run_for(500)?;
@@ -83,7 +84,10 @@ impl World {
             }
         }
         for (uid, pool) in self.log.ledger.pools() {
-            let closed = pool.grants.iter().find(|(shard, _)| !open.contains(&(*uid, *shard)));
+            let closed = pool
+                .grants
+                .iter()
+                .find(|(shard, _)| !open.contains(&(*uid, *shard)) && !self.stays_doubtful(*uid, *shard));
             if let Some((shard, grant)) = closed {
                 let seen = self.host_of(grant.holder).map(|at| (self.host(at).vector(), &self.host(at).stopped));
                 let what =
@@ -109,6 +113,11 @@ impl World {
                     self.check_exhausted(client, up)?;
                     return Ok(());
                 }
+                (Some(Err(Trouble::Refused(CommandError::Withheld { .. }) | Trouble::Unreachable)), None)
+                    if self.clients.all.get(client).is_some_and(|found| self.is_partly_doubtful(found.pool)) =>
+                {
+                    return Ok(());
+                }
                 (_, Some(span)) if !is_unserved(outcome.as_ref()) => {
                     let what = format!("client {client} was answered {span:?}, host {at} says {outcome:?}");
                     return broken(Invariant::Kept, what);
@@ -128,7 +137,8 @@ impl World {
         for at in up {
             let Some(kernel) = &self.host(*at).kernel else { continue };
             for ((pool, _), occupancy) in kernel.occupancy() {
-                if pool == found.pool && occupancy.free >= 4 && pool.0 != 2 {
+                let mixed = found.longest > 1 || found.realm.is_some();
+                if pool == found.pool && occupancy.free >= 4 && !mixed && !self.is_partly_doubtful(pool) {
                     let what = format!("client {client} is refused, host {at} has {occupancy:?}");
                     return broken(Invariant::Accounted, what);
                 }

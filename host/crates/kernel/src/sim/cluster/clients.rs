@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
+use super::Breach;
 use super::route::{Caller, DEADLINE, Outcome, Trouble};
 use super::world::{Event, World};
 use crate::allocation::Allocation;
@@ -28,7 +29,11 @@ pub(super) struct Client {
     pub(super) pool: PoolUid,
     pub(super) subscriber: SubscriberId,
     /// Where the pool begins.
-    first: u128,
+    pub(super) first: u128,
+    /// The longest span there is.
+    pub(super) longest: u128,
+    /// Which of the pool's realms it is in.
+    pub(super) realm: Option<CompactString>,
     bng: usize,
     pub(super) holds: Option<Holding>,
     /// What he was given before, does not use any more, and has not confirmed yet.
@@ -91,7 +96,7 @@ impl Clients {
     pub(super) fn found(draws: &mut Draws) -> Vec<PoolDraft> {
         let plain = |draws: &mut Draws| (1_u128, 1_u128, 8 + u128::from(draws.below(17)));
         let (_, _, size) = plain(draws);
-        let leased = LeaseTerms::Timed { default_ms: 12_000, min_ms: 5_000, max_ms: 60_000 };
+        let leased = LeaseTerms::Timed { default_ms: 12_000, min_ms: 5_000, max_ms: 14_000 };
         let mut drafts = vec![
             draft("static", 0x100, size, 1, LeaseTerms::None, draws),
             draft("homes", 0x1000, 8 + u128::from(draws.below(9)), 1, leased, draws),
@@ -99,16 +104,33 @@ impl Clients {
         if draws.one_in(2) {
             drafts.push(draft("prefixes", 0x4000, 32, 4, *draws.pick(&[LeaseTerms::None, leased]), draws));
         }
+        if draws.one_in(2) {
+            // Three lines, each with the same space in a realm of its own.
+            let mut lines = draft("lines", 0x8000, 4, 1, *draws.pick(&[LeaseTerms::None, leased]), draws);
+            lines.terms.realm_by = vec!["line".into()];
+            drafts.push(lines);
+        }
         drafts
     }
 
     /// A pool was made: its subscribers, a few more than it has room for at times.
-    pub(super) fn founded(&mut self, pool: PoolUid, first: u128) {
+    pub(super) fn founded(&mut self, pool: PoolUid, draft: &PoolDraft) {
+        let geometry = &draft.geometry;
+        let first = geometry.spans.first().map(|run| run.first().start()).unwrap_or_default();
+        let longest = geometry.sizing.max_len;
         for number in 0..12 {
+            let by_realm = !draft.terms.realm_by.is_empty();
+            let realm = by_realm.then(|| CompactString::from(format!("port-{}", number % 3)));
             let subscriber = format!("line-{number}").parse().expect("a subscriber");
             let (bng, holds, left, asks) = (number % 3, None, Vec::new(), None);
-            self.all.push(Client { pool, subscriber, first, bng, holds, left, asks, quiet_until: 0 });
+            self.all.push(Client { pool, subscriber, first, longest, realm, bng, holds, left, asks, quiet_until: 0 });
         }
+    }
+
+    /// A request that none of them makes.
+    pub(super) fn next_request(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
     }
 
     pub(super) fn len(&self) -> usize {
@@ -222,8 +244,8 @@ impl World {
                 pool: found.pool,
                 subscriber: found.subscriber.clone(),
                 key: None,
-                realm_value: None,
-                plan: wanted.map_or_else(|| Plan::anywhere(if found.pool.0 == 2 { len } else { 1 }), Plan::exactly),
+                realm_value: found.realm.clone(),
+                plan: wanted.map_or_else(|| Plan::anywhere(len.min(found.longest)), Plan::exactly),
                 explicit: false,
                 ttl: Ttl::Default,
                 node: None,
@@ -252,7 +274,7 @@ impl World {
         let Some(client) = self.clients.open.remove(&request) else { return };
         self.summary.unanswered += 1;
         self.clients.last = Some(Err(Trouble::Unreachable));
-        let quiet_until = self.now + QUIET;
+        let quiet_until = self.quiet_until();
         let found = self.client(client);
         if found.asks.take().is_some_and(|asked| asked.what.ends()) {
             found.quiet_until = quiet_until;
@@ -264,7 +286,7 @@ impl World {
         let Some(client) = self.clients.open.remove(&request) else { return Ok(()) };
         self.note(|| format!("client {client} hears ({request}) {outcome:?}"));
         self.clients.last = Some(outcome.clone());
-        let quiet_until = self.now + QUIET;
+        let quiet_until = self.quiet_until();
         let found = self.client(client);
         let Some(asked) = found.asks.take() else { return Ok(()) };
         match outcome {
@@ -274,10 +296,12 @@ impl World {
                 self.client_gets(client, &asked, allocation)
             }
             Ok(Reply::Renewed { allocation, .. }) => self.client_gets(client, &asked, allocation),
-            Ok(_) => {
+            Ok(Reply::Released(allocation)) => {
                 found.no_longer_left(asked.what);
+                self.is_current(client, allocation);
                 Ok(())
             }
+            Ok(_) => Ok(()),
             Err(Trouble::Refused(error)) => {
                 if matches!(error, CommandError::NotHeld { .. }) {
                     found.no_longer_left(asked.what);
@@ -296,31 +320,52 @@ impl World {
         }
     }
 
-    fn client_gets(&mut self, client: usize, asked: &Asked, allocation: &Allocation) -> Verdict {
-        let found = self.client(client);
-        let (bng, pool) = (found.bng, found.pool);
-        let seen = self.clients.fences.entry((bng, pool, allocation.shard)).or_insert(allocation.epoch);
+    /// A BNG drops an answer whose epoch is below one that it has seen of the shard.
+    fn is_current(&mut self, client: usize, allocation: &Allocation) -> bool {
+        let bng = self.client(client).bng;
+        let fence = (bng, allocation.pool, allocation.shard);
+        let seen = self.clients.fences.entry(fence).or_insert(allocation.epoch);
         *seen = allocation.epoch.max(*seen);
+        *seen == allocation.epoch || self.breach == Some(Breach::Fence)
+    }
+
+    fn client_gets(&mut self, client: usize, asked: &Asked, allocation: &Allocation) -> Verdict {
+        let pool = allocation.pool;
+        if !self.is_current(client, allocation) {
+            return Ok(());
+        }
         let lease_ms = allocation.expires_ms().map(|end| end.get().saturating_sub(allocation.renewed_ms()));
         let until = lease_ms.map(|lease_ms| (asked.since + lease_ms).saturating_sub(MARGIN));
         let holding = Holding { span: allocation.span, until };
         let now = self.now;
+        let realm = self.client(client).realm.clone();
         let sure = |held: &Holding| held.until.is_none_or(|until| now < until);
         let others = self.clients.all.iter().enumerate().filter(|(other, _)| *other != client);
         for (other, other_client) in others {
             let Some(held) = other_client.holds.as_ref().filter(|held| sure(held)) else { continue };
-            if other_client.pool == pool && held.span.intersects(holding.span) && sure(&holding) {
+            if other_client.pool == pool
+                && other_client.realm == realm
+                && held.span.intersects(holding.span)
+                && sure(&holding)
+            {
                 let what =
                     format!("client {client} was answered {holding:?} by host {}, client {other} {held:?}", asked.at);
                 return broken(Invariant::Unique, what);
             }
         }
+        self.check_reserved(client, holding.span)?;
         self.summary.superseded += u64::from(allocation.supersedes().is_some());
         let found = self.client(client);
         let former = found.holds.replace(holding).map(|former| former.span);
         found.left.extend(former);
         found.left.retain(|left| *left != allocation.span);
         Ok(())
+    }
+
+    /// When a release that nobody answered has happened or never will. A host that sleeps may carry it out when it wakes.
+    fn quiet_until(&self) -> u64 {
+        let wakes = self.hosts.iter().map(|host| host.sleeps_until).max().unwrap_or_default();
+        self.now.max(wakes) + QUIET
     }
 
     /// Nobody asks for anything by himself any more.

@@ -15,7 +15,8 @@ impl World {
         let pause = 100 + self.draws.below(1_800);
         self.after(pause, Event::Fault);
         let at = self.draws.index(self.hosts.len());
-        match self.draws.below(100) {
+        let kinds = if self.losses { 115 } else { 108 };
+        match self.draws.below(kinds) {
             0..18 => self.crash(at),
             18..30 => self.part(),
             30..38 => {
@@ -38,11 +39,14 @@ impl World {
             74..80 => self.host_mut(at).set_wall_error(0),
             80..88 => self.weigh(at),
             88..94 => self.come(at),
-            _ => self.leave(at),
+            94..100 => self.leave(at),
+            100..108 => self.reserve(at),
+            108..112 => self.close(at),
+            _ => self.lose(at),
         }
     }
 
-    fn crash(&mut self, at: usize) {
+    pub(super) fn crash(&mut self, at: usize) {
         if !self.host(at).is_up() {
             return;
         }
@@ -95,11 +99,11 @@ impl World {
         let host = self.host(at);
         let Some(me) = host.member.filter(|_| host.is_awake(self.now)) else { return };
         let drained = host.ledger.member(me).is_some_and(|member| member.weight == 0);
-        let known = |other| {
-            let said = host.seen.get(&other).and_then(|(_, vector)| vector.get(&host.origin));
+        let known = |other, origin| {
+            let said = host.seen.get(&other).and_then(|(_, vector)| vector.get(&origin));
             said.copied().unwrap_or_default()
         };
-        let told = host.ledger.is_handed_on(me, known) || self.breach == Some(Breach::LeaveOnceTold);
+        let told = host.ledger.is_handed_on(me, &host.heard, known) || self.breach == Some(Breach::LeaveOnceTold);
         if drained && told && self.log.ledger.members().len() > 2 {
             self.propose(at, Purpose::Order, LedgerCommand::Leave { member: me });
         }
@@ -127,11 +131,16 @@ impl World {
             host.set_wall_error(0);
             if host.is_up() && !member && host.life > 0 && host.member.is_some() {
                 self.go(at);
-            } else if !host.is_up() && !host.gone && member {
+            } else if !host.is_up() && !host.gone && !host.old && member {
                 self.start(at)?;
             }
         }
-        // Somebody must own what there is.
+        self.put_to_use();
+        Ok(())
+    }
+
+    /// Somebody must own what there is.
+    pub(super) fn put_to_use(&mut self) {
         let drained: Vec<MemberId> =
             self.log.ledger.members().values().filter(|member| member.weight == 0).map(|member| member.id).collect();
         if drained.len() == self.log.ledger.members().len()
@@ -141,6 +150,5 @@ impl World {
             let weight = Some(1);
             self.propose(by, Purpose::Order, LedgerCommand::SetMember { member, role: None, weight, addresses: None });
         }
-        Ok(())
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Told {
     tenures: BTreeMap<PoolUid, BTreeMap<ShardId, (Epoch, Tenure)>>,
     /// Which word about each pool was the last one.
     pub(super) last: BTreeMap<PoolUid, u64>,
+    /// And which is on the disk.
+    pub(super) durable: BTreeMap<PoolUid, u64>,
     rounds: u64,
     members: Vec<RingMember>,
     alive: BTreeSet<MemberId>,
@@ -29,6 +31,19 @@ pub(super) struct Told {
     /// What was heard and stopped then.
     heard: super::net::Vector,
     stopped: BTreeMap<(PoolUid, ShardId), Epoch>,
+}
+
+impl Told {
+    /// Whether all that the kernel was told of the pool's shards is on the disk.
+    pub(super) fn is_durable(&self, pool: PoolUid) -> bool {
+        self.last.get(&pool) == self.durable.get(&pool)
+    }
+
+    /// Whether the kernel was told that it only answers for the shard in this term, and that is on the disk.
+    pub(super) fn is_kept(&self, pool: PoolUid, shard: ShardId, epoch: Epoch) -> bool {
+        self.is_durable(pool)
+            && self.tenures.get(&pool).and_then(|known| known.get(&shard)) == Some(&(epoch, Tenure::Kept))
+    }
 }
 
 impl World {
@@ -140,10 +155,8 @@ impl World {
         let Some(me) = host.member else { return };
         let mut given: BTreeMap<(PoolUid, MemberId), Vec<(ShardId, Epoch)>> = BTreeMap::new();
         for (uid, pool) in host.ledger.pools() {
-            let lost = |(_, grant): &(ShardId, Grant)| {
-                grant.state == GrantState::Quarantined
-                    && grant.holder != me
-                    && grant.cut.is_some_and(|cut| cut.origin == host.origin)
+            let lost = |(shard, grant): &(ShardId, Grant)| {
+                grant.is_doubtful() && grant.holder != me && pool.awaited(*shard).any(|of| of == host.origin)
             };
             let durably = |shard: &ShardId| host.kept.get(uid).is_some_and(|kept| kept.contains(shard));
             for (shard, grant) in pool.grants.iter().filter(lost).filter(|(shard, _)| durably(shard)) {

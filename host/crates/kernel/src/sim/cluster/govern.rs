@@ -29,6 +29,8 @@ pub(super) enum Purpose {
     Depose,
     TakeOver,
     Released,
+    Closing,
+    Seize,
     /// An operator's word.
     Order,
 }
@@ -54,6 +56,8 @@ impl World {
         self.settle_stopped(at, me);
         self.give_away(at, me);
         self.take_over(at, me);
+        self.give_back(at, me);
+        self.seize(at, me);
     }
 
     pub(super) fn is_pending(&self, at: usize, which: impl Fn(&Purpose) -> bool) -> bool {

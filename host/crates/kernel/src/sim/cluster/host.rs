@@ -24,6 +24,9 @@ use crate::sim::{Invariant, Verdict, broken};
 /// Unix milliseconds when the simulation begins.
 const BEGIN_MS: u64 = 1_800_000_000_000;
 
+/// Of which shard in which term it is, and whose word.
+pub(super) type Owed = (PoolUid, ShardId, Epoch, Origin);
+
 /// Who waits for an answer of the kernel.
 #[derive(Clone, Debug)]
 pub(super) enum Waits {
@@ -43,6 +46,10 @@ pub(super) struct Host {
     /// `None`: down.
     pub(super) kernel: Option<Kernel>,
     pub(super) gone: bool,
+    /// Its disk is an older state of itself.
+    pub(super) old: bool,
+    /// Since when each quarantine is kept here, by the boot clock.
+    pub(super) quarantined: BTreeMap<(PoolUid, ShardId, Epoch), u64>,
     pub(super) sleeps_until: u64,
     clock: HostClock,
     // What is durable.
@@ -73,7 +80,8 @@ pub(super) struct Host {
     pub(super) seen: BTreeMap<MemberId, (u64, Vector)>,
     /// By the ledger up to an entry.
     pub(super) wished: (usize, Vec<Wish>),
-    pub(super) owed: BTreeMap<(PoolUid, ShardId, Epoch), Seq>,
+    /// What former owners said their last words were.
+    pub(super) owed: BTreeMap<Owed, Seq>,
 }
 
 /// Real time as this host's clocks show it.
@@ -106,6 +114,8 @@ impl Host {
             life: 0,
             kernel: None,
             gone: false,
+            old: false,
+            quarantined: BTreeMap::new(),
             sleeps_until: 0,
             clock: HostClock { rate, booted_at: 0, wall_error: 0 },
             disk: Disk::default(),
@@ -174,6 +184,15 @@ impl Host {
         self.disk.write(ops);
     }
 
+    /// What was written last was never written.
+    pub(super) fn forget_after(&mut self, last: Seq) {
+        self.disk.forget_after(last);
+        self.committed = last;
+        for ops in self.runs.values_mut() {
+            ops.retain(|op| op.seq <= last);
+        }
+    }
+
     /// The process ends; what was being written is on the disk or not: a group is one frame of the log.
     pub(super) fn crash(&mut self, draws: &mut Draws) {
         if let Some(group) = self.flushing.take() {
@@ -201,6 +220,7 @@ impl Host {
         self.watched.clear();
         self.seen.clear();
         self.owed.clear();
+        self.quarantined.clear();
         if !draws.one_in(4) {
             self.disk.compact(draws);
         }
@@ -210,18 +230,41 @@ impl Host {
     pub(super) fn start(&mut self, seed: u64, now: u64, breach: Option<Breach>, draws: &mut Draws) -> Verdict {
         self.life += 1;
         self.clock.booted_at = now;
-        let settings = KernelSettings { seed: seed ^ self.life, cluster: Some(self.origin), ..SETTINGS };
-        let mut recovery = Recovery::new(settings);
-        if let Some(Breach::Kernel(rule)) = breach {
-            recovery = recovery.breaking(rule);
+        let recovery = self.recovery(seed, breach);
+        self.published = self.committed;
+        self.begin(recovery, now, draws)
+    }
+
+    /// The disk refused a group: neither it nor the one that forms was ever said. The process lives on with a kernel that is
+    /// made of what is on the disk. Gives who waited.
+    fn start_again(&mut self, seed: u64, now: u64, breach: Option<Breach>, draws: &mut Draws) -> Verdict<Vec<Waits>> {
+        let mut recovery = self.recovery(seed, breach);
+        if let Some(former) = self.kernel.take() {
+            recovery.replaces(&former);
         }
+        self.flushing = None;
+        self.forming = Effects::default();
+        self.told = Told::default();
+        self.kept.clear();
+        self.offer = None;
+        let waited = std::mem::take(&mut self.waiting).into_values().collect();
+        self.begin(recovery, now, draws)?;
+        Ok(waited)
+    }
+
+    fn recovery(&self, seed: u64, breach: Option<Breach>) -> Recovery {
+        let settings = KernelSettings { seed: seed ^ self.life, cluster: Some(self.origin), ..SETTINGS };
+        let recovery = Recovery::new(settings);
+        if let Some(Breach::Kernel(rule)) = breach { recovery.breaking(rule) } else { recovery }
+    }
+
+    fn begin(&mut self, mut recovery: Recovery, now: u64, draws: &mut Draws) -> Verdict {
         self.disk.read(draws, &mut recovery);
         let kernel = recovery.finish(self.tick(now));
         if let Some(fault) = kernel.faults().first() {
             return broken(Invariant::Kept, format!("the log contradicts itself: {fault:?}"));
         }
         self.heard.clone_from(kernel.heard());
-        self.published = self.committed;
         (self.renew_at, self.pull_at) = (now, now);
         self.kernel = Some(kernel);
         Ok(())
@@ -275,8 +318,29 @@ impl World {
         self.after(delay, Event::Flushed { at, life });
     }
 
+    /// What became of a group: the disk is full or fails now and then.
+    pub(super) fn written(&mut self, at: usize) -> Verdict {
+        if self.net.calm || !self.draws.one_in(250) {
+            self.flushed(at);
+            return Ok(());
+        }
+        self.note(|| format!("the disk of host {at} refuses a group"));
+        self.summary.refused_groups += 1;
+        let (seed, now, breach) = (self.seed, self.now, self.breach);
+        let Some(host) = self.hosts.get_mut(at) else { return Ok(()) };
+        let waited = host.start_again(seed, now, breach, &mut self.draws)?;
+        self.touched = true;
+        for waits in waited {
+            if let Waits::Task(task) = waits {
+                self.outcome(at, task, Err(super::route::Trouble::Unreachable));
+            }
+        }
+        self.wake_soon(at);
+        Ok(())
+    }
+
     /// The group is on the disk: now its answers may be heard.
-    pub(super) fn flushed(&mut self, at: usize) {
+    fn flushed(&mut self, at: usize) {
         let host = self.host_mut(at);
         let Some(group) = host.flushing.take() else { return };
         let persisted = group.persist(|ops| {
@@ -303,6 +367,7 @@ impl World {
                 let host = self.host_mut(at);
                 if host.told.last.get(&pool) == Some(&round) {
                     host.kept.insert(pool, shards);
+                    host.told.durable.insert(pool, round);
                     self.wake_soon(at);
                 }
             }

@@ -97,6 +97,7 @@ impl World {
     fn count_decision(&mut self, decision: &Decision, command: &LedgerCommand) {
         match (decision, command) {
             (Ok(_), LedgerCommand::Move { .. }) => self.summary.moves += 1,
+            (Ok(LedgerReply::Shrunk { .. }), _) => self.summary.shrunk += 1,
             (Ok(_), LedgerCommand::TakeOver { .. }) => self.summary.takeovers += 1,
             _ => {}
         }

@@ -92,6 +92,11 @@ impl World {
         match (&mut found.hunt, outcome) {
             (Hunt::No, Err(Trouble::Refused(CommandError::Elsewhere { detour, pool }))) => match (detour, leg) {
                 (Detour::Space(_), None | Some(Leg::Home)) if hunts => self.hunt(at, task),
+                (Detour::Space(owners), None) if owners.len() == 1 => {
+                    // What is reserved has one owner.
+                    let owner = owners.first().copied().unwrap_or_default();
+                    self.go_on(at, task, owner, Leg::Space);
+                }
                 (Detour::Home(member), None) => self.go_on(at, task, member, Leg::Home),
                 (Detour::Owner(member), None) => self.go_on(at, task, member, Leg::Owner),
                 (detour, _) => {

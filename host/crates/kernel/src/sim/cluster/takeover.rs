@@ -1,20 +1,21 @@
 //! A lost host's leased shards: declared over once lease and grace have passed, taken over with what a majority knows of its
 //! log, quarantined until the rest arrived.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::Breach;
 use super::govern::{Purpose, Watch};
+use super::host::Owed;
 use super::world::World;
-use crate::id::{Epoch, MemberId, PoolUid, Seq, ShardId};
-use crate::ledger::{GrantState, LedgerCommand, Wish};
+use crate::id::{Dot, Epoch, MemberId, PoolUid, ShardId};
+use crate::ledger::{LedgerCommand, Wish};
+use crate::pool::LeaseTerms;
 
 impl World {
     pub(super) fn take_over(&mut self, at: usize, me: MemberId) {
         self.watch(at, me);
-        if self.takeovers {
-            self.take_wished(at, me);
-            self.release(at, me);
-        }
+        self.take_wished(at, me);
+        self.release(at, me);
     }
 
     /// Counts from the moment this host saw the last renewal.
@@ -29,7 +30,7 @@ impl World {
                 *watch = Watch { renewed, since_ms: boot_ms };
             }
             let whole_ms = member.lease.lease_ms + member.lease.grace_ms;
-            if member.lease.nonce.is_some() && boot_ms > watch.since_ms + whole_ms {
+            if boot_ms > watch.since_ms + whole_ms {
                 over = Some((member.id, renewed));
             }
         }
@@ -77,17 +78,37 @@ impl World {
         self.propose(at, Purpose::TakeOver, command);
     }
 
-    /// The old holder said what its last word was, and it is here: the doubt is over.
+    /// Everybody it was taken from said what its last word was, and all of it is here: the doubt is over.
     fn release(&mut self, at: usize, me: MemberId) {
+        self.count_quarantines(at, me);
         let host = self.host(at);
-        let ready = host.owed.iter().find(|((pool, shard, epoch), last)| {
-            let grant = host.ledger.grant(*pool, *shard);
-            grant.is_some_and(|grant| {
-                let here = grant.cut.and_then(|cut| host.heard.get(&cut.origin)).is_some_and(|known| known >= *last);
-                grant.epoch == *epoch && grant.holder == me && grant.state == GrantState::Quarantined && here
-            })
+        let boot_ms = host.tick(self.now).boot_ms;
+        let heard = |of: &Owed| {
+            if of.3 == host.origin || self.breach == Some(Breach::Quarantine) {
+                return true;
+            }
+            let known = host.heard.get(&of.3).copied().unwrap_or_default();
+            host.owed.get(of).is_some_and(|last| known >= *last)
+        };
+        let ready = host.ledger.pools().iter().find_map(|(uid, pool)| {
+            let mut doubtful = pool.grants.iter().filter(|(_, grant)| grant.holder == me && grant.is_doubtful());
+            let longest_ms = longest_ms(pool.record.draft.terms.lease);
+            let over = doubtful.find(|(shard, grant)| {
+                // What came late while it was silent it has said again.
+                if !host.told.is_kept(*uid, *shard, grant.epoch) {
+                    return false;
+                }
+                // Nobody can hold any more what was handed out unheard.
+                let since = host.quarantined.get(&(*uid, *shard, grant.epoch)).copied().unwrap_or(boot_ms);
+                if longest_ms.is_some_and(|ms| boot_ms - since > ms + ms / 100 + host.ledger.terms().grace_ms) {
+                    return true;
+                }
+                let mut of = pool.awaited(*shard).map(|origin| (*uid, *shard, grant.epoch, origin));
+                of.all(|of| heard(&of))
+            });
+            over.map(|(shard, grant)| (*uid, shard, grant.epoch))
         });
-        if let Some(((pool, shard, epoch), _)) = ready.map(|(of, last)| (*of, *last))
+        if let Some((pool, shard, epoch)) = ready
             && !self.is_pending(at, |why| matches!(why, Purpose::Released))
         {
             let command = LedgerCommand::Released { pool, shards: vec![shard], member: me, epoch };
@@ -95,15 +116,38 @@ impl World {
         }
     }
 
-    pub(super) fn owns_up(&mut self, at: usize, pool: PoolUid, shards: &[(ShardId, Epoch)], last: Seq) {
+    fn count_quarantines(&mut self, at: usize, me: MemberId) {
+        let boot_ms = self.host(at).tick(self.now).boot_ms;
+        let host = self.host_mut(at);
+        let mut doubtful = BTreeSet::new();
+        for (uid, pool) in host.ledger.pools() {
+            let own = pool.grants.iter().filter(|(_, grant)| grant.holder == me && grant.is_doubtful());
+            doubtful.extend(own.map(|(shard, grant)| (*uid, shard, grant.epoch)));
+        }
+        host.quarantined.retain(|of, _| doubtful.contains(of));
+        for of in doubtful {
+            host.quarantined.entry(of).or_insert(boot_ms);
+        }
+    }
+
+    /// A former owner's last word about shards of this host.
+    pub(super) fn owns_up(&mut self, at: usize, pool: PoolUid, shards: &[(ShardId, Epoch)], last: Dot) {
         let host = self.host_mut(at);
         for (shard, epoch) in shards {
-            let known = host.owed.entry((pool, *shard, *epoch)).or_insert(last);
-            *known = last.max(*known);
+            let known = host.owed.entry((pool, *shard, *epoch, last.origin)).or_insert(last.seq);
+            *known = last.seq.max(*known);
         }
         // Of what was quarantined long ago nobody asks any more.
-        host.owed.retain(|(pool, shard, epoch), _| {
+        host.owed.retain(|(pool, shard, epoch, _), _| {
             host.ledger.grant(*pool, *shard).is_none_or(|grant| grant.epoch <= *epoch)
         });
+    }
+}
+
+/// The longest an allocation may last without a renewal; `None`: for ever.
+const fn longest_ms(lease: LeaseTerms) -> Option<u64> {
+    match lease {
+        LeaseTerms::None => None,
+        LeaseTerms::Timed { max_ms, .. } => Some(max_ms),
     }
 }

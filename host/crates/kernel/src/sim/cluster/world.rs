@@ -6,10 +6,11 @@ use super::clients::Clients;
 use super::host::Host;
 use super::log::{Decision, Log};
 use super::net::{Body, Message, Net};
+use super::operator::Operator;
 use super::route::{Caller, Outcome};
 use super::{Breach, Summary};
 use crate::hash::Draws;
-use crate::id::{ClusterId, CommandId, MemberId};
+use crate::id::{ClusterId, CommandId, Dot, MemberId};
 use crate::kernel::KernelSettings;
 use crate::ledger::{Ledger, LedgerCommand, LedgerEntry, LedgerReply, Terms, Wish};
 use crate::sim::{Broken, Failure, Verdict};
@@ -21,8 +22,8 @@ pub(super) const SETTINGS: KernelSettings =
 const FAULTS_MS: u64 = 30_000;
 const CALM_MS: u64 = 30_000;
 
-/// How many of the last events a failure shows.
-const SHOWN: usize = 60;
+/// How many of the last events a failure keeps.
+const KEPT: usize = 100_000;
 
 #[derive(Debug)]
 pub(super) enum Event {
@@ -82,20 +83,21 @@ pub(super) struct World {
     pub(super) log: Log,
     pub(super) net: Net,
     pub(super) clients: Clients,
+    pub(super) operator: Operator,
     pub(super) next_request: u64,
     pub(super) next_task: u64,
     /// A kernel took a step since the last look at the invariants.
     pub(super) touched: bool,
+    /// Disks are lost, and space leaves pools.
+    pub(super) losses: bool,
     /// What happens is written down.
     told: bool,
-    /// Leased shards of lost hosts are taken over.
-    pub(super) takeovers: bool,
     events: Vec<String>,
     pub(super) summary: Summary,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, breach: Option<Breach>, takeovers: bool, told: bool) -> Self {
+    pub(super) fn new(seed: u64, breach: Option<Breach>, losses: bool, told: bool) -> Self {
         let mut draws = Draws::new(seed ^ 0x636c_7573_7465_7200);
         let ledger = Ledger::new(ClusterId(u128::from(seed)));
         let most = 2 + draws.index(4);
@@ -115,11 +117,12 @@ impl World {
             log: Log::new(ledger),
             net: Net::default(),
             clients: Clients::default(),
+            operator: Operator::default(),
             next_request: 0,
             next_task: 0,
             touched: false,
             told,
-            takeovers,
+            losses,
             events: Vec::new(),
             summary: Summary::default(),
         }
@@ -129,9 +132,8 @@ impl World {
         match self.live() {
             Ok(()) => Ok(self.summary),
             Err(Broken { invariant, what }) => {
-                let from = self.events.len().saturating_sub(SHOWN);
-                let events = self.events.split_off(from);
-                let flags = if self.takeovers { "--cluster --takeovers " } else { "--cluster " };
+                let events = std::mem::take(&mut self.events);
+                let flags = if self.losses { "--cluster --losses " } else { "--cluster " };
                 let (seed, step) = (self.seed, self.summary.events);
                 Err(Box::new(Failure { flags, seed, step, invariant, what, events }))
             }
@@ -143,7 +145,10 @@ impl World {
         self.after(500, Event::Fault);
         self.run_until(FAULTS_MS)?;
         self.calm_down()?;
-        self.run_until(self.now + CALM_MS)?;
+        self.run_until(self.now + CALM_MS / 4)?;
+        // What was ordered last may have drained the last one.
+        self.put_to_use();
+        self.run_until(self.now + CALM_MS * 3 / 4)?;
         self.come_to_rest()
     }
 
@@ -157,10 +162,10 @@ impl World {
         commands.extend(drafts.into_iter().map(|draft| LedgerCommand::CreatePool { draft: Box::new(draft), at_ms: 1 }));
         for command in commands {
             let entry = self.log.name(command);
-            if let Ok(LedgerReply::PoolCreated { pool, .. }) = self.log.commit(&entry) {
-                let first =
-                    self.log.ledger.pool(pool).and_then(|pool| pool.record.shards.first()?.cover.start().into());
-                self.clients.founded(pool, first.unwrap_or_default());
+            if let Ok(LedgerReply::PoolCreated { pool, .. }) = self.log.commit(&entry)
+                && let Some(found) = self.log.ledger.pool(pool)
+            {
+                self.clients.founded(pool, &found.record.draft);
             }
         }
         for at in 0..first.max(2) {
@@ -240,7 +245,7 @@ impl World {
             Event::Nudge(at) => self.look_after(at),
             Event::Flushed { at, life } => {
                 if self.is_life(at, life, || Event::Flushed { at, life }) {
-                    self.flushed(at);
+                    return self.written(at);
                 }
             }
             Event::Arrives(message) => self.arrives(message),
@@ -253,7 +258,10 @@ impl World {
                 }
             }
             Event::Client(client) => self.client_acts(client),
-            Event::Reply { request, outcome } => return self.client_hears(request, &outcome),
+            Event::Reply { request, outcome } => {
+                self.operator_hears(request, &outcome);
+                return self.client_hears(request, &outcome);
+            }
             Event::GivesUp { request } => self.client_gives_up(request),
             Event::Deadline { at, life, task } => {
                 if self.is_life(at, life, || Event::Deadline { at, life, task }) {
@@ -266,8 +274,11 @@ impl World {
                 }
             }
             Event::Up(at) => {
-                if !self.host(at).is_up() && !self.host(at).gone {
-                    return self.start(at);
+                let host = self.host(at);
+                match (host.is_up() || host.gone, host.old) {
+                    (true, _) => {}
+                    (false, true) => return self.returns_old(at),
+                    (false, false) => return self.start(at),
                 }
             }
             Event::Fault => self.fault(),
@@ -345,7 +356,10 @@ impl World {
             }
             Body::Ask { task, leg, command } => self.begin(to, Caller::Host { at: from, task }, Some(leg), command),
             Body::Answer { task, outcome, origin, through } => self.arrived(to, task, outcome, origin, through),
-            Body::Given { pool, shards, last } => self.owns_up(to, pool, &shards, last),
+            Body::Given { pool, shards, last } => {
+                let last = Dot { origin: self.host(from).origin, seq: last };
+                self.owns_up(to, pool, &shards, last);
+            }
         }
     }
 
@@ -381,9 +395,8 @@ impl World {
         if !self.told {
             return;
         }
-        // Only the last are shown; the rest is dropped now and then.
-        if self.events.len() > 50 * SHOWN {
-            self.events.drain(..40 * SHOWN);
+        if self.events.len() >= KEPT {
+            self.events.drain(..KEPT / 2);
         }
         let now = self.now;
         self.events.push(format!("{now:>6} {}", event()));

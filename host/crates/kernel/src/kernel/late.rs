@@ -1,0 +1,160 @@
+//! Late words: what another host wrote about a shard before it heard that the shard is this host's by now. They come from a
+//! host that was lost, from behind the cut of its shard, while this host may have spoken of the same spans already.
+//!
+//! Other hosts hear the two in any order. So the owner takes a late word in and says afterwards, in its own name, what became of
+//! the span; that rests on the late word, so everywhere it is the last one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Kernel;
+use crate::allocation::{Allocation, Resting};
+use crate::effects::Effects;
+use crate::fact::{Fact, SpanKey};
+use crate::id::{Dot, PoolUid, ShardId};
+use crate::rules::Rule;
+use crate::stock::Afterwards;
+use crate::tenure::Tenure;
+
+/// How a word of another host meets a shard of this one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Late {
+    /// This host says what counts.
+    Answered,
+    /// It says nothing of the shard now; but what it says later rests on this word.
+    Silent,
+}
+
+impl Kernel {
+    /// Whether another host's word is about a shard of this host's, from an earlier term; `None`: it is not, or it is from
+    /// before the cut.
+    pub(super) fn late(&self, key: SpanKey, fact: &Fact, from: Dot) -> Option<Late> {
+        let state = self.pools.get(&key.pool)?;
+        let term = state.term(state.layout.place(key.span).ok()?)?;
+        let said_in = match fact {
+            Fact::Held(held) => Some(held.epoch),
+            Fact::Resting(rest) => Some(rest.epoch),
+            Fact::Free(_)
+            | Fact::Reserved(_)
+            | Fact::Unreserved(_)
+            | Fact::Pool(_)
+            | Fact::PoolDeleted(_)
+            | Fact::Realm(_)
+            | Fact::Clock
+            | Fact::Heard { .. }
+            | Fact::RestsOn(_)
+            | Fact::Adopted(_) => None,
+        };
+        if said_in.is_some_and(|epoch| epoch >= term.epoch) {
+            return None;
+        }
+        let answers = if said_in.is_some() { Late::Answered } else { Late::Silent };
+        match term.tenure {
+            Tenure::Escrow | Tenure::Leased | Tenure::Kept => Some(answers),
+            Tenure::Silent => {
+                let within = term.after.is_some_and(|cut| cut.origin == from.origin && from.seq <= cut.seq);
+                (!within).then_some(Late::Silent)
+            }
+            Tenure::Theirs(_) => None,
+        }
+    }
+
+    /// Says in this host's own words what became of the span of a late word.
+    pub(super) fn say_again(&mut self, key: SpanKey, fact: &Fact, from: Dot, effects: &mut Effects) {
+        self.log.write(effects, |_| Fact::RestsOn(from));
+        let there = self.holding(key);
+        for held in &there {
+            self.take_over(held, effects);
+        }
+        if let (Fact::Resting(rest), true) = (fact, there.is_empty()) {
+            self.rest_again(rest, effects);
+        }
+    }
+
+    /// Says in this host's own words what is held in shards that were taken over: it may have been said late, while this host
+    /// was silent. And who was lost may have had a shard without a word, so that nothing tells of what those before it wrote:
+    /// what this host says from now on rests on all that it has heard.
+    pub(super) fn say_all_again(&mut self, pool: PoolUid, shards: &BTreeSet<ShardId>, effects: &mut Effects) {
+        let Some(state) = self.pools.get(&pool).filter(|_| self.rules.keep(Rule::LastWord)) else { return };
+        let former = |held: &&Arc<Allocation>| {
+            let term = state.term(held.shard).filter(|term| term.doubted && term.epoch > held.epoch);
+            held.pool == pool && shards.contains(&held.shard) && term.is_some()
+        };
+        let mut former: Vec<Arc<Allocation>> = self.holders.iter().filter(former).cloned().collect();
+        former.sort_unstable_by_key(|held| held.seq());
+        for (origin, seq) in &self.heard {
+            self.log.write(effects, |_| Fact::RestsOn(Dot { origin: *origin, seq: *seq }));
+        }
+        for held in &former {
+            self.take_over(held, effects);
+        }
+    }
+
+    /// What is held of a span, in order.
+    fn holding(&self, key: SpanKey) -> Vec<Arc<Allocation>> {
+        if let Some(held) = self.holders.starting_at(key.pool, key.realm, key.span.start())
+            && held.span == key.span
+        {
+            return vec![Arc::clone(held)];
+        }
+        let free = self.stocks.get(&(key.pool, key.realm)).is_none_or(|stock| stock.check(key.span).is_ok());
+        if free {
+            return Vec::new();
+        }
+        // Rare: of lost hosts' words only, and only where lengths differ.
+        let touches = |held: &&Arc<Allocation>| {
+            held.pool == key.pool && held.realm == key.realm && held.span.intersects(key.span)
+        };
+        let mut there: Vec<Arc<Allocation>> = self.holders.iter().filter(touches).cloned().collect();
+        there.sort_unstable_by_key(|held| held.span);
+        there
+    }
+
+    /// The same rest in this host's own words. Like everything that is released here, it is nobody's until enough hosts know.
+    fn rest_again(&mut self, rest: &Resting, effects: &mut Effects) {
+        let of = (rest.pool, rest.realm);
+        let Some(state) = self.pools.get(&rest.pool) else { return };
+        let Ok(shard) = state.layout.place(rest.span) else { return };
+        let epoch = state.tenure(shard).0;
+        let record = Arc::new(Resting { epoch, seq: self.log.next, ..rest.clone() });
+        self.log.write(effects, |_| Fact::Resting(Arc::clone(&record)));
+        let Some(stock) = self.stocks.get_mut(&of) else { return };
+        if stock.rests().starting_at(rest.span.start()).is_some_and(|there| there.span == rest.span) {
+            stock.wake(rest.span.start());
+        }
+        if stock.lay_in_limbo(&record).is_ok()
+            && let Some(cluster) = &mut self.cluster
+        {
+            cluster.await_stable(record.seq, of, record.span);
+        }
+        self.reschedule(of);
+        self.touch(of);
+    }
+
+    /// What a former owner handed out gives way to what the shard's later owner says. True if there was nothing else in the
+    /// way, and the span is held now.
+    pub(super) fn make_way(&mut self, held: &Allocation, from: Dot, effects: &mut Effects) -> bool {
+        let key = SpanKey { pool: held.pool, realm: held.realm, span: held.span };
+        let there = self.holding(key);
+        if there.is_empty() || there.iter().any(|there| there.epoch >= held.epoch) {
+            return false;
+        }
+        let of = (held.pool, held.realm);
+        for there in there {
+            self.conflict(Arc::clone(&there), from, effects);
+            self.holders.remove(&there);
+            let end_ms = there.expires_ms().map(|end| self.log.clock.lease_end(end.get(), there.seq()));
+            let Some(stock) = self.stocks.get_mut(&of) else { return false };
+            if let Some(end_ms) = end_ms {
+                self.leases -= usize::from(stock.leases.remove(end_ms, there.seq()));
+            }
+            let reserved = stock.reservations().exactly(there.span).is_some();
+            stock.let_go(there.span, if reserved { Afterwards::Reserved } else { Afterwards::Free });
+            if there.span != held.span {
+                let key = SpanKey { span: there.span, ..key };
+                self.log.relay(effects, from, Fact::Free(key));
+            }
+        }
+        self.stocks.get_mut(&of).is_some_and(|stock| stock.hold(held.span).is_ok())
+    }
+}

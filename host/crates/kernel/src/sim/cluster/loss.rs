@@ -1,0 +1,139 @@
+//! Hosts that are lost for good: one comes back with an older state of its disk, hears so and may not serve; operators seize what
+//! nobody can take over, and remove it.
+
+use std::collections::BTreeMap;
+
+use super::Breach;
+use super::govern::Purpose;
+use super::host::Host;
+use super::world::{Event, World};
+use crate::fact::Fact;
+use crate::id::{Epoch, MemberId, PoolUid, Seq, ShardId};
+use crate::ledger::{GrantKind, LedgerCommand, Member};
+use crate::pool::LeaseTerms;
+use crate::sim::Verdict;
+
+impl World {
+    /// A host's disk becomes what it was once. Only where the others can go on without it.
+    pub(super) fn lose(&mut self, at: usize) {
+        let members = self.log.ledger.members().len();
+        let others = self.hosts.iter().filter(|host| host.life > 0 && !host.gone && !host.old).count();
+        if !self.host(at).is_up() || self.host(at).member.is_none() || members < 3 || others < members {
+            return;
+        }
+        // Who was given a shard and lacks what counts of its log could never open it.
+        let origin = self.host(at).origin;
+        let counts = self.log.ledger.pools().values().filter_map(|pool| pool.cuts.get(&origin)).max().copied();
+        let has = |host: &Host| host.heard.get(&origin).copied() >= counts;
+        if !self.hosts.iter().filter(|host| host.life > 0 && host.origin != origin).all(has) {
+            return;
+        }
+        self.note(|| format!("the disk of host {at} is put back to an older state"));
+        self.crash(at);
+        self.host_mut(at).old = true;
+    }
+
+    /// It starts with an older state of its disk, and asks whom it reaches how far its own log is known.
+    pub(super) fn returns_old(&mut self, at: usize) -> Verdict {
+        let origin = self.host(at).origin;
+        let asked = (0..self.hosts.len()).filter(|other| *other != at && self.host(*other).is_awake(self.now));
+        let asked = asked.filter(|other| self.net.both_ways(at, *other));
+        let known = asked.filter_map(|other| self.host(other).heard.get(&origin).copied()).max();
+        let Some(known) = known.filter(|known| known.0 > 1) else {
+            self.after(500, Event::Up(at));
+            return Ok(());
+        };
+        if self.breach == Some(Breach::OldDisk) {
+            let host = self.host_mut(at);
+            host.old = false;
+            host.forget_after(Seq(known.0 / 2));
+            return self.start(at);
+        }
+        self.note(|| format!("host {at} is told that its log reached to {known}: it may not serve"));
+        self.summary.lost += 1;
+        self.forget_unheard(at);
+        self.host_mut(at).gone = true;
+        Ok(())
+    }
+
+    /// What nobody else heard of is lost with it: who was answered that has nothing any more, and cannot know.
+    fn forget_unheard(&mut self, at: usize) {
+        let origin = self.host(at).origin;
+        let others = self.hosts.iter().filter(|host| host.origin != origin);
+        let heard = others.filter_map(|host| host.heard.get(&origin).copied()).max().unwrap_or_default();
+        let own = self.host(at).runs.get(&origin).into_iter().flatten().filter(|op| op.seq > heard);
+        let lost: Vec<_> = own
+            .filter_map(|op| match &op.fact {
+                Fact::Held(held) => Some((held.pool, held.span)),
+                Fact::Reserved(kept) => Some((kept.pool, kept.span)),
+                Fact::Resting(_)
+                | Fact::Free(_)
+                | Fact::Unreserved(_)
+                | Fact::Pool(_)
+                | Fact::PoolDeleted(_)
+                | Fact::Realm(_)
+                | Fact::Clock
+                | Fact::Heard { .. }
+                | Fact::RestsOn(_)
+                | Fact::Adopted(_) => None,
+            })
+            .collect();
+        for (pool, span) in lost {
+            self.operator.forget(pool, span);
+            for client in self.clients.all.iter_mut().filter(|client| client.pool == pool) {
+                client.holds.take_if(|held| held.span.intersects(span));
+            }
+        }
+    }
+
+    /// An operator takes from a lost host what it held outright, and removes it once it holds nothing.
+    pub(super) fn seize(&mut self, at: usize, me: MemberId) {
+        if !(self.net.calm || self.draws.one_in(40)) || self.is_pending(at, |why| matches!(why, Purpose::Seize)) {
+            return;
+        }
+        let ledger = &self.host(at).ledger;
+        let gone = |member: &&Member| member.is_deposed() && self.hosts.iter().any(|host| host.is_lost(member.origin));
+        let Some(lost) = ledger.members().values().find(gone) else { return };
+        if !ledger.member(me).is_some_and(Member::takes_shards) {
+            return;
+        }
+        let (from, to) = (lost.id, me);
+        let mut groups: BTreeMap<(PoolUid, Epoch), Vec<ShardId>> = BTreeMap::new();
+        let mut leased = false;
+        for (uid, pool) in ledger.pools() {
+            for (shard, grant) in pool.grants.iter().filter(|(_, grant)| grant.holder == from) {
+                match grant.kind {
+                    GrantKind::Escrow => groups.entry((*uid, grant.epoch)).or_default().push(shard),
+                    GrantKind::Leased => leased = true,
+                }
+            }
+        }
+        let (reason, by, at_ms) = ("its disk is lost".to_owned(), "operator".to_owned(), 1);
+        let command = match groups.into_iter().next() {
+            Some(((pool, epoch), shards)) => LedgerCommand::Seize { pool, shards, from, epoch, to, reason, by, at_ms },
+            None if leased => return,
+            None => LedgerCommand::Remove { member: from, reason },
+        };
+        self.propose(at, Purpose::Seize, command);
+    }
+
+    /// Whether a shard's doubt ends with nobody's word: its pool knows no leases, and who may say more is lost.
+    pub(super) fn stays_doubtful(&self, pool: PoolUid, shard: ShardId) -> bool {
+        self.log.ledger.pool(pool).is_some_and(|found| {
+            let lost = found.awaited(shard).any(|origin| self.hosts.iter().any(|host| host.is_lost(origin)));
+            lost && found.record.draft.terms.lease == LeaseTerms::None
+        })
+    }
+
+    /// Whether a pool has such a shard.
+    pub(super) fn is_partly_doubtful(&self, pool: PoolUid) -> bool {
+        let grants = self.log.ledger.pool(pool).map(|found| &found.grants);
+        grants.is_some_and(|grants| grants.iter().any(|(shard, _)| self.stays_doubtful(pool, shard)))
+    }
+}
+
+impl Host {
+    pub(super) fn is_lost(&self, origin: crate::id::Origin) -> bool {
+        self.origin == origin && self.gone && self.old
+    }
+}
