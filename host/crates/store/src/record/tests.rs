@@ -126,7 +126,7 @@ fn resting() -> impl Strategy<Value = Fact> {
                 until_ms,
                 cause,
                 epoch: Epoch(epoch),
-                renewed_ms: if epoch == 1 { 0 } else { created_ms ^ seq },
+                renewed_ms: if epoch == 1 { 0 } else { created_ms ^ seq.0 },
                 seq,
                 name,
             }))
