@@ -96,7 +96,8 @@ impl Stock {
             return;
         }
         let mut claimable = Space::new(Arc::clone(&self.layout), false);
-        for span in held.chain(self.reservations.iter().map(|reservation| reservation.span)) {
+        let limbo = self.rests.iter().map(|rest| rest.span).filter(|span| self.rests.is_in_limbo(span.start()));
+        for span in held.chain(self.reservations.iter().map(|reservation| reservation.span)).chain(limbo) {
             // A reserved span that is held comes twice; the second time it is taken already.
             let _first_time = claimable.take(span).is_ok();
         }

@@ -86,16 +86,30 @@ impl Kernel {
             }
             let strict = self.pools.get(&request.pool).is_some_and(|state| state.pool.draft.terms.strict);
             match self.seek(&asked, site, 0) {
-                Ok(_) => return Ok(Ground::Open),
+                Ok(_) => return self.open_ground(request, site),
                 Err(super::seek::Obstacle::Lapsed(over)) => self.end(&over, EndCause::Expired, effects),
                 Err(super::seek::Obstacle::Rested(start)) => self.wake(request.pool, site, start),
                 Err(super::seek::Obstacle::Refused(CommandError::RestingForAnother { .. })) if !strict => {
-                    return Ok(Ground::Open);
+                    return self.open_ground(request, site);
                 }
                 Err(super::seek::Obstacle::Refused(error)) => return Err(error),
                 Err(super::seek::Obstacle::Short) => unreachable!("only a request for any span finds nothing left"),
             }
         }
+    }
+
+    /// What rests may be reserved where this host hands out, once enough hosts know that it was released: another owner could
+    /// repeat it to its former holder.
+    fn open_ground(&self, request: &ReserveRequest, site: &Site) -> Result<Ground, CommandError> {
+        let Some(stock) = site.realm().and_then(|realm| self.stocks.get(&(request.pool, realm))) else {
+            return Ok(Ground::Open);
+        };
+        let limbo = stock.rests().touching(request.span).any(|rest| stock.rests().is_in_limbo(rest.span.start()));
+        if limbo || !stock.is_open(request.span) {
+            let pool = self.open_pool(request.pool)?.pool.draft.id.clone();
+            return Err(CommandError::Withheld { pool });
+        }
+        Ok(Ground::Open)
     }
 
     /// The span is the subscriber's already.

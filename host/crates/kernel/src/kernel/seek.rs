@@ -177,8 +177,14 @@ impl<'a> Seek<'a> {
         let mut until_ms = None;
         for rest in stock.rests().touching(span) {
             let ends_ms = self.clock.rest_end(rest.until_ms, rest.seq);
-            if ends_ms <= self.clock.now_ms() && !stock.rests().is_in_limbo(rest.span.start()) {
+            let limbo = stock.rests().is_in_limbo(rest.span.start());
+            if ends_ms <= self.clock.now_ms() && !limbo {
                 return Err(Obstacle::Rested(rest.span.start()));
+            }
+            let own = rest.subscriber == *self.subscriber && rest.key.as_ref() == self.key;
+            if limbo && own && rest.span != span {
+                // With a part of it the rest of it would come out of limbo, too, and be anybody's.
+                return Err(Obstacle::Refused(CommandError::Withheld { pool: self.pool_id() }));
             }
             resting -= rest.span.intersection(span).map_or(0, Span::len);
             if rest.subscriber != *self.subscriber {
