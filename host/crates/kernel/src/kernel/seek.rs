@@ -181,8 +181,8 @@ impl<'a> Seek<'a> {
             if ends_ms <= self.clock.now_ms() && !limbo {
                 return Err(Obstacle::Rested(rest.span.start()));
             }
-            let own = rest.subscriber == *self.subscriber && rest.key.as_ref() == self.key;
-            if limbo && own && rest.span != span {
+            let same = rest.span == span && rest.key.as_ref() == self.key;
+            if limbo && !same && rest.subscriber == *self.subscriber {
                 // With a part of it the rest of it would come out of limbo, too, and be anybody's.
                 return Err(Obstacle::Refused(CommandError::Withheld { pool: self.pool_id() }));
             }

@@ -7,6 +7,7 @@ mod cluster;
 mod digest;
 mod heard;
 mod leases;
+mod limbo;
 mod pools;
 mod quarantine;
 mod realms;

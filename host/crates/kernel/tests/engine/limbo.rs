@@ -1,0 +1,113 @@
+//! What is released in a leased shard, until a majority of voters knows: nobody gets it by a detour either.
+
+use std::sync::Arc;
+
+use kernel::{
+    AllocateRequest, Allocation, Command, CommandError, Epoch, Leg, News, Plan, Pool, Reply, ReserveRequest, Revision,
+    ShardTenure, Sizing, Span, Tenure,
+};
+
+use crate::bed::{Answer, addresses, given, request};
+use crate::cluster::Hosts;
+
+/// A host alone in a cluster, all of whose shards are leased: 8 addresses, in pieces of 1 to 4.
+fn leased() -> Hosts {
+    let mut draft = addresses(0x0a00_0000, 8);
+    let mut geometry = (*draft.geometry).clone();
+    geometry.sizing = Sizing { max_len: 4, ..geometry.sizing };
+    draft.geometry = Arc::new(geometry);
+    draft.terms.hold_down_ms = 0;
+    let mut hosts = Hosts::sharing(draft, 1, 1);
+    let shards = hosts.pool.shards.iter().map(|shard| shard.id);
+    let tenure = |shard| ShardTenure { shard, epoch: Epoch(2), tenure: Tenure::Leased, after: None, doubtful: false };
+    let tenures = shards.map(tenure).collect();
+    let pool = hosts.pool.uid;
+    hosts.tell(0, News::Tenures { pool, tenures });
+    hosts.tell(0, News::NodeLease { until_ms: u64::MAX });
+    hosts
+}
+
+fn ask(hosts: &mut Hosts, subscriber: &str, plan: Plan) -> Answer {
+    let asked = AllocateRequest { plan, ..request(&hosts.pool, subscriber) };
+    hosts.beds[0].ask(Command::Relayed { leg: Leg::Home, command: Box::new(Command::Allocate(Box::new(asked))) })
+}
+
+fn reserve(hosts: &mut Hosts, subscriber: &str, span: Span) -> Answer {
+    let asked = ReserveRequest {
+        pool: hosts.pool.uid,
+        realm_value: None,
+        span,
+        subscriber: subscriber.parse().expect("a subscriber id"),
+        name: "".into(),
+        note: "".into(),
+    };
+    hosts.beds[0].ask(Command::Reserve(Box::new(asked)))
+}
+
+/// Four addresses that were given back, which only this host knows.
+fn released(hosts: &mut Hosts) -> Arc<Allocation> {
+    let held = given(ask(hosts, "line-0", Plan::anywhere(4)));
+    assert!(matches!(hosts.beds[0].release(&hosts.pool.clone(), "line-0"), Ok(Reply::Released(_))));
+    hosts.beds[0].pass(1_000);
+    held
+}
+
+/// From now on a majority knows all that was written.
+fn stable(hosts: &mut Hosts) {
+    let through = hosts.beds[0].log.last().expect("something was written").seq;
+    hosts.tell(0, News::Stable { through });
+}
+
+fn piece(of: Span, nth: u128) -> Span {
+    Span::new(of.start() + nth, 1).expect("not empty")
+}
+
+#[test]
+fn who_takes_a_part_of_what_he_gave_back_does_not_set_the_rest_of_it_free() {
+    let mut hosts = leased();
+    let held = released(&mut hosts);
+    let part = ask(&mut hosts, "line-0", Plan::exactly(piece(held.span, 0)));
+    assert!(matches!(part, Err(CommandError::Withheld { .. })), "{part:?}");
+    let other = ask(&mut hosts, "line-1", Plan::exactly(piece(held.span, 1)));
+    assert!(matches!(other, Err(CommandError::RestingForAnother { .. })), "{other:?}");
+    stable(&mut hosts);
+    given(ask(&mut hosts, "line-0", Plan::exactly(piece(held.span, 0))));
+    given(ask(&mut hosts, "line-1", Plan::exactly(piece(held.span, 1))));
+}
+
+#[test]
+fn who_gave_it_back_gets_all_of_it_again_at_once_but_under_no_other_key() {
+    let mut hosts = leased();
+    let held = released(&mut hosts);
+    let plan = Plan::exactly(held.span);
+    let keyed = AllocateRequest { key: Some("pd-1".parse().expect("a key")), plan, ..request(&hosts.pool, "line-0") };
+    let command = Box::new(Command::Allocate(Box::new(keyed)));
+    let answer = hosts.beds[0].ask(Command::Relayed { leg: Leg::Home, command });
+    assert!(matches!(answer, Err(CommandError::Withheld { .. })), "{answer:?}");
+    assert_eq!(given(ask(&mut hosts, "line-0", Plan::exactly(held.span))).span, held.span);
+}
+
+#[test]
+fn what_was_given_back_is_reserved_for_nobody_before_a_majority_knows() {
+    let mut hosts = leased();
+    let held = released(&mut hosts);
+    for subscriber in ["line-0", "line-9"] {
+        let answer = reserve(&mut hosts, subscriber, held.span);
+        assert!(matches!(answer, Err(CommandError::Withheld { .. })), "{answer:?}");
+    }
+    stable(&mut hosts);
+    assert!(matches!(reserve(&mut hosts, "line-9", held.span), Ok(Reply::Reserved { .. })));
+}
+
+#[test]
+fn an_update_of_the_pool_does_not_set_it_free() {
+    let mut hosts = leased();
+    given(ask(&mut hosts, "line-9", Plan::anywhere(4)));
+    released(&mut hosts);
+    let revised = Pool { revision: Revision(hosts.pool.revision.0 + 1), ..(*hosts.pool).clone() };
+    hosts.tell(0, News::Pool(Arc::new(revised)));
+    let answer = ask(&mut hosts, "line-1", Plan::anywhere(1));
+    assert!(matches!(answer, Err(CommandError::Exhausted { .. })), "{answer:?}");
+    stable(&mut hosts);
+    given(ask(&mut hosts, "line-1", Plan::anywhere(1)));
+}
