@@ -56,7 +56,7 @@ fn kept_by(breach: Breach) -> Invariant {
         Breach::Kernel(Rule::TrustedClock | Rule::RestartGrace) => Invariant::Lease,
         Breach::Kernel(Rule::FreeReplaced | Rule::RestingIsFree) => Invariant::Accounted,
         Breach::Kernel(Rule::NoOverlap) => Invariant::Unique,
-        Breach::Kernel(Rule::Home | Rule::NodeLease | Rule::NoGaps | Rule::Barrier) => {
+        Breach::Kernel(Rule::Home | Rule::NodeLease | Rule::NoGaps | Rule::Barrier | Rule::Survivor) => {
             unreachable!("a host that is alone has nobody to break it with")
         }
         Breach::AnswerOnlyAfterFlush | Breach::SyncBeforeAnswer => Invariant::Kept,
