@@ -100,7 +100,7 @@ fn gives_up(hosts: &Hosts) {
     let (status, answer) = hosts.post(2, "/api/v1/allocate", &hinted);
     assert_eq!((status, &answer["reason"]), (503, &json!("PLUGIN_UNAVAILABLE")), "{answer}");
     // Nor does it make the pool what it reads.
-    let edit = json!({"id": "homes", "cidr": "100.64.0.0/17"});
+    let edit = json!({"id": "homes", "cidr": "100.64.0.0/15"});
     let (status, answer) = hosts.daemon(2).call("PUT", "/api/v1/pools/homes", Some(&edit));
     assert_eq!(status, 503, "{answer}");
 }

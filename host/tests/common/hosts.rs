@@ -181,15 +181,17 @@ impl Hosts {
 
     /// Who holds which address of the pool; somebody may hold two.
     pub fn rows(&self, host: usize) -> BTreeSet<(String, String)> {
-        let (status, page) = self.get(host, "/api/v1/allocations?pool_id=homes&limit=10000");
-        assert_eq!(status, 200, "{page}");
         let text = |row: &Value, name: &str| row[name].as_str().expect("text").to_owned();
-        page["allocations"]
-            .as_array()
-            .expect("rows")
-            .iter()
-            .map(|row| (text(row, "subscriber_id"), text(row, "ip")))
-            .collect()
+        let mut rows = BTreeSet::new();
+        let mut path = "/api/v1/allocations?pool_id=homes&limit=10000".to_owned();
+        loop {
+            let (status, page) = self.get(host, &path);
+            assert_eq!(status, 200, "{page}");
+            let list = page["allocations"].as_array().expect("rows");
+            rows.extend(list.iter().map(|row| (text(row, "subscriber_id"), text(row, "ip"))));
+            let Some(next) = page["next_cursor"].as_str() else { return rows };
+            path = format!("/api/v1/allocations?pool_id=homes&limit=10000&cursor={next}");
+        }
     }
 
     /// Waits until every host that runs shows exactly this.
@@ -201,7 +203,7 @@ impl Hosts {
 }
 
 pub fn pool() -> Value {
-    json!({"id": "homes", "cidr": "100.64.0.0/18"})
+    json!({"id": "homes", "cidr": "100.64.0.0/16"})
 }
 
 pub fn address(answer: &Value) -> String {

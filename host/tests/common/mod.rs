@@ -18,6 +18,9 @@ use tempfile::TempDir;
 /// Longest wait for anything; reached only when something is broken.
 pub const DEADLINE: Duration = Duration::from_mins(1);
 
+/// Longest wait for a daemon's start: it compiles its plugins at low priority, beside other daemons under load.
+const START_DEADLINE: Duration = Duration::from_mins(3);
+
 /// A running daemon. Killed when dropped.
 #[derive(Debug)]
 pub struct Daemon {
@@ -110,10 +113,14 @@ impl Start {
             }
         });
         let line = loop {
-            match told.recv_timeout(DEADLINE) {
+            match told.recv_timeout(START_DEADLINE) {
                 Ok(line) if line.starts_with("nexus ready") => break line,
                 Ok(_) => {}
-                Err(late) => panic!("the daemon did not get ready ({late}): {:?}", child.wait()),
+                Err(late) => {
+                    // It may run on, and be waited for in vain.
+                    let _ended = child.kill();
+                    panic!("the daemon did not get ready ({late}): {:?}", child.wait());
+                }
             }
         };
         let field = |name: &str| {

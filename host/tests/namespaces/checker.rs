@@ -9,6 +9,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::UNHEALED_MS;
 use crate::history::{Asked, Outcome, Record};
 
 /// What was answered so long before hosts lost each other, all of them know.
@@ -261,6 +262,15 @@ fn differ(listings: &[Listing]) -> Vec<Violation> {
     found
 }
 
+/// Whether two answers stood side by side for no longer than hosts take to hear of each other's: the home may send a subscriber
+/// to a host that has not heard of the earlier one, whose answer then says nothing of it, and the two are not a listed conflict
+/// before all have heard of both. Unjoined for longer, nobody ever noticed.
+fn were_brief(first: &Claim, second: &Claim) -> bool {
+    let both_from_ms = first.from_ms.max(second.from_ms);
+    let one_until_ms = first.until_ms.into_iter().chain(second.until_ms).min();
+    one_until_ms.is_some_and(|until_ms| until_ms <= both_from_ms + UNHEALED_MS)
+}
+
 /// I5, as clients saw it: a subscriber is given another address only if that answer says which one it supersedes, or the two
 /// were known to be a conflict, or no host could know of the first: it was answered when they had lost each other, or hardly
 /// before.
@@ -282,6 +292,7 @@ fn moved(claims: &BTreeMap<(&str, &str), Vec<Claim>>, excused: &[Excused], confl
             let others = held.iter().skip(at + 1).filter(|other| other.address != first.address);
             let wrong = others.filter(|other| {
                 first.overlaps(other)
+                    && !were_brief(first, other)
                     && !are_joined(&pairs, &first.address, &other.address)
                     && !is_excused(first, other)
             });

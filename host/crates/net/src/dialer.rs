@@ -239,10 +239,10 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_to_half_a_minute() {
+    fn pauses_double_to_five_seconds() {
         let pauses: Vec<_> = (0..8).map(|failures| pause(failures, &Timing::default()).as_secs()).collect();
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30]);
-        assert_eq!(pause(u32::MAX, &Timing::default()), 30 * SECOND);
+        assert_eq!(pauses, [1, 2, 4, 5, 5, 5, 5, 5]);
+        assert_eq!(pause(u32::MAX, &Timing::default()), 5 * SECOND);
     }
 
     #[test]

@@ -74,7 +74,8 @@ impl Default for Timing {
             ping_within: Duration::from_secs(10),
             greet_within: Duration::from_secs(5),
             redial_first: Duration::from_secs(1),
-            redial_most: Duration::from_secs(30),
+            // The hosts of a cluster are few, and who is back hears nothing before it is dialled.
+            redial_most: Duration::from_secs(5),
             resolve_every: Duration::from_secs(30),
             resolve_within: Duration::from_secs(10),
             first_ban: Duration::from_mins(1),

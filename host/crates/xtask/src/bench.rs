@@ -8,8 +8,8 @@ use crate::{build, workspace};
 /// Benches of single crates; the daemon's own come last.
 const PARTS: [&str; 3] = ["kernel", "plugin-host", "store"];
 
-/// Arguments name sections of the daemon's bench (`unary`, `single`, `stream`, `rest`, `crowd`, `idle`); with any, the
-/// parts are left out.
+/// Arguments name sections of the daemon's bench (`unary`, `single`, `stream`, `rest`, `crowd`, `idle`, `cluster`,
+/// `cluster-serve`, `cluster-heal`, `cluster-lose`, `cluster-grow`); with any, the parts are left out.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     build::run(&[])?;
     if arguments.is_empty() {
