@@ -3,7 +3,7 @@
 //!
 //! Who knows what: `book` keeps the ledger as the replicated log drives it; `follow` tells the kernel what it says; `replicate`
 //! moves facts, `acks` lets answers wait until another host has them, `takeover` all of them where the logs reach back no longer, and `agreement` compares; `route` carries
-//! requests; `versions` keeps builds apart that are too different; `govern` keeps the cluster in shape (leases, voters, moves); `readings` gives up pools that this host's plugins
+//! requests, in messages that `lanes` shares out; `versions` keeps builds apart that are too different; `govern` keeps the cluster in shape (leases, voters, moves); `readings` gives up pools that this host's plugins
 //! read otherwise; `oversee` looks after lost hosts; `door` lets hosts in and answers what they ask; `old_disk` keeps a host with an older state of its disk from serving; `office` is what operators see and order.
 
 mod acks;
@@ -13,6 +13,7 @@ mod door;
 mod follow;
 mod gauges;
 mod govern;
+mod lanes;
 mod messages;
 mod nonce;
 mod office;
@@ -155,6 +156,7 @@ struct Inner {
     checkpoint_wanted: Mutex<Option<std::time::Instant>>,
     agreement: agreement::Agreement,
     flights: route::Flights,
+    lanes: lanes::Lanes,
     /// What this host stopped handing out from, to give it away.
     stopped: Mutex<stopped::Stopped>,
     /// Its shards from which the kernel hands out nothing, by the kernel's own word, and as what.
@@ -215,6 +217,7 @@ impl Cluster {
             checkpoint_wanted: Mutex::default(),
             agreement: agreement::Agreement::default(),
             flights: route::Flights::default(),
+            lanes: lanes::Lanes::default(),
             stopped: Mutex::new(stopped),
             kept: Mutex::default(),
             answered: Mutex::default(),

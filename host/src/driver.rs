@@ -207,6 +207,9 @@ impl Loop {
                 None => self.kernel.step(now, Input::Request { id, command }, &mut self.effects),
             }
         }
+        for (id, detour) in self.effects.take_detours(first) {
+            waiter.answer(id, Ok(Err(detour)));
+        }
         self.waiters.extend(waiter.unless_done());
     }
 

@@ -129,11 +129,14 @@ pub(super) struct StateAnswer {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RouteAsk {
     pub(super) calls: Vec<(Leg, Command)>,
+    /// The answer may take as long as the request may: nobody else waits for it.
+    pub(super) alone: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RouteAnswer {
-    pub(super) outcomes: Vec<Outcome>,
+    /// `None`: more than a look at this host's own state is needed, and it was not asked alone.
+    pub(super) outcomes: Vec<Option<Outcome>>,
     /// Whose operations the outcomes are, and up to which they are in.
     pub(super) origin: Origin,
     pub(super) through: Seq,

@@ -19,6 +19,9 @@ use super::{Cluster, Vector, agreement, takeover};
 /// Batches that wait to be taken in.
 pub(super) const HINTS: usize = 1_024;
 
+/// Of them so many go into one commit group.
+const AT_ONCE: usize = 32;
+
 /// Gossip carries at most so much; the rest of the message is its frame.
 const GOSSIP_BYTES: usize = 36 * 1024;
 
@@ -82,56 +85,78 @@ pub(super) fn pack(cluster: &Cluster, origin: Origin, after: Seq, through: Seq, 
     Batch::pack(origin, after, through, ops, name)
 }
 
-/// Takes in what others gossip, in the order in which it came.
+/// Takes in what others gossip, in the order in which it came: all that waits in one commit group, or hearing would be slower
+/// than several hosts write.
 pub(super) async fn hear(cluster: Cluster, mut hints: mpsc::Receiver<Hint>) {
+    let mut waiting = Vec::with_capacity(AT_ONCE);
     loop {
-        let hint = tokio::select! {
-            hint = hints.recv() => hint,
+        tokio::select! {
+            count = hints.recv_many(&mut waiting, AT_ONCE) => if count == 0 { return },
             () = cluster.stopping().cancelled() => return,
-        };
-        match hint {
-            None => return,
-            Some(_) if is_taking_over(&cluster) => {}
-            Some(Hint { from, batch }) => {
-                let known = cluster.inner.heard.borrow().get(&batch.origin).copied().unwrap_or_default();
-                if batch.through <= known {
-                    cluster.inner.parts.vitals.heard_again();
-                    continue;
-                }
-                let wanted = batch.through;
-                let reached = if batch.after <= known { take_in(&cluster, batch).await } else { Some(known) };
-                if reached.is_some_and(|reached| reached < wanted) {
-                    cluster.pull_from(from);
-                }
+        }
+        let hints = std::mem::take(&mut waiting);
+        if is_taking_over(&cluster) {
+            continue;
+        }
+        let (mut fresh, mut heard) = (Vec::new(), cluster.vector());
+        for Hint { from, batch } in hints {
+            let known = heard.entry(batch.origin).or_default();
+            if batch.through <= *known {
+                cluster.inner.parts.vitals.heard_again();
+            } else if batch.after <= *known {
+                *known = batch.through;
+                fresh.push((from, batch));
+            } else {
+                cluster.pull_from(from);
+            }
+        }
+        let batches = fresh.iter().map(|(_, batch)| Arc::clone(batch)).collect();
+        for ((from, batch), reached) in fresh.into_iter().zip(take_in(&cluster, batches).await) {
+            if reached.is_some_and(|reached| reached < batch.through) {
+                cluster.pull_from(from);
             }
         }
     }
 }
 
-/// Hands a batch to the kernel; gives how far its origin is known then, on this host's disk.
-async fn take_in(cluster: &Cluster, batch: Arc<Batch>) -> Option<Seq> {
-    if batch.origin == cluster.inner.settings.origin {
-        return None;
-    }
-    let operations = batch.ops.len();
-    let Some(Reply::Heard(Dot { origin, seq })) = ask_kernel(cluster, News::Batch(batch)).await else { return None };
-    cluster.inner.parts.vitals.heard(operations);
+/// Hands batches to the kernel in this order; gives for each how far its origin is known then, on this host's disk.
+async fn take_in(cluster: &Cluster, batches: Vec<Arc<Batch>>) -> Vec<Option<Seq>> {
+    let own = cluster.inner.settings.origin;
+    let theirs: Vec<Arc<Batch>> = batches.iter().filter(|batch| batch.origin != own).cloned().collect();
+    let news = theirs.into_iter().map(News::Batch).collect();
+    let mut replies = tell_kernel(cluster, news).await.into_iter();
+    let mut reached = Vec::with_capacity(batches.len());
     cluster.inner.heard.send_modify(|heard| {
-        let known = heard.entry(origin).or_default();
-        *known = (*known).max(seq);
+        for batch in batches {
+            let reply = if batch.origin == own { None } else { replies.next().flatten() };
+            let Some(Reply::Heard(Dot { origin, seq })) = reply else {
+                reached.push(None);
+                continue;
+            };
+            cluster.inner.parts.vitals.heard(batch.ops.len());
+            let known = heard.entry(origin).or_default();
+            *known = (*known).max(seq);
+            reached.push(Some(seq));
+        }
     });
-    Some(seq)
+    reached
 }
 
 /// The kernel's answer to news, as soon as what they made it write is on the disk.
 pub(super) async fn ask_kernel(cluster: &Cluster, news: News) -> Option<Reply> {
-    let engine = cluster.engine()?;
+    tell_kernel(cluster, vec![news]).await.pop().flatten()
+}
+
+/// The same for several at once; `None`: it was refused, or the host stops.
+async fn tell_kernel(cluster: &Cluster, news: Vec<News>) -> Vec<Option<Reply>> {
+    let count = news.len();
+    let Some(engine) = cluster.engine().filter(|_| count > 0) else { return vec![None; count] };
+    let commands: Vec<Command> = news.into_iter().map(Command::News).collect();
     loop {
-        let outcome = engine.submit_here(vec![Command::News(news.clone())]).await;
-        match outcome.and_then(|outcomes| outcomes.into_iter().next().unwrap_or(Err(EngineError::Stopped))) {
-            Ok(Ok(reply)) => return Some(reply),
+        match engine.submit_here(commands.clone()).await {
+            Ok(outcomes) => return outcomes.into_iter().map(|outcome| outcome.ok().and_then(Result::ok)).collect(),
             Err(EngineError::Overloaded { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
-            Ok(Err(_)) | Err(_) => return None,
+            Err(_) => return vec![None; count],
         }
     }
 }
@@ -250,12 +275,12 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
         if answer.gone.is_empty() {
             cluster.inner.owner_asked.store(0, std::sync::atomic::Ordering::Release);
         }
-        let mut progress = false;
-        for batch in answer.batches {
-            let (origin, before) = (batch.origin, vector.get(&batch.origin).copied().unwrap_or_default());
-            let reached = take_in(cluster, Arc::new(batch)).await;
-            progress |= reached.is_some_and(|reached| reached > before) && origin != cluster.inner.settings.origin;
-        }
+        let batches: Vec<Arc<Batch>> = answer.batches.into_iter().map(Arc::new).collect();
+        let befores = batches.iter().map(|batch| vector.get(&batch.origin).copied().unwrap_or_default());
+        let befores: Vec<Seq> = befores.collect();
+        let reached = take_in(cluster, batches).await;
+        let progress =
+            reached.into_iter().zip(befores).any(|(reached, before)| reached.is_some_and(|one| one > before));
         if !answer.more || !progress || cluster.stopping().is_cancelled() {
             cluster.inner.parts.vitals.synced(began.elapsed());
             return;
@@ -267,7 +292,7 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
 pub(super) async fn answer_push(cluster: &Cluster, batch: Batch) -> PushAnswer {
     let known = cluster.inner.heard.borrow().get(&batch.origin).copied().unwrap_or_default();
     if batch.after <= known && batch.through > known {
-        take_in(cluster, Arc::new(batch)).await;
+        take_in(cluster, vec![Arc::new(batch)]).await;
     }
     PushAnswer { vector: cluster.vector() }
 }

@@ -13,13 +13,13 @@ use futures_util::stream::{self, StreamExt as _};
 use kernel::{
     AllocateRequest, Command, CommandError, Detour, Key, Leg, MemberId, Origin, PoolUid, Reply, Seq, SubscriberId,
 };
-use net::{Channel, RequestError};
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use super::Cluster;
-use super::messages::{self, CALLS, RouteAnswer, RouteAsk};
+use super::lanes::Arrived;
+use super::messages::{CALLS, RouteAnswer, RouteAsk};
 use crate::clock;
 
 /// How long an answer waits for this host to hear what it is about. Without it a look-up right after the answer could miss.
@@ -151,9 +151,9 @@ impl Cluster {
         commands: Vec<Command>,
         deadline: Instant,
     ) -> Result<Vec<Outcome>, EngineError> {
-        let sent = commands.clone();
+        let mut sent = commands.clone();
         let mut outcomes = engine.submit_here(commands).await?;
-        self.go_on(engine, &sent, &mut outcomes, deadline).await;
+        self.go_on(engine, &mut sent, &mut outcomes, deadline).await;
         Ok(outcomes)
     }
 
@@ -163,14 +163,17 @@ impl Cluster {
     }
 
     /// Sends on every command that this host may not decide.
-    async fn go_on(&self, engine: &Engine, commands: &[Command], outcomes: &mut [Outcome], deadline: Instant) {
+    async fn go_on(&self, engine: &Engine, commands: &mut [Command], outcomes: &mut [Outcome], deadline: Instant) {
         let mut rounds = 0;
         while rounds < DETOURS {
             rounds += 1;
             let mut to: HashMap<(MemberId, Leg), Vec<usize>> = HashMap::new();
             let mut home: Vec<(usize, Vec<MemberId>)> = Vec::new();
             for (at, outcome) in outcomes.iter().enumerate() {
-                let Ok(Err(CommandError::Elsewhere { detour, .. })) = outcome else { continue };
+                let Ok(Err(refused @ CommandError::Elsewhere { detour, .. })) = outcome else { continue };
+                if let Some(command) = commands.get_mut(at) {
+                    command.take_along(refused);
+                }
                 match detour {
                     Detour::Home(member) => to.entry((*member, Leg::Home)).or_default().push(at),
                     Detour::Owner(member) => to.entry((*member, Leg::Owner)).or_default().push(at),
@@ -222,33 +225,25 @@ impl Cluster {
         if member == seat.me {
             return self.serve(engine, calls, deadline).await;
         }
-        let name = seat
-            .book
-            .ledger()
-            .member(member)
-            .map_or_else(|| format!("member {member}"), |found| found.node.to_string());
-        let unreachable = EngineError::Unreachable { hosts: vec![name] };
-        let Some(peer) = seat.peer_of(member) else { return repeated(&unreachable, count) };
-        let left = deadline.saturating_duration_since(Instant::now());
-        let ask = messages::write(&RouteAsk { calls });
-        let answer = match self.inner.net.request(peer, Channel::Route, ask, left).await {
-            Ok(response) => messages::read::<RouteAnswer>(&response.body),
-            Err(RequestError::Busy) => return repeated(&EngineError::Overloaded { limit: CALLS }, count),
-            Err(error) => {
-                tracing::debug!(%member, %error, "a request could not be carried");
-                return repeated(&unreachable, count);
+        let asked = calls.clone();
+        let Arrived { mut outcomes, mut rests_on } = self.ride(member, calls, deadline).await;
+        let late: Vec<usize> = (0..count).filter(|at| outcomes.get(*at).is_some_and(Option::is_none)).collect();
+        if !late.is_empty() {
+            let calls = late.iter().filter_map(|at| asked.get(*at).cloned()).collect();
+            let alone = self.ask(member, calls, true, deadline).await;
+            for (at, outcome) in late.into_iter().zip(alone.outcomes) {
+                if let Some(slot) = outcomes.get_mut(at) {
+                    *slot = outcome;
+                }
             }
-        };
-        match answer {
-            Ok(answer) if answer.outcomes.len() == count => {
-                self.await_heard(answer.origin, answer.through).await;
-                answer.outcomes.into_iter().map(|outcome| self.in_own_words(outcome)).collect()
-            }
-            Ok(_) | Err(_) => {
-                tracing::warn!(%member, "an answer of another host is not usable");
-                repeated(&unreachable, count)
-            }
+            rests_on = alone.rests_on.or(rests_on);
         }
+        if let Some((origin, through)) = rests_on {
+            self.await_heard(origin, through).await;
+        }
+        let undecided = || Err(self.unreachable(member));
+        let outcomes = outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(undecided));
+        outcomes.map(|outcome| self.in_own_words(outcome)).collect()
     }
 
     /// The same outcome with this host's own record of the allocation, whose realm is numbered as here.
@@ -289,10 +284,12 @@ impl Cluster {
         }
         let engine = self.engine().ok_or("the host is stopping")?;
         let deadline = Instant::now() + left.min(self.inner.settings.response_deadline);
-        let outcomes = if self.inner.parts.vitals.percent_taken_over().is_some() {
-            self.pass_on(&engine, ask.calls, deadline).await
-        } else {
-            self.serve(&engine, ask.calls, deadline).await
+        let is_taking_over = self.inner.parts.vitals.percent_taken_over().is_some();
+        let outcomes = match (ask.alone, is_taking_over) {
+            (true, true) => self.pass_on(&engine, ask.calls, deadline).await.into_iter().map(Some).collect(),
+            (true, false) => self.serve(&engine, ask.calls, deadline).await.into_iter().map(Some).collect(),
+            (false, true) => ask.calls.iter().map(|_| None).collect(),
+            (false, false) => self.decide_at_once(&engine, &ask.calls).await,
         };
         // Not all that is committed: what is no word is told only along with the next one.
         let through = self.inner.parts.view.last_word();
@@ -314,18 +311,25 @@ impl Cluster {
         outcomes
     }
 
-    async fn serve(&self, engine: &Engine, calls: Vec<(Leg, Command)>, deadline: Instant) -> Vec<Outcome> {
-        let count = calls.len();
+    /// What this host decides without asking anybody.
+    async fn decide_at_once(&self, engine: &Engine, calls: &[(Leg, Command)]) -> Vec<Option<Outcome>> {
+        let outcomes = self.decide_here(engine, calls).await;
+        let longer = |(leg, outcome): &(Leg, Outcome)| *leg == Leg::Home && owners_asked(outcome).is_some();
+        let outcomes = calls.iter().map(|(leg, _)| *leg).zip(outcomes);
+        outcomes.map(|outcome| (!longer(&outcome)).then_some(outcome.1)).collect()
+    }
+
+    async fn decide_here(&self, engine: &Engine, calls: &[(Leg, Command)]) -> Vec<Outcome> {
         let commands = calls.iter().map(|(leg, command)| relayed(*leg, command)).collect();
-        let mut outcomes = match engine.submit_here(commands).await {
-            Ok(outcomes) => outcomes,
-            Err(error) => return repeated(&error, count),
-        };
+        let outcomes = engine.submit_here(commands).await;
+        outcomes.unwrap_or_else(|error| repeated(&error, calls.len()))
+    }
+
+    async fn serve(&self, engine: &Engine, calls: Vec<(Leg, Command)>, deadline: Instant) -> Vec<Outcome> {
+        let mut outcomes = self.decide_here(engine, &calls).await;
         for ((leg, command), outcome) in calls.iter().zip(&mut outcomes) {
-            if *leg == Leg::Home
-                && let Ok(Err(CommandError::Elsewhere { detour: Detour::Space(owners), .. })) = outcome
-            {
-                let owners = std::mem::take(owners);
+            if let (Leg::Home, Some(owners)) = (leg, owners_asked(outcome)) {
+                let owners = owners.to_vec();
                 // Boxed: the owner's answer may come from this very host.
                 *outcome = Box::pin(self.find_space(engine, command, owners, deadline)).await;
             }
@@ -349,8 +353,13 @@ impl Cluster {
         // Whoever was before may have found something.
         let again = engine.submit_here(vec![relayed(Leg::Home, command)]).await;
         match again.map(|outcomes| outcomes.into_iter().next()) {
-            Ok(Some(Ok(Err(CommandError::Elsewhere { detour: Detour::Space(owners), .. })))) => {
-                self.ask_owners(engine, command, &owners, deadline).await
+            Ok(Some(Ok(Err(refused)))) => {
+                let CommandError::Elsewhere { detour: Detour::Space(owners), .. } = &refused else {
+                    return Ok(Err(refused));
+                };
+                let mut command = command.clone();
+                command.take_along(&refused);
+                self.ask_owners(engine, &command, owners, deadline).await
             }
             Ok(Some(outcome)) => outcome,
             Ok(None) => Err(EngineError::Stopped),
@@ -385,6 +394,14 @@ fn refuse_grants(outcomes: &mut [Outcome], error: &EngineError) {
         if let Ok(Ok(Reply::Allocated { .. } | Reply::Renewed { .. })) = outcome {
             *outcome = Err(error.clone());
         }
+    }
+}
+
+/// Those who must be asked for space.
+fn owners_asked(outcome: &Outcome) -> Option<&[MemberId]> {
+    match outcome {
+        Ok(Err(CommandError::Elsewhere { detour: Detour::Space(owners), .. })) => Some(owners),
+        Ok(_) | Err(_) => None,
     }
 }
 

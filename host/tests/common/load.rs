@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::hosts::{Hosts, address, distinct};
-use super::{DEADLINE, wait_for};
+use super::{DEADLINE, wait_for, wait_for_or_tell};
 
 const CLIENTS: usize = 4;
 
@@ -46,14 +46,20 @@ impl Answered {
     /// again while his owner was down may have been given a second one.
     pub fn await_kept(&self, hosts: &Hosts, count: usize) {
         for host in 0..count {
-            wait_for("every answer is known", || {
-                let rows = hosts.rows(host);
+            wait_for_or_tell("every answer is known", || {
+                let (rows, first) = (hosts.rows(host), hosts.rows(0));
                 let addresses: BTreeSet<&String> = rows.iter().map(|(_, ip)| ip).collect();
                 assert_eq!(addresses.len(), rows.len(), "an address is held twice");
-                let kept = |(name, given): (&String, &BTreeSet<String>)| {
-                    given.iter().any(|ip| rows.contains(&(name.clone(), ip.clone())))
+                let kept = |(name, given): &(&String, &BTreeSet<String>)| {
+                    given.iter().any(|ip| rows.contains(&((*name).clone(), ip.clone())))
                 };
-                (self.0.iter().all(kept) && rows == hosts.rows(0)).then_some(())
+                let lost: Vec<_> = self.0.iter().filter(|one| !kept(one)).take(5).collect();
+                let differ: Vec<_> = rows.symmetric_difference(&first).take(5).collect();
+                if lost.is_empty() && differ.is_empty() {
+                    return Ok(());
+                }
+                let count = self.0.len();
+                Err(format!("of {count} answers host {host} lacks {lost:?}; it and host 0 differ in {differ:?}"))
             });
         }
         // No address was ever anybody else's, held still or not.

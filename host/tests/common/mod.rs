@@ -235,12 +235,17 @@ pub fn call(url: &str, method: &str, headers: &[(&str, &str)], body: Option<Stri
 
 /// Waits for a state, not for a time.
 pub fn wait_for<T>(what: &str, mut state: impl FnMut() -> Option<T>) -> T {
+    wait_for_or_tell(what, || state().ok_or_else(String::new))
+}
+
+/// The same, and what was wrong when it was looked at last.
+pub fn wait_for_or_tell<T>(what: &str, mut state: impl FnMut() -> Result<T, String>) -> T {
     let end = Instant::now() + DEADLINE;
     loop {
-        if let Some(found) = state() {
-            return found;
+        match state() {
+            Ok(found) => return found,
+            Err(wrong) => assert!(Instant::now() < end, "waited in vain: {what}; {wrong}"),
         }
-        assert!(Instant::now() < end, "waited in vain: {what}");
         std::thread::park_timeout(Duration::from_millis(10));
     }
 }

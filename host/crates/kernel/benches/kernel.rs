@@ -124,6 +124,7 @@ fn request(subscriber: u64) -> Command {
         ttl: Ttl::Default,
         node: None,
         metadata: CompactString::default(),
+        supersedes: None,
     }))
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::allocation::{Allocation, Reservation};
+use crate::allocation::{Allocation, Reservation, Superseded};
 use crate::digest::Fingerprint;
 use crate::id::{Dot, Key, NodeId, Origin, PoolId, PoolUid, RealmUid, Revision, Seq, SubscriberId};
 use crate::plan::{Plan, Strategy};
@@ -37,6 +37,9 @@ pub struct AllocateRequest {
     pub node: Option<NodeId>,
     /// JSON object as text, or empty.
     pub metadata: CompactString,
+    /// Said by a host that sends the request on ([`CommandError::Elsewhere`]), never by a client: what the subscriber holds
+    /// and cannot be answered. Who decides need not have heard of it.
+    pub supersedes: Option<Box<Superseded>>,
 }
 
 /// What a request says about the lease.
@@ -285,7 +288,12 @@ pub enum CommandError {
     NotReserved { pool: PoolId, span: Span },
     /// Another host must decide; whoever carries requests between hosts goes there, and no client sees this.
     #[error("another host decides about this in pool {pool}")]
-    Elsewhere { pool: PoolId, detour: Detour },
+    Elsewhere {
+        pool: PoolId,
+        detour: Detour,
+        /// What the request is sent on with ([`AllocateRequest::supersedes`]).
+        supersedes: Option<Box<Superseded>>,
+    },
     /// This host is one of several: pools are the ledger's to make and change.
     #[error("in a cluster the ledger decides about pools")]
     LedgerDecides,
@@ -311,6 +319,22 @@ impl Eq for Held {}
 
 fn overlapped(other: Option<&PoolId>) -> String {
     other.map_or_else(|| "a pool of another tenant".to_owned(), |other| format!("pool {other}"))
+}
+
+impl CommandError {
+    /// Another host must decide.
+    pub(crate) const fn elsewhere(pool: PoolId, detour: Detour) -> Self {
+        Self::Elsewhere { pool, detour, supersedes: None }
+    }
+}
+
+impl Command {
+    /// Before it is sent on: what the host that may not decide it knows of its subscriber goes along.
+    pub fn take_along(&mut self, refused: &CommandError) {
+        if let (Self::Allocate(request), CommandError::Elsewhere { supersedes: Some(held), .. }) = (self, refused) {
+            request.supersedes = Some(held.clone());
+        }
+    }
 }
 
 #[cfg(test)]

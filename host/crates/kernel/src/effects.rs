@@ -49,6 +49,24 @@ impl Effects {
         Ok(Durable { written, replies: self.replies, notices: self.notices, occupancy: self.occupancy })
     }
 
+    /// The requests from `first` on that another host must decide. That is no answer and rests on nothing that is written, so
+    /// they may go on at once.
+    pub fn take_detours(&mut self, first: RequestId) -> Vec<(RequestId, CommandError)> {
+        let from = self.replies.iter().rposition(|(request, _)| *request < first).map_or(0, |before| before + 1);
+        let mut detours = Vec::new();
+        let mut at = from;
+        while let Some((_, answer)) = self.replies.get(at) {
+            if matches!(answer, Err(CommandError::Elsewhere { .. }))
+                && let (request, Err(detour)) = self.replies.swap_remove(at)
+            {
+                detours.push((request, detour));
+            } else {
+                at += 1;
+            }
+        }
+        detours
+    }
+
     /// Who waits for this group, so that a group that could not be written can be refused by name.
     pub fn waiting(&self) -> impl Iterator<Item = RequestId> + '_ {
         self.replies.iter().map(|(request, _)| *request)

@@ -65,6 +65,7 @@
 //!     ttl: Ttl::Default,
 //!     node: None,
 //!     metadata: "".into(),
+//!     supersedes: None,
 //! };
 //! let mut effects = Effects::default();
 //! let allocate = Command::Allocate(Box::new(request));

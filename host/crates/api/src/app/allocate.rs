@@ -109,6 +109,7 @@ impl App {
             ttl: input.ttl,
             node: input.node.clone(),
             metadata: input.metadata,
+            supersedes: None,
         });
         Ok(Ready { pool, node: input.node, request })
     }

@@ -76,7 +76,7 @@ impl Kernel {
         let state = self.open_pool(request.pool)?;
         let pool = state.pool.draft.id.clone();
         let site = state.site(request.realm_value.as_deref(), &self.realms)?;
-        let mut supersedes = None;
+        let mut supersedes = request.supersedes.clone();
         // If the lease of the one that stands is over, another one may stand in its place.
         while let Some(held) = self.held_by(request.pool, &request.subscriber, request.key.as_ref())
             && self.rules.keep(Rule::Idempotent)
@@ -93,7 +93,7 @@ impl Kernel {
             }
         }
         if let Some(detour) = self.detour_home(leg, request.pool, &request.subscriber, request.key.as_ref()) {
-            return Err(CommandError::Elsewhere { pool, detour });
+            return Err(CommandError::Elsewhere { pool, detour, supersedes });
         }
         let place = self.holders.place(request.pool, &request.subscriber, request.key.as_ref());
         let draw = self.draw(request);
@@ -111,7 +111,7 @@ impl Kernel {
                 Err(Obstacle::Rested(start)) => self.wake(request.pool, &site, start),
                 Err(Obstacle::Short) if settled >= SETTLED => return Ok(Outcome::Wait),
                 Err(Obstacle::Short) => match self.settle(request.pool, &site, SETTLED - settled, effects) {
-                    0 => return Err(self.nothing_left(leg, request, &site)),
+                    0 => return Err(self.nothing_left(leg, request, &site, supersedes)),
                     ended => settled += ended,
                 },
             }
@@ -264,7 +264,13 @@ impl Kernel {
     }
 
     /// Nothing is left here: perhaps another host has space.
-    fn nothing_left(&self, leg: Leg, request: &AllocateRequest, site: &Site) -> CommandError {
+    fn nothing_left(
+        &self,
+        leg: Leg,
+        request: &AllocateRequest,
+        site: &Site,
+        supersedes: Option<Box<Superseded>>,
+    ) -> CommandError {
         let pool = self.pools.get(&request.pool).map(|state| state.pool.draft.id.clone());
         let Some(pool) = pool else { return CommandError::PoolUnknown { pool: request.pool } };
         let owners = if leg == Leg::Space { Vec::new() } else { self.other_owners(request) };
@@ -273,7 +279,7 @@ impl Kernel {
             // that, or two hosts look for the same subscriber.
             let home = self.own_number().filter(|_| leg == Leg::Owner);
             let detour = home.map_or(Detour::Space(owners), Detour::Home);
-            return CommandError::Elsewhere { pool, detour };
+            return CommandError::Elsewhere { pool, detour, supersedes };
         }
         if self.keeps_some(request.pool) {
             return CommandError::Withheld { pool };
@@ -371,6 +377,7 @@ mod tests {
             ttl: Ttl::Default,
             node: None,
             metadata: compact_str::CompactString::default(),
+            supersedes: None,
         };
         let mut effects = Effects::default();
         let most = u64::try_from(MOST_PARKED).expect("it fits");

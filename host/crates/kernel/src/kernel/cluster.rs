@@ -436,7 +436,7 @@ impl Kernel {
         let Some(state) = self.pools.get(&held.pool) else { return Ok(()) };
         let pool = || state.pool.draft.id.clone();
         match state.tenure(held.shard).1 {
-            Tenure::Theirs(owner) => Err(CommandError::Elsewhere { pool: pool(), detour: Detour::Owner(owner) }),
+            Tenure::Theirs(owner) => Err(CommandError::elsewhere(pool(), Detour::Owner(owner))),
             Tenure::Silent => Err(CommandError::Withheld { pool: pool() }),
             Tenure::Escrow | Tenure::Leased | Tenure::Kept => Ok(()),
         }

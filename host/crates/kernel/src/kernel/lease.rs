@@ -79,7 +79,7 @@ impl Kernel {
         let Some(held) = self.meant(target).cloned() else {
             // Perhaps another host has handed it out just now.
             let detour = self.detour_home(leg, target.pool, &target.subscriber, target.key.as_ref());
-            return Err(detour.map_or(not_held, |detour| CommandError::Elsewhere { pool, detour }));
+            return Err(detour.map_or(not_held, |detour| CommandError::elsewhere(pool, detour)));
         };
         self.check_answers(&held)?;
         if self.lapsed(&held) {

@@ -79,6 +79,7 @@ impl Kernel {
             ttl: Ttl::Default,
             node: None,
             metadata: compact_str::CompactString::default(),
+            supersedes: None,
         };
         loop {
             if let Some(ground) = self.own_ground(request, site) {
@@ -155,7 +156,7 @@ impl Kernel {
             let pool = state.pool.draft.id.clone();
             match state.tenure(shard).1 {
                 Tenure::Theirs(owner) => {
-                    return Err(CommandError::Elsewhere { pool, detour: Detour::Space(vec![owner]) });
+                    return Err(CommandError::elsewhere(pool, Detour::Space(vec![owner])));
                 }
                 Tenure::Silent => return Err(CommandError::Withheld { pool }),
                 Tenure::Escrow | Tenure::Leased | Tenure::Kept => {}

@@ -154,7 +154,7 @@ impl<'a> Seek<'a> {
         match owner {
             Some(Tenure::Theirs(owner)) => {
                 let detour = Detour::Space(vec![owner]);
-                Err(Obstacle::Refused(CommandError::Elsewhere { pool: self.pool_id(), detour }))
+                Err(Obstacle::Refused(CommandError::elsewhere(self.pool_id(), detour)))
             }
             Some(Tenure::Silent) => Err(Obstacle::Refused(CommandError::Withheld { pool: self.pool_id() })),
             Some(Tenure::Escrow | Tenure::Leased | Tenure::Kept) | None => Ok(()),

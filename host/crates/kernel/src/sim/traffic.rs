@@ -112,6 +112,7 @@ impl Traffic {
             ttl: ttl(draws),
             node: draws.one_in(2).then(|| format!("olt-{}", draws.below(3)).parse().expect("a node id")),
             metadata: CompactString::default(),
+            supersedes: None,
         }
     }
 

@@ -184,6 +184,7 @@ pub(crate) fn request(pool: &Pool, subscriber: &str) -> AllocateRequest {
         ttl: Ttl::Default,
         node: None,
         metadata: CompactString::default(),
+        supersedes: None,
     }
 }
 

@@ -7,11 +7,13 @@
 )]
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use kernel::{
-    Batch, Command, CommandError, Detour, Dot, Epoch, Fact, KernelSettings, Leg, MemberId, NamedRealm, News, Op,
-    Origin, Pool, PoolDraft, RealmUid, Reply, Ring, RingMember, Seq, ShardId, ShardTenure, Sight, Strategy, Tenure,
+    Batch, Command, CommandError, Detour, Dot, Effects, Epoch, Fact, Input, KernelSettings, Leg, MemberId, NamedRealm,
+    News, Op, Origin, Pool, PoolDraft, RealmUid, Reply, RequestId, Ring, RingMember, Seq, ShardId, ShardTenure, Sight,
+    Strategy, Tenure,
 };
 
 use crate::bed::{Answer, Bed, SETTINGS, addresses, given, leased, request, target};
@@ -153,6 +155,32 @@ fn a_host_hands_out_from_its_own_shards_only_and_says_who_has_more() {
     let elsewhere = given(hosts.allocate(1, Leg::Space, "one more"));
     assert!(hosts.owned(1, elsewhere.shard));
     assert!(matches!(hosts.allocate(0, Leg::Space, "another"), Err(CommandError::Exhausted { .. })));
+}
+
+#[test]
+fn who_must_be_asked_elsewhere_hears_so_before_anything_is_written() {
+    let hosts = Hosts::new(2);
+    let Hosts { mut beds, pool } = hosts;
+    let bed = &mut beds[0];
+    let mut effects = Effects::default();
+    for id in 0..40 {
+        let request = Box::new(request(&pool, &format!("line-{id}")));
+        bed.kernel.step(
+            bed.now,
+            Input::Request { id: RequestId(id), command: Command::Allocate(request) },
+            &mut effects,
+        );
+    }
+    let (first, waits) = (RequestId(20), effects.writes_len());
+    let detours = effects.take_detours(first);
+    assert!(!detours.is_empty() && detours.iter().all(|(id, _)| *id >= first), "{detours:?}");
+    assert!(detours.iter().all(|(_, refused)| matches!(refused, CommandError::Elsewhere { .. })));
+    assert!(effects.take_detours(first).is_empty());
+    let earlier = effects.take_detours(RequestId(0));
+    assert!(effects.take_detours(RequestId(0)).is_empty());
+    let durable = effects.persist(Ok::<_, Infallible>).expect("cannot fail");
+    assert!(durable.replies.iter().all(|(_, answer)| answer.is_ok()));
+    assert_eq!((durable.replies.len(), durable.written.len()), (40 - detours.len() - earlier.len(), waits));
 }
 
 #[test]

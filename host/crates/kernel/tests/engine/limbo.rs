@@ -1,4 +1,5 @@
 //! What is released in a leased shard, until a majority of voters knows: nobody gets it by a detour either.
+#![allow(clippy::indexing_slicing, reason = "helpers of tests, which the lint does not take for such")]
 
 use std::sync::Arc;
 

@@ -70,6 +70,27 @@ fn who_cannot_be_answered_by_his_owner_gets_another_resource_that_names_the_firs
 }
 
 #[test]
+fn who_decides_without_having_heard_of_the_first_is_told_of_it_on_the_way() {
+    let mut hosts = Hosts::sharing(pool(), 4, 2);
+    let older = given(hosts.allocate(0, Leg::Home, "line-1"));
+    for host in 1..4 {
+        hosts.see(host, &[1, 2, 3]);
+    }
+    // The last two own nothing; neither the home that is asked for space nor the owner that has it heard.
+    for (knows, leg) in [(2, Leg::Entry), (3, Leg::Home)] {
+        hosts.share(0, knows);
+        let mut command = Command::Allocate(Box::new(request(&hosts.pool, "line-1")));
+        let relay = |command: &Command, leg| Command::Relayed { leg, command: Box::new(command.clone()) };
+        let sent_on = hosts.beds[knows].ask(relay(&command, leg));
+        command.take_along(&sent_on.expect_err("it owns nothing"));
+        let newer = given(hosts.beds[1].ask(relay(&command, Leg::Space)));
+        let mark = newer.supersedes().expect("it is marked");
+        assert_eq!((mark.span, mark.created_ms), (older.span, older.created_ms()));
+        assert!(matches!(hosts.beds[1].release(&Arc::clone(&hosts.pool), "line-1"), Ok(Reply::Released(_))));
+    }
+}
+
+#[test]
 fn the_very_resource_and_its_lease_are_their_owners_alone() {
     let (mut hosts, older) = cut_off(leased(pool()));
     let (known, place) = (Arc::clone(&hosts.pool), older.span);

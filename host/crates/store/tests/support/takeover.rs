@@ -92,6 +92,7 @@ impl Host {
                 ttl: Ttl::Default,
                 node: None,
                 metadata: "".into(),
+                supersedes: None,
             }))
         };
         let lines: Vec<u32> = (0..count).collect();

@@ -250,6 +250,7 @@ impl World {
                 ttl: Ttl::Default,
                 node: None,
                 metadata: CompactString::default(),
+                supersedes: None,
             })),
             What::Renew => Command::Renew { target: target(holds), ttl: Ttl::Default },
             What::Release => Command::Release(target(holds)),

@@ -88,21 +88,27 @@ impl World {
     /// What became of the step a task waited for.
     pub(super) fn outcome(&mut self, at: usize, task: u64, outcome: Outcome) {
         let Some(found) = self.host_mut(at).tasks.get_mut(&task) else { return };
+        if let Err(Trouble::Refused(refused)) = &outcome {
+            found.command.take_along(refused);
+        }
         let (leg, hunts) = (found.leg, matches!(found.command, Command::Allocate(_)));
         match (&mut found.hunt, outcome) {
-            (Hunt::No, Err(Trouble::Refused(CommandError::Elsewhere { detour, pool }))) => match (detour, leg) {
-                (Detour::Space(_), None | Some(Leg::Home)) if hunts => self.hunt(at, task),
-                (Detour::Space(owners), None) if owners.len() == 1 => {
-                    // What is reserved has one owner.
-                    let owner = owners.first().copied().unwrap_or_default();
-                    self.go_on(at, task, owner, Leg::Space);
+            (Hunt::No, Err(Trouble::Refused(CommandError::Elsewhere { detour, pool, supersedes }))) => {
+                match (detour, leg) {
+                    (Detour::Space(_), None | Some(Leg::Home)) if hunts => self.hunt(at, task),
+                    (Detour::Space(owners), None) if owners.len() == 1 => {
+                        // What is reserved has one owner.
+                        let owner = owners.first().copied().unwrap_or_default();
+                        self.go_on(at, task, owner, Leg::Space);
+                    }
+                    (Detour::Home(member), None) => self.go_on(at, task, member, Leg::Home),
+                    (Detour::Owner(member), None) => self.go_on(at, task, member, Leg::Owner),
+                    (detour, _) => {
+                        let refused = CommandError::Elsewhere { detour, pool, supersedes };
+                        self.finish(at, task, Err(Trouble::Refused(refused)));
+                    }
                 }
-                (Detour::Home(member), None) => self.go_on(at, task, member, Leg::Home),
-                (Detour::Owner(member), None) => self.go_on(at, task, member, Leg::Owner),
-                (detour, _) => {
-                    self.finish(at, task, Err(Trouble::Refused(CommandError::Elsewhere { detour, pool })));
-                }
-            },
+            }
             (Hunt::Again, Err(Trouble::Refused(CommandError::Elsewhere { detour: Detour::Space(owners), .. }))) => {
                 found.hunt = Hunt::Asks { owners: owners.into(), exhausted: None, unreachable: false };
                 self.ask_next(at, task);
