@@ -56,10 +56,8 @@ pub(super) async fn publish(cluster: Cluster) {
         }
         let last = Seq(*committed.borrow_and_update());
         while looked < last {
-            let reader = cluster.inner.parts.reader.clone();
-            let from = looked;
-            let run = tokio::task::spawn_blocking(move || reader.operations(None, from, GOSSIP_BYTES)).await;
-            let Ok(Ok(run)) = run else {
+            // Little, and just written: it is not worth a thread of its own.
+            let Ok(run) = cluster.inner.parts.reader.operations(None, looked, GOSSIP_BYTES) else {
                 // Whoever misses it pulls it, or is told why it cannot be read.
                 (published, looked) = (last, last);
                 break;
