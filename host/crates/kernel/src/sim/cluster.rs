@@ -44,8 +44,6 @@ pub enum Breach {
     LeaveOnceTold,
     /// What counts as stopped is stopped now, not only a moment ago.
     KeptIsNow,
-    /// A shard is passed on only by who has all that counts of its former owners.
-    OfferOnlyCovered,
     /// A BNG drops an answer of a term that is over as far as it knows.
     Fence,
     /// A shard that was taken over is handed out from once all its lost owners' words arrived.
@@ -66,7 +64,6 @@ impl Breach {
             Self::LedgerIsDurable,
             Self::LeaveOnceTold,
             Self::KeptIsNow,
-            Self::OfferOnlyCovered,
             Self::Fence,
             Self::Quarantine,
             Self::ReturnOnlyEmpty,
@@ -85,7 +82,6 @@ impl Breach {
             | Self::LedgerIsDurable
             | Self::LeaveOnceTold
             | Self::KeptIsNow
-            | Self::OfferOnlyCovered
             | Self::Fence
             | Self::Quarantine
             | Self::ReturnOnlyEmpty

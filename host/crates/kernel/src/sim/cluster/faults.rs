@@ -139,12 +139,12 @@ impl World {
         Ok(())
     }
 
-    /// Somebody must own what there is.
+    /// Somebody who is not lost must own what there is.
     pub(super) fn put_to_use(&mut self) {
-        let drained: Vec<MemberId> =
-            self.log.ledger.members().values().filter(|member| member.weight == 0).map(|member| member.id).collect();
-        if drained.len() == self.log.ledger.members().len()
-            && let Some(member) = drained.first().copied()
+        let is_lost = |member: MemberId| self.host_of(member).is_some_and(|at| self.host(at).old);
+        let there = || self.log.ledger.members().values().filter(|member| !is_lost(member.id));
+        if there().all(|member| member.weight == 0)
+            && let Some(member) = there().next().map(|member| member.id)
         {
             let by = self.hosts.iter().position(super::host::Host::is_up).unwrap_or(0);
             let weight = Some(1);

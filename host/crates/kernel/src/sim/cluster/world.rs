@@ -363,6 +363,11 @@ impl World {
         }
     }
 
+    /// Whether such a command may yet be committed.
+    pub(super) fn is_on_its_way(&self, which: impl Fn(&LedgerCommand) -> bool) -> bool {
+        self.queue.values().any(|event| matches!(event, Event::Commit { entry, .. } if which(&entry.command)))
+    }
+
     pub(super) fn after(&mut self, ms: u64, event: Event) {
         self.queue.insert((self.now + ms, self.next_event), event);
         self.next_event += 1;
