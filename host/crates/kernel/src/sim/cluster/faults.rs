@@ -1,8 +1,8 @@
 //! What goes wrong, and what operators do meanwhile.
 
-use super::Breach;
 use super::govern::Purpose;
 use super::world::{Event, World};
+use super::{Breach, Weather};
 use crate::id::MemberId;
 use crate::ledger::LedgerCommand;
 use crate::sim::Verdict;
@@ -15,7 +15,7 @@ impl World {
         let pause = 100 + self.draws.below(1_800);
         self.after(pause, Event::Fault);
         let at = self.draws.index(self.hosts.len());
-        let kinds = if self.losses { 115 } else { 108 };
+        let kinds = if self.weather == Weather::Losses { 115 } else { 108 };
         match self.draws.below(kinds) {
             0..18 => self.crash(at),
             18..30 => self.part(),
