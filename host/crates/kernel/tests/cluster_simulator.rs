@@ -123,6 +123,7 @@ fn what_failed_once_holds() {
     for seed in [301_704, 302_024, 302_206, 302_331, 302_355, 302_664, 302_691, 302_771] {
         cluster::run_with_losses(seed).unwrap_or_else(|failure| panic!("\n{failure}"));
     }
+    cluster::run_with_slow_disks(1_432).unwrap_or_else(|failure| panic!("\n{failure}"));
     for seed in [72, 130, 160, 206, 402, 666, 1_272, 1_290, 1_351, 1_497, 1_600, 1_972, 4_901, 6_358] {
         cluster::run(seed).unwrap_or_else(|failure| panic!("\n{failure}"));
     }
