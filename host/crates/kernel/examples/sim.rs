@@ -16,13 +16,14 @@ struct Wanted {
     steps: u64,
     alone: bool,
     cluster: bool,
-    losses: bool,
+    /// A cluster's life of a seed.
+    one: fn(u64) -> Result<cluster::Summary, Box<Failure>>,
     breach: Option<String>,
     /// How many events a failure shows.
     tell: usize,
 }
 
-const FLAGS: &str = "known are --seeds, --from, --steps, --alone, --cluster, --losses, --breach, --tell";
+const FLAGS: &str = "known are --seeds, --from, --steps, --alone, --cluster, --losses, --slow-disks, --breach, --tell";
 
 fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
     let mut wanted = Wanted {
@@ -31,7 +32,7 @@ fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
         steps: sim::STEPS,
         alone: true,
         cluster: true,
-        losses: false,
+        one: cluster::run,
         breach: None,
         tell: 60,
     };
@@ -40,7 +41,8 @@ fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
         match flag.as_str() {
             "--alone" => wanted.cluster = false,
             "--cluster" => wanted.alone = false,
-            "--losses" => wanted.losses = true,
+            "--losses" => wanted.one = cluster::run_with_losses,
+            "--slow-disks" => wanted.one = cluster::run_with_slow_disks,
             "--breach" => wanted.breach = Some(args.next().ok_or("--breach needs the name of a rule")?),
             "--seeds" | "--from" | "--steps" | "--tell" => {
                 let number = args.next().ok_or_else(|| format!("{flag} needs a number"))?;
@@ -93,8 +95,7 @@ fn run(wanted: &Wanted) -> Result<(), String> {
     if wanted.cluster {
         let one = |seed| match broken {
             Some(breach) => cluster::run_breaking(seed, breach),
-            None if wanted.losses => cluster::run_with_losses(seed),
-            None => cluster::run(seed),
+            None => (wanted.one)(seed),
         };
         live("a cluster", wanted, one, cluster::Summary::add).map_err(told)?;
     }

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::allocation::Reservation;
+use crate::allocation::{Reservation, Resting};
 use crate::digest;
-use crate::id::SubscriberId;
+use crate::id::{Key, Seq, SubscriberId};
 use crate::span::Span;
 
 /// All reservations of one (pool, realm).
@@ -16,6 +16,8 @@ pub(crate) struct Reservations {
     by_subscriber: BTreeSet<(SubscriberId, u128)>,
     /// Reserved positions that nobody holds.
     idle: u128,
+    /// Who gave up last what nobody holds, where too few hosts know of it yet.
+    limbo: BTreeMap<u128, Arc<Resting>>,
     sum: u128,
 }
 
@@ -42,13 +44,34 @@ impl Reservations {
     }
 
     /// Its subscriber holds the span now.
-    pub(crate) const fn taken_up(&mut self, span: Span) {
+    pub(crate) fn taken_up(&mut self, span: Span) {
         self.idle -= span.len();
+        self.limbo.remove(&span.start());
     }
 
     /// Its subscriber holds the span no more.
     pub(crate) const fn left(&mut self, span: Span) {
         self.idle += span.len();
+    }
+
+    /// What its subscriber holds no more is in limbo: it is nobody else's until enough hosts know, reserved or not.
+    pub(crate) fn await_stable(&mut self, record: Arc<Resting>) {
+        self.limbo.insert(record.span.start(), record);
+    }
+
+    /// Ends the limbo of a reserved span. Gives who had left it, if it was in limbo.
+    pub(crate) fn surface(&mut self, span: Span) -> Option<Arc<Resting>> {
+        self.limbo.remove(&span.start())
+    }
+
+    /// The operation by which a reserved span came into limbo, if it is.
+    pub(crate) fn in_limbo_since(&self, span: Span) -> Option<Seq> {
+        self.limbo.get(&span.start()).map(|record| record.seq)
+    }
+
+    /// Whether another owner of the shard could repeat a reserved span to the subscriber under another key than this.
+    pub(crate) fn is_in_limbo_for_another(&self, start: u128, key: Option<&Key>) -> bool {
+        self.limbo.get(&start).is_some_and(|record| record.key.as_ref() != key)
     }
 
     /// The reservation of exactly this span.

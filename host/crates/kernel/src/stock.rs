@@ -47,6 +47,8 @@ pub(crate) enum Afterwards {
     Limbo(Arc<Resting>),
     /// It is reserved, and waits for its subscriber.
     Reserved,
+    /// The same, but until enough hosts know that it was released it waits for nobody else, reserved or not.
+    ReservedInLimbo(Arc<Resting>),
 }
 
 impl Stock {
@@ -162,6 +164,10 @@ impl Stock {
         match afterwards {
             Afterwards::Free => self.vacate(span),
             Afterwards::Reserved => self.reservations.left(span),
+            Afterwards::ReservedInLimbo(record) => {
+                self.reservations.left(span);
+                self.reservations.await_stable(record);
+            }
             Afterwards::Limbo(record) => {
                 let open = self.space.is_open(span);
                 self.rests.insert_in_limbo(record, open);
@@ -179,6 +185,10 @@ impl Stock {
     /// In limbo: rests until a moment of the kept clock, or is free if that is over. Nothing happens if something else is
     /// there since.
     pub(crate) fn surface(&mut self, span: Span, seq: crate::id::Seq, ends_ms: u64, now_ms: u64) {
+        if self.reservations.in_limbo_since(span) == Some(seq) {
+            self.reservations.surface(span);
+            return;
+        }
         let same = self.rests.starting_at(span.start()).is_some_and(|rest| rest.span == span && rest.seq == seq);
         if !same || !self.rests.is_in_limbo(span.start()) {
             return;
@@ -203,8 +213,12 @@ impl Stock {
         Ok(())
     }
 
-    /// Free: rests, and is nobody's until enough hosts know.
+    /// Free, or reserved and not held: is nobody's, or nobody else's, until enough hosts know.
     pub(crate) fn lay_in_limbo(&mut self, record: &Arc<Resting>) -> Result<(), Blocked> {
+        if self.reservations.exactly(record.span).is_some() {
+            self.reservations.await_stable(Arc::clone(record));
+            return Ok(());
+        }
         self.occupy(record.span)?;
         let open = self.space.is_open(record.span);
         self.rests.insert_in_limbo(Arc::clone(record), open);
@@ -250,12 +264,18 @@ impl Stock {
         Ok(())
     }
 
-    /// Reserved: free, or held like any other.
+    /// Reserved: free, in limbo, or held like any other.
     pub(crate) fn unreserve(&mut self, span: Span, held_by_its_own: HeldByItsOwn) -> Option<Arc<Reservation>> {
         match held_by_its_own {
             HeldByItsOwn::No => {
                 let reservation = self.reservations.remove(span)?;
-                self.vacate(span);
+                match self.reservations.surface(span) {
+                    Some(record) => {
+                        let open = self.space.is_open(span);
+                        self.rests.insert_in_limbo(record, open);
+                    }
+                    None => self.vacate(span),
+                }
                 Some(reservation)
             }
             HeldByItsOwn::Yes => {

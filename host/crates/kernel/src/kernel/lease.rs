@@ -214,13 +214,14 @@ impl Kernel {
         let limbo = self.cluster.as_ref().is_some_and(|cluster| cluster.is_unstable(record.seq));
         // What is kept may be leased: it may be taken over before its release is known, too.
         let limbo = limbo && state.tenure(held.shard).1 != Tenure::Escrow && self.rules.keep(Rule::Limbo);
-        let afterwards = if reserved {
-            Afterwards::Reserved
-        } else if limbo && cause != EndCause::PoolDeleted {
+        let afterwards = if limbo && cause != EndCause::PoolDeleted {
             if let Some(cluster) = &mut self.cluster {
                 cluster.await_stable(record.seq, of, held.span);
             }
-            Afterwards::Limbo(record)
+            // The reservation may be removed before a majority knows.
+            if reserved { Afterwards::ReservedInLimbo(record) } else { Afterwards::Limbo(record) }
+        } else if reserved {
+            Afterwards::Reserved
         } else if hold_down_ms == 0 {
             Afterwards::Free
         } else {

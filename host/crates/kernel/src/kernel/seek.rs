@@ -115,6 +115,7 @@ impl<'a> Seek<'a> {
         let mut reserved = stock.reservations().of(self.subscriber).map(|reservation| reservation.span);
         if let Some(span) = reserved.find(|span| fits(*span) && self.holder_at(span.start()).is_none()) {
             self.check_open(stock, span)?;
+            self.check_known(stock, span)?;
             return Ok(Some(Found { span, why: Choice::Reserved }));
         }
         let rest = stock.rests().own(self.subscriber, self.key, fits);
@@ -134,6 +135,14 @@ impl<'a> Seek<'a> {
             }
             Err(blocked) => Err(Obstacle::Refused(self.blocked(blocked, span))),
         }
+    }
+
+    /// Whether enough hosts know that the subscriber gave up what is reserved for him, where he had it under another key.
+    fn check_known(&self, stock: &Stock, span: Span) -> Result<(), Obstacle> {
+        if stock.reservations().is_in_limbo_for_another(span.start(), self.key) {
+            return Err(Obstacle::Refused(CommandError::Withheld { pool: self.pool_id() }));
+        }
+        Ok(())
     }
 
     /// Whether this host hands out where the span lies; if not, who decides.
@@ -170,8 +179,12 @@ impl<'a> Seek<'a> {
             let own = reservation.subscriber == *self.subscriber || !self.rules.keep(Rule::Reserved);
             let own = own && reservation.span == span;
             let by = Some(reservation.subscriber.clone());
-            let refused = CommandError::ReservedForAnother { pool: self.pool_id(), span, by };
-            return if own { Ok(Found { span, why: Choice::Reserved }) } else { Err(Obstacle::Refused(refused)) };
+            if !own {
+                let pool = self.pool_id();
+                return Err(Obstacle::Refused(CommandError::ReservedForAnother { pool, span, by }));
+            }
+            self.check_known(stock, span)?;
+            return Ok(Found { span, why: Choice::Reserved });
         }
         let mut resting = Span::len(span);
         let mut until_ms = None;

@@ -44,8 +44,6 @@ pub enum Breach {
     LeaveOnceTold,
     /// What counts as stopped is stopped now, not only a moment ago.
     KeptIsNow,
-    /// A shard is passed on only by who has all that counts of its former owners.
-    OfferOnlyCovered,
     /// A BNG drops an answer of a term that is over as far as it knows.
     Fence,
     /// A shard that was taken over is handed out from once all its lost owners' words arrived.
@@ -66,7 +64,6 @@ impl Breach {
             Self::LedgerIsDurable,
             Self::LeaveOnceTold,
             Self::KeptIsNow,
-            Self::OfferOnlyCovered,
             Self::Fence,
             Self::Quarantine,
             Self::ReturnOnlyEmpty,
@@ -85,13 +82,21 @@ impl Breach {
             | Self::LedgerIsDurable
             | Self::LeaveOnceTold
             | Self::KeptIsNow
-            | Self::OfferOnlyCovered
             | Self::Fence
             | Self::Quarantine
             | Self::ReturnOnlyEmpty
             | Self::OldDisk => format!("{self:?}"),
         }
     }
+}
+
+/// What goes wrong more than usual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weather {
+    Usual,
+    /// Disks are lost, escrow is seized, and space leaves pools and comes back.
+    Losses,
+    SlowDisks,
 }
 
 /// What a seed did.
@@ -141,21 +146,39 @@ impl Summary {
 
 /// Lives one seed through.
 pub fn run(seed: u64) -> Result<Summary, Box<Failure>> {
-    live(seed, None, false)
+    live(seed, None, Weather::Usual)
 }
 
 /// The same with one rule broken.
 pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> {
-    live(seed, Some(breach), matches!(breach, Breach::ReturnOnlyEmpty | Breach::OldDisk))
+    let weather = match breach {
+        Breach::ReturnOnlyEmpty | Breach::OldDisk => Weather::Losses,
+        // It counts only between a word to the kernel and its way to the disk.
+        Breach::KeptIsNow => Weather::SlowDisks,
+        Breach::Kernel(_)
+        | Breach::StopBeforeOffer
+        | Breach::OfferIsFinal
+        | Breach::WaitForCut
+        | Breach::LedgerIsDurable
+        | Breach::LeaveOnceTold
+        | Breach::Fence
+        | Breach::Quarantine => Weather::Usual,
+    };
+    live(seed, Some(breach), weather)
 }
 
 /// The same with disks that are lost, escrow that is seized, and space that leaves pools and comes back.
 pub fn run_with_losses(seed: u64) -> Result<Summary, Box<Failure>> {
-    live(seed, None, true)
+    live(seed, None, Weather::Losses)
+}
+
+/// The same with disks of which every other group waits for long.
+pub fn run_with_slow_disks(seed: u64) -> Result<Summary, Box<Failure>> {
+    live(seed, None, Weather::SlowDisks)
 }
 
 /// A failure is lived through a second time, to tell how it came: to write everything down takes longer than to live it.
-fn live(seed: u64, breach: Option<Breach>, losses: bool) -> Result<Summary, Box<Failure>> {
-    let world = |told| World::new(seed, breach, losses, told);
+fn live(seed: u64, breach: Option<Breach>, weather: Weather) -> Result<Summary, Box<Failure>> {
+    let world = |told| World::new(seed, breach, weather, told);
     world(false).run().or_else(|_| world(true).run())
 }

@@ -45,6 +45,20 @@ fn reserve(hosts: &mut Hosts, subscriber: &str, span: Span) -> Answer {
     hosts.beds[0].ask(Command::Reserve(Box::new(asked)))
 }
 
+fn unreserve(hosts: &mut Hosts, span: Span) -> Answer {
+    let pool = hosts.pool.uid;
+    hosts.beds[0].ask(Command::Unreserve { pool, realm_value: None, span })
+}
+
+/// Four addresses that are reserved for whoever held them, and gave them back, which only this host knows.
+fn released_and_reserved(hosts: &mut Hosts) -> Arc<Allocation> {
+    let held = given(ask(hosts, "line-0", Plan::anywhere(4)));
+    assert!(matches!(reserve(hosts, "line-0", held.span), Ok(Reply::Reserved { .. })));
+    assert!(matches!(hosts.beds[0].release(&hosts.pool.clone(), "line-0"), Ok(Reply::Released(_))));
+    hosts.beds[0].pass(1_000);
+    held
+}
+
 /// Four addresses that were given back, which only this host knows.
 fn released(hosts: &mut Hosts) -> Arc<Allocation> {
     let held = given(ask(hosts, "line-0", Plan::anywhere(4)));
@@ -111,4 +125,47 @@ fn an_update_of_the_pool_does_not_set_it_free() {
     assert!(matches!(answer, Err(CommandError::Exhausted { .. })), "{answer:?}");
     stable(&mut hosts);
     given(ask(&mut hosts, "line-1", Plan::anywhere(1)));
+}
+
+#[test]
+fn a_reservation_that_is_removed_does_not_set_free_what_was_given_back_under_it() {
+    let mut hosts = leased();
+    given(ask(&mut hosts, "line-9", Plan::anywhere(4)));
+    let held = released_and_reserved(&mut hosts);
+    assert!(matches!(unreserve(&mut hosts, held.span), Ok(Reply::Unreserved(_))));
+    let asked = ask(&mut hosts, "line-1", Plan::exactly(held.span));
+    assert!(matches!(asked, Err(CommandError::RestingForAnother { .. })), "{asked:?}");
+    let anywhere = ask(&mut hosts, "line-1", Plan::anywhere(1));
+    assert!(matches!(anywhere, Err(CommandError::Exhausted { .. })), "{anywhere:?}");
+    let again = reserve(&mut hosts, "line-1", held.span);
+    assert!(matches!(again, Err(CommandError::Withheld { .. })), "{again:?}");
+    stable(&mut hosts);
+    assert_eq!(given(ask(&mut hosts, "line-1", Plan::exactly(held.span))).span, held.span);
+}
+
+#[test]
+fn what_a_majority_knows_to_be_given_back_is_free_as_soon_as_its_reservation_is_removed() {
+    let mut hosts = leased();
+    let held = released_and_reserved(&mut hosts);
+    stable(&mut hosts);
+    assert!(matches!(unreserve(&mut hosts, held.span), Ok(Reply::Unreserved(_))));
+    assert_eq!(given(ask(&mut hosts, "line-1", Plan::exactly(held.span))).span, held.span);
+}
+
+#[test]
+fn what_is_reserved_and_was_given_back_is_its_own_subscribers_at_once_but_under_no_other_key() {
+    let mut hosts = leased();
+    let held = released_and_reserved(&mut hosts);
+    for plan in [Plan::exactly(held.span), Plan::anywhere(4)] {
+        let key = Some("pd-1".parse().expect("a key"));
+        let keyed = AllocateRequest { key, plan, ..request(&hosts.pool, "line-0") };
+        let command = Box::new(Command::Allocate(Box::new(keyed)));
+        let answer = hosts.beds[0].ask(Command::Relayed { leg: Leg::Home, command });
+        assert!(matches!(answer, Err(CommandError::Withheld { .. })), "{answer:?}");
+    }
+    assert_eq!(given(ask(&mut hosts, "line-0", Plan::anywhere(4))).span, held.span);
+    // Held again, it waits for nobody when the reservation goes.
+    assert!(matches!(unreserve(&mut hosts, held.span), Ok(Reply::Unreserved(_))));
+    stable(&mut hosts);
+    assert!(matches!(hosts.beds[0].release(&hosts.pool.clone(), "line-0"), Ok(Reply::Released(_))));
 }

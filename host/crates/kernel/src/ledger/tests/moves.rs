@@ -1,8 +1,11 @@
 //! Moving, taking over, seizing, and the end of doubt.
 
+use std::collections::BTreeMap;
+
 use super::bed::{Bed, draft, join, moved, seized, taken};
 use crate::id::{Dot, Epoch, MemberId, Origin, PoolUid, Seq, ShardId};
-use crate::ledger::{GrantKind, GrantState, HostRole, LedgerCommand, LedgerError, LedgerReply};
+use crate::ledger::{GrantKind, GrantState, HostRole, LedgerCommand, LedgerError, LedgerReply, Wish};
+use crate::tenure::Tenure;
 
 const fn origin(host: u64) -> Origin {
     Origin { host, incarnation: 1 }
@@ -53,6 +56,32 @@ fn a_move_ends_the_epoch_and_a_late_one_is_refused() {
     let cuts = &bed.ledger.pool(pool).unwrap().cuts;
     assert_eq!(cuts.get(&origin(1)), Some(&Seq(77)));
     assert_eq!(cuts.get(&origin(2)), Some(&Seq(77)));
+}
+
+#[test]
+fn who_is_given_a_shard_waits_for_all_that_its_donor_waited_for() {
+    let (mut bed, pool) = bed();
+    let shard = bed.shards(pool, 1, GrantKind::Escrow)[0];
+    bed.ok(moved(pool, &[shard], 1, 2, 1));
+    // Host 2 passes it on without having heard the last words of host 1.
+    bed.ok(moved(pool, &[shard], 2, 3, 2));
+    let (found, grant) = (bed.ledger.pool(pool).expect("there"), bed.grant(pool, shard));
+    let heard = |hosts: &[u64]| hosts.iter().map(|host| (origin(*host), Seq(77))).collect();
+    assert_eq!(found.tenure(MemberId(3), grant, &heard(&[2]), false), Tenure::Silent);
+    assert_eq!(found.tenure(MemberId(3), grant, &heard(&[1]), false), Tenure::Silent);
+    assert!(matches!(found.tenure(MemberId(3), grant, &heard(&[1, 2]), false), Tenure::Escrow | Tenure::Leased));
+}
+
+#[test]
+fn an_offer_names_only_what_its_donor_has_all_of() {
+    let (mut bed, pool) = bed();
+    let shard = bed.shards(pool, 1, GrantKind::Escrow)[0];
+    bed.ok(moved(pool, &[shard], 1, 2, 1));
+    let wishes = [Wish { pool, shard, from: MemberId(2), to: MemberId(3) }];
+    let offer = |heard: &BTreeMap<Origin, Seq>| bed.ledger.next_offer(MemberId(2), &wishes, heard, |_| true, 8);
+    assert_eq!(offer(&BTreeMap::from([(origin(1), Seq(76))])), None);
+    let whole = offer(&BTreeMap::from([(origin(1), Seq(77))])).expect("it has all of it");
+    assert_eq!((whole.shards, whole.epoch, whole.to), (vec![shard], Epoch(2), MemberId(3)));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What goes wrong, and what operators do meanwhile.
 
-use super::Breach;
 use super::govern::Purpose;
 use super::world::{Event, World};
+use super::{Breach, Weather};
 use crate::id::MemberId;
 use crate::ledger::LedgerCommand;
 use crate::sim::Verdict;
@@ -15,7 +15,7 @@ impl World {
         let pause = 100 + self.draws.below(1_800);
         self.after(pause, Event::Fault);
         let at = self.draws.index(self.hosts.len());
-        let kinds = if self.losses { 115 } else { 108 };
+        let kinds = if self.weather == Weather::Losses { 115 } else { 108 };
         match self.draws.below(kinds) {
             0..18 => self.crash(at),
             18..30 => self.part(),
@@ -139,12 +139,12 @@ impl World {
         Ok(())
     }
 
-    /// Somebody must own what there is.
+    /// Somebody who is not lost must own what there is.
     pub(super) fn put_to_use(&mut self) {
-        let drained: Vec<MemberId> =
-            self.log.ledger.members().values().filter(|member| member.weight == 0).map(|member| member.id).collect();
-        if drained.len() == self.log.ledger.members().len()
-            && let Some(member) = drained.first().copied()
+        let is_lost = |member: MemberId| self.host_of(member).is_some_and(|at| self.host(at).old);
+        let there = || self.log.ledger.members().values().filter(|member| !is_lost(member.id));
+        if there().all(|member| member.weight == 0)
+            && let Some(member) = there().next().map(|member| member.id)
         {
             let by = self.hosts.iter().position(super::host::Host::is_up).unwrap_or(0);
             let weight = Some(1);

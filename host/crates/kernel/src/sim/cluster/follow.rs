@@ -158,7 +158,10 @@ impl World {
             let lost = |(shard, grant): &(ShardId, Grant)| {
                 grant.is_doubtful() && grant.holder != me && pool.awaited(*shard).any(|of| of == host.origin)
             };
-            let durably = |shard: &ShardId| host.kept.get(uid).is_some_and(|kept| kept.contains(shard));
+            // Kept in the term before says nothing of what was renewed or ended in it since, and is still on its way to the disk.
+            let durably = |shard: &ShardId| {
+                host.told.is_durable(*uid) && host.kept.get(uid).is_some_and(|kept| kept.contains(shard))
+            };
             for (shard, grant) in pool.grants.iter().filter(lost).filter(|(shard, _)| durably(shard)) {
                 given.entry((*uid, grant.holder)).or_default().push((shard, grant.epoch));
             }

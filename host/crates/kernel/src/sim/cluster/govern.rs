@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::log::Decision;
-use super::net::Vector;
 use super::world::World;
 use super::{Breach, host::Waits};
 use crate::command::{Command, News};
-use crate::id::{CommandId, Epoch, MemberId, PoolUid, Seq, ShardId};
+use crate::id::{CommandId, Epoch, MemberId, PoolUid, ShardId};
 use crate::ledger::{GrantState, HostRole, LedgerCommand, LedgerError, LedgerReply, Offer};
 
 /// Shards given away by one entry.
@@ -33,11 +32,6 @@ pub(super) enum Purpose {
     Seize,
     /// An operator's word.
     Order,
-}
-
-/// As if all were heard.
-fn everything(vector: &Vector) -> Vector {
-    vector.keys().map(|origin| (*origin, Seq(u64::MAX))).collect()
 }
 
 /// A renewal of another host, and when this one saw it, by its boot clock.
@@ -138,9 +132,7 @@ impl World {
         }
         let wishes = self.wishes(at);
         let host = self.host(at);
-        let vector = host.vector();
-        let vector = if self.breach == Some(Breach::OfferOnlyCovered) { everything(&vector) } else { vector };
-        let offer = host.ledger.next_offer(me, &wishes, &vector, |to| self.sees(at, to), GIVEN);
+        let offer = host.ledger.next_offer(me, &wishes, &host.vector(), |to| self.sees(at, to), GIVEN);
         let Some(offer) = offer else { return };
         let (pool, epoch) = (offer.pool, offer.epoch);
         if self.breach != Some(Breach::StopBeforeOffer) {

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
-use super::Breach;
 use super::follow::Told;
 use super::govern::Watch;
 use super::log::Pending;
 use super::net::Vector;
 use super::route::{Task, Whose};
 use super::world::{Event, SETTINGS, World};
+use super::{Breach, Weather};
 use crate::command::{Command, CommandError, Reply, RequestId};
 use crate::effects::Effects;
 use crate::fact::{Fact, Op};
@@ -313,7 +313,7 @@ impl World {
         kernel.seal(&mut group);
         host.flushing = Some(group);
         let life = host.life;
-        let slow = !self.net.calm && self.draws.one_in(30);
+        let slow = !self.net.calm && self.draws.one_in(if self.weather == Weather::SlowDisks { 2 } else { 30 });
         let delay = if slow { 50 + self.draws.below(400) } else { 1 + self.draws.below(4) };
         self.after(delay, Event::Flushed { at, life });
     }

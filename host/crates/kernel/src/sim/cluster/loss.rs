@@ -13,19 +13,36 @@ use crate::ledger::{GrantKind, LedgerCommand, Member};
 use crate::pool::LeaseTerms;
 use crate::sim::Verdict;
 
+/// How far a log must be known for its writer to be told that it has an older state of it.
+const TOLD: Seq = Seq(2);
+
+/// Whether a member gives shards away by it.
+fn gives(command: &LedgerCommand, member: MemberId) -> bool {
+    matches!(command, LedgerCommand::Move { from, .. } if *from == member)
+}
+
 impl World {
     /// A host's disk becomes what it was once. Only where the others can go on without it.
     pub(super) fn lose(&mut self, at: usize) {
-        let members = self.log.ledger.members().len();
-        let others = self.hosts.iter().filter(|host| host.life > 0 && !host.gone && !host.old).count();
-        if !self.host(at).is_up() || self.host(at).member.is_none() || members < 3 || others < members {
+        let members = self.log.ledger.members();
+        let sound = |member: &Member| {
+            let host = self.host_of(member.id).map(|at| self.host(at));
+            host.is_some_and(|host| host.life > 0 && !host.gone && !host.old)
+        };
+        let Some(me) = self.host(at).member.filter(|me| self.host(at).is_up() && members.contains_key(me)) else {
+            return;
+        };
+        if members.len() < 3 || !members.values().all(sound) || self.is_on_its_way(|command| gives(command, me)) {
             return;
         }
         // Who was given a shard and lacks what counts of its log could never open it.
         let origin = self.host(at).origin;
         let counts = self.log.ledger.pools().values().filter_map(|pool| pool.cuts.get(&origin)).max().copied();
         let has = |host: &Host| host.heard.get(&origin).copied() >= counts;
-        if !self.hosts.iter().filter(|host| host.life > 0 && host.origin != origin).all(has) {
+        let others = || self.hosts.iter().filter(|host| host.life > 0 && host.origin != origin);
+        // And a host of which nobody has heard anything could not be told that its disk is old.
+        let known = others().any(|host| host.heard.get(&origin).is_some_and(|known| *known >= TOLD));
+        if !(known && others().all(has)) {
             return;
         }
         self.note(|| format!("the disk of host {at} is put back to an older state"));
@@ -39,7 +56,7 @@ impl World {
         let asked = (0..self.hosts.len()).filter(|other| *other != at && self.host(*other).is_awake(self.now));
         let asked = asked.filter(|other| self.net.both_ways(at, *other));
         let known = asked.filter_map(|other| self.host(other).heard.get(&origin).copied()).max();
-        let Some(known) = known.filter(|known| known.0 > 1) else {
+        let Some(known) = known.filter(|known| *known >= TOLD) else {
             self.after(500, Event::Up(at));
             return Ok(());
         };
@@ -86,7 +103,9 @@ impl World {
         }
     }
 
-    /// An operator takes from a lost host what it held outright, and removes it once it holds nothing.
+    /// An operator takes from a lost host what it held outright, and removes it once it holds nothing. Whoever gets it has all
+    /// that the others know of the lost host's log by then: what was released in escrow waits for no majority, so else it
+    /// repeats what was given to another since.
     pub(super) fn seize(&mut self, at: usize, me: MemberId) {
         if !(self.net.calm || self.draws.one_in(40)) || self.is_pending(at, |why| matches!(why, Purpose::Seize)) {
             return;
@@ -98,6 +117,10 @@ impl World {
             return;
         }
         let (from, to) = (lost.id, me);
+        let others: Vec<MemberId> = ledger.members().keys().copied().filter(|other| *other != from).collect();
+        if self.known_of(at, me, from, &others, others.len()).is_none() {
+            return;
+        }
         let mut groups: BTreeMap<(PoolUid, Epoch), Vec<ShardId>> = BTreeMap::new();
         let mut leased = false;
         for (uid, pool) in ledger.pools() {

@@ -7,8 +7,8 @@ use super::Breach;
 use super::govern::{Purpose, Watch};
 use super::host::Owed;
 use super::world::World;
-use crate::id::{Dot, Epoch, MemberId, PoolUid, ShardId};
-use crate::ledger::{LedgerCommand, Wish};
+use crate::id::{Dot, Epoch, MemberId, PoolUid, Seq, ShardId};
+use crate::ledger::{LedgerCommand, Member, Wish};
 use crate::pool::LeaseTerms;
 
 impl World {
@@ -48,25 +48,11 @@ impl World {
         }
         let wishes = self.wishes(at);
         let host = self.host(at);
-        let deposed = |member: MemberId| host.ledger.member(member).and_then(|found| found.lease.deposed);
-        let first = wishes.iter().find(|wish| wish.to == me && deposed(wish.from).is_some());
+        let deposed = |member: MemberId| host.ledger.member(member).is_some_and(Member::is_deposed);
+        let first = wishes.iter().find(|wish| wish.to == me && deposed(wish.from));
         let Some(Wish { pool, from, .. }) = first.copied() else { return };
-        let (Some(since), Some(origin)) = (deposed(from), host.ledger.member(from).map(|found| found.origin)) else {
-            return;
-        };
         let voters = host.ledger.voters_wanted();
-        let own = host.heard.get(&origin).copied().unwrap_or_default();
-        let mut most = own;
-        let mut said = usize::from(voters.contains(&me));
-        for (_, (applied, vector)) in
-            host.seen.iter().filter(|(member, (applied, _))| voters.contains(member) && *applied >= since)
-        {
-            said += usize::from(*applied >= since);
-            most = most.max(vector.get(&origin).copied().unwrap_or_default());
-        }
-        if said * 2 <= voters.len() || own < most {
-            return;
-        }
+        let Some(own) = self.known_of(at, me, from, &voters, voters.len() / 2 + 1) else { return };
         let mut epochs: BTreeMap<Epoch, Vec<ShardId>> = BTreeMap::new();
         for wish in wishes.iter().filter(|wish| wish.pool == pool && wish.to == me && wish.from == from) {
             if let Some(grant) = host.ledger.grant(pool, wish.shard) {
@@ -76,6 +62,25 @@ impl World {
         let Some((epoch, shards)) = epochs.into_iter().next() else { return };
         let command = LedgerCommand::TakeOver { pool, shards, from, epoch, to: me, cut: own };
         self.propose(at, Purpose::TakeOver, command);
+    }
+
+    /// How far this host has the log of a deposed one, if that is all that so many of the asked have of it since.
+    pub(super) fn known_of(
+        &self,
+        at: usize,
+        me: MemberId,
+        from: MemberId,
+        asked: &[MemberId],
+        enough: usize,
+    ) -> Option<Seq> {
+        let host = self.host(at);
+        let found = host.ledger.member(from)?;
+        let (since, origin) = (found.lease.deposed?, found.origin);
+        let own = host.heard.get(&origin).copied().unwrap_or_default();
+        let said = host.seen.iter().filter(|(member, (applied, _))| asked.contains(member) && *applied >= since);
+        let said: Vec<Seq> = said.map(|(_, (_, vector))| vector.get(&origin).copied().unwrap_or_default()).collect();
+        let known = said.len() + usize::from(asked.contains(&me)) >= enough && said.iter().all(|most| own >= *most);
+        known.then_some(own)
     }
 
     /// Everybody it was taken from said what its last word was, and all of it is here: the doubt is over.

@@ -8,7 +8,7 @@ use super::log::{Decision, Log};
 use super::net::{Body, Message, Net};
 use super::operator::Operator;
 use super::route::{Caller, Outcome};
-use super::{Breach, Summary};
+use super::{Breach, Summary, Weather};
 use crate::hash::Draws;
 use crate::id::{ClusterId, CommandId, Dot, MemberId};
 use crate::kernel::KernelSettings;
@@ -88,8 +88,7 @@ pub(super) struct World {
     pub(super) next_task: u64,
     /// A kernel took a step since the last look at the invariants.
     pub(super) touched: bool,
-    /// Disks are lost, and space leaves pools.
-    pub(super) losses: bool,
+    pub(super) weather: Weather,
     /// What happens is written down.
     told: bool,
     events: Vec<String>,
@@ -97,7 +96,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, breach: Option<Breach>, losses: bool, told: bool) -> Self {
+    pub(super) fn new(seed: u64, breach: Option<Breach>, weather: Weather, told: bool) -> Self {
         let mut draws = Draws::new(seed ^ 0x636c_7573_7465_7200);
         let ledger = Ledger::new(ClusterId(u128::from(seed)));
         let most = 2 + draws.index(4);
@@ -122,7 +121,7 @@ impl World {
             next_task: 0,
             touched: false,
             told,
-            losses,
+            weather,
             events: Vec::new(),
             summary: Summary::default(),
         }
@@ -133,7 +132,11 @@ impl World {
             Ok(()) => Ok(self.summary),
             Err(Broken { invariant, what }) => {
                 let events = std::mem::take(&mut self.events);
-                let flags = if self.losses { "--cluster --losses " } else { "--cluster " };
+                let flags = match self.weather {
+                    Weather::Usual => "--cluster ",
+                    Weather::Losses => "--cluster --losses ",
+                    Weather::SlowDisks => "--cluster --slow-disks ",
+                };
                 let (seed, step) = (self.seed, self.summary.events);
                 Err(Box::new(Failure { flags, seed, step, invariant, what, events }))
             }
@@ -361,6 +364,11 @@ impl World {
                 self.owns_up(to, pool, &shards, last);
             }
         }
+    }
+
+    /// Whether such a command may yet be committed.
+    pub(super) fn is_on_its_way(&self, which: impl Fn(&LedgerCommand) -> bool) -> bool {
+        self.queue.values().any(|event| matches!(event, Event::Commit { entry, .. } if which(&entry.command)))
     }
 
     pub(super) fn after(&mut self, ms: u64, event: Event) {
