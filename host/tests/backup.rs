@@ -69,6 +69,22 @@ fn end_quarantine(daemon: &Daemon, pool: &str) -> Output {
     nexus(&["--server", &daemon.grpc, "shard", "end-quarantine", pool, "--reason", "all BNGs were restarted"])
 }
 
+fn note(daemon: &Daemon, key: &str, value: &str) -> u16 {
+    daemon.call("PUT", &format!("/api/v1/notes/{key}"), Some(&json!({ "value": value }))).0
+}
+
+/// Writes a note as soon as the host may, and waits until another host has it.
+fn note_between(hosts: &Hosts, from: usize, to: usize, key: &str, value: &str) {
+    wait_for("a note is written", || (note(hosts.daemon(from), key, value) == 200).then_some(()));
+    await_note(hosts, to, key, value);
+}
+
+fn await_note(hosts: &Hosts, host: usize, key: &str, value: &str) {
+    wait_for("a note is heard of", || {
+        (hosts.get(host, &format!("/api/v1/notes/{key}")).1["value"] == value).then_some(())
+    });
+}
+
 /// Makes a backup while two clients allocate; what was answered before it began, and what was at all.
 fn backup_under_load(daemon: &Daemon, file: &Path) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
     let answered: Mutex<BTreeMap<String, String>> = Mutex::default();
@@ -124,8 +140,12 @@ fn a_backup_under_load_is_one_moment_and_what_came_after_it_goes_to_nobody_else(
         assert_eq!(daemon.post("/api/v1/pools", &pool).0, 201);
     }
     let timed = given(&daemon, "timed", "line-0");
+    assert_eq!(note(&daemon, "olt/1", "by the mill"), 200);
+    assert_eq!(note(&daemon, "olt/2", "gone"), 200);
+    assert_eq!(daemon.call("DELETE", "/api/v1/notes/olt/2", None).0, 204);
     let (before, answered) = backup_under_load(&daemon, &file);
     let late = given(&daemon, "timed", "line-late");
+    assert_eq!(note(&daemon, "olt/1", "too late"), 200);
     daemon.kill();
     distinct(&answered);
 
@@ -144,6 +164,9 @@ fn a_backup_under_load_is_one_moment_and_what_came_after_it_goes_to_nobody_else(
         assert_eq!(given(&restored, "homes", name), *ip, "{name} was answered before the backup");
     }
     assert_eq!(given(&restored, "timed", "line-0"), timed);
+    assert_eq!(restored.get("/api/v1/notes/olt/1").1["value"], "by the mill");
+    assert_eq!(restored.get("/api/v1/notes/olt/2").0, 404);
+    assert_eq!(note(&restored, "olt/1", "by the river"), 200);
     shown_as_quarantined(&restored);
     // What becomes free is not handed out either: somebody may have got it since.
     let (name, freed) = before.first_key_value().expect("there was load");
@@ -154,6 +177,7 @@ fn a_backup_under_load_is_one_moment_and_what_came_after_it_goes_to_nobody_else(
 
     // The mark survives restarts.
     let restored = Start::on(new.path()).run();
+    assert_eq!(restored.get("/api/v1/notes/olt/1").1["value"], "by the river");
     withheld(&restored, "homes", "new");
     done(&end_quarantine(&restored, "homes"));
     assert_eq!(end_quarantine(&restored, "homes").status.code(), Some(4), "it is over");
@@ -280,7 +304,10 @@ fn a_restored_member_joins_again_as_itself_and_its_shards_wait_for_an_operator()
         let ip = address(&hosts.allocate(line % 3, &name));
         answered.insert(name, ip);
     }
+    note_between(&hosts, 2, 0, "olt/1", "before");
     done(&backup(hosts.daemon(2), &file));
+    note_between(&hosts, 2, 0, "olt/1", "after");
+    note_between(&hosts, 2, 1, "olt/2", "only after");
     for line in 60..120 {
         let name = format!("line-{line}");
         let ip = address(&hosts.allocate(2, &name));
@@ -304,6 +331,9 @@ fn a_restored_member_joins_again_as_itself_and_its_shards_wait_for_an_operator()
     assert_eq!(status["member"], 3, "as itself: {status}");
     // Everything is there again, what it answered after the backup too.
     hosts.await_held(&answered);
+    await_note(&hosts, 2, "olt/1", "after");
+    await_note(&hosts, 2, "olt/2", "only after");
+    note_between(&hosts, 2, 1, "olt/1", "again");
     let quarantined = || {
         let ring = hosts.get(2, "/api/v1/hashring?pool_id=homes").1;
         let shards = ring["pools"][0]["shards"].as_array().expect("shards").clone();

@@ -10,7 +10,7 @@ use api::engine::EngineError;
 use kernel::{Batch, Command, Dot, NamedRealm, News, Origin, RealmUid, Reply, Seq};
 use net::{Channel, PeerId};
 use store::RunError;
-use tokio::sync::mpsc;
+use tokio::sync::{RwLockReadGuard, mpsc};
 use tokio::task::JoinSet;
 
 use super::messages::{self, PushAnswer, StateAnswer, StateAsk};
@@ -99,7 +99,7 @@ pub(super) async fn hear(cluster: Cluster, mut hints: mpsc::Receiver<Hint>) {
                     continue;
                 }
                 let wanted = batch.through;
-                let reached = if batch.after <= known { take_in(&cluster, batch).await } else { Some(known) };
+                let reached = if batch.after <= known { take_in(&cluster, from, batch).await } else { Some(known) };
                 if reached.is_some_and(|reached| reached < wanted) {
                     cluster.pull_from(from);
                 }
@@ -108,11 +108,12 @@ pub(super) async fn hear(cluster: Cluster, mut hints: mpsc::Receiver<Hint>) {
     }
 }
 
-/// Hands a batch to the kernel; gives how far its origin is known then, on this host's disk.
-async fn take_in(cluster: &Cluster, batch: Arc<Batch>) -> Option<Seq> {
+/// Hands a batch that a peer told to the kernel; gives how far its origin is known then, on this host's disk.
+async fn take_in(cluster: &Cluster, from: PeerId, batch: Arc<Batch>) -> Option<Seq> {
     if batch.origin == cluster.inner.settings.origin {
         return None;
     }
+    let _until_heard = cluster.hears(from).await?;
     let operations = batch.ops.len();
     let Some(Reply::Heard(Dot { origin, seq })) = ask_kernel(cluster, News::Batch(batch)).await else { return None };
     cluster.inner.parts.vitals.heard(operations);
@@ -239,6 +240,7 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
         for origin in &answer.gone {
             tracing::debug!(%peer, host = format_args!("{:x}", origin.host), "its log does not reach back far enough");
         }
+        tell_seen(cluster, peer, answer.told, &answer.vector).await;
         cluster.acknowledge(peer, answer.vector);
         if !answer.gone.is_empty() && !taken_over {
             // Before anything else is heard: a snapshot must cover what is.
@@ -253,7 +255,7 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
         let mut progress = false;
         for batch in answer.batches {
             let (origin, before) = (batch.origin, vector.get(&batch.origin).copied().unwrap_or_default());
-            let reached = take_in(cluster, Arc::new(batch)).await;
+            let reached = take_in(cluster, peer, Arc::new(batch)).await;
             progress |= reached.is_some_and(|reached| reached > before) && origin != cluster.inner.settings.origin;
         }
         if !answer.more || !progress || cluster.stopping().is_cancelled() {
@@ -263,11 +265,36 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
     }
 }
 
+/// Tells the kernel what a member has on its disk: which deletions need not be remembered any more, and whether this host has
+/// heard enough to write notes.
+async fn tell_seen(cluster: &Cluster, peer: PeerId, told: u64, vector: &Vector) {
+    let Some(member) = cluster.seat().and_then(|seat| seat.member_of(peer)) else { return };
+    ask_kernel(cluster, News::Seen { member, told, vector: Arc::new(vector.clone()) }).await;
+}
+
+impl Cluster {
+    /// Whether a peer is listened to: it is on the ledger's list, or this host has no list yet. Who left meanwhile is heard only
+    /// through others. While what is given is held, nobody is told that this host goes by another list.
+    pub(super) async fn hears(&self, peer: PeerId) -> Option<RwLockReadGuard<'_, ()>> {
+        let hearing = self.inner.hearing.read().await;
+        let listed = self.seat().is_none_or(|seat| {
+            let listed = seat.member_of(peer).is_some();
+            listed || seat.book.ledger().members().is_empty()
+        });
+        listed.then_some(hearing)
+    }
+
+    /// Waits until all is heard that is being taken in by the lists that were known before now.
+    pub(super) async fn heard_out(&self) {
+        drop(self.inner.hearing.write().await);
+    }
+}
+
 /// What a peer wrote last, taken in if it continues what is known here. The answer tells, if it does not.
-pub(super) async fn answer_push(cluster: &Cluster, batch: Batch) -> PushAnswer {
+pub(super) async fn answer_push(cluster: &Cluster, from: PeerId, batch: Batch) -> PushAnswer {
     let known = cluster.inner.heard.borrow().get(&batch.origin).copied().unwrap_or_default();
     if batch.after <= known && batch.through > known {
-        take_in(cluster, Arc::new(batch)).await;
+        take_in(cluster, from, Arc::new(batch)).await;
     }
     PushAnswer { vector: cluster.vector() }
 }

@@ -9,6 +9,15 @@ use std::time::Instant;
 
 use kernel::sim::{self, Failure, Summary, cluster};
 
+/// What a cluster lives through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Addresses,
+    /// With disks that are lost, escrow that is seized, and space that leaves pools and comes back.
+    Losses,
+    Notes,
+}
+
 /// What was asked for.
 struct Wanted {
     seeds: u64,
@@ -16,13 +25,13 @@ struct Wanted {
     steps: u64,
     alone: bool,
     cluster: bool,
-    losses: bool,
+    of: Of,
     breach: Option<String>,
     /// How many events a failure shows.
     tell: usize,
 }
 
-const FLAGS: &str = "known are --seeds, --from, --steps, --alone, --cluster, --losses, --breach, --tell";
+const FLAGS: &str = "known are --seeds, --from, --steps, --alone, --cluster, --losses, --notes, --breach, --tell";
 
 fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
     let mut wanted = Wanted {
@@ -31,7 +40,7 @@ fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
         steps: sim::STEPS,
         alone: true,
         cluster: true,
-        losses: false,
+        of: Of::Addresses,
         breach: None,
         tell: 60,
     };
@@ -40,7 +49,8 @@ fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
         match flag.as_str() {
             "--alone" => wanted.cluster = false,
             "--cluster" => wanted.alone = false,
-            "--losses" => wanted.losses = true,
+            "--losses" => wanted.of = Of::Losses,
+            "--notes" => wanted.of = Of::Notes,
             "--breach" => wanted.breach = Some(args.next().ok_or("--breach needs the name of a rule")?),
             "--seeds" | "--from" | "--steps" | "--tell" => {
                 let number = args.next().ok_or_else(|| format!("{flag} needs a number"))?;
@@ -60,7 +70,8 @@ fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
 
 /// Which rule of a cluster is to be broken.
 fn breach(name: &str) -> Result<cluster::Breach, String> {
-    let all: Vec<cluster::Breach> = cluster::Breach::all().collect();
+    let tombstones = kernel::Rule::TOMBSTONES.into_iter().map(cluster::Breach::Kernel);
+    let all: Vec<cluster::Breach> = cluster::Breach::all().chain(tombstones).collect();
     let found = all.iter().find(|breach| breach.name() == name);
     let known = || all.iter().map(|breach| breach.name()).collect::<Vec<_>>().join(", ");
     found.copied().ok_or_else(|| format!("no rule is named {name}, known are {}", known()))
@@ -92,8 +103,12 @@ fn run(wanted: &Wanted) -> Result<(), String> {
     }
     if wanted.cluster {
         let one = |seed| match broken {
+            Some(cluster::Breach::Kernel(rule)) if wanted.of == Of::Notes => {
+                cluster::run_with_notes_breaking(seed, rule)
+            }
             Some(breach) => cluster::run_breaking(seed, breach),
-            None if wanted.losses => cluster::run_with_losses(seed),
+            None if wanted.of == Of::Notes => cluster::run_with_notes(seed),
+            None if wanted.of == Of::Losses => cluster::run_with_losses(seed),
             None => cluster::run(seed),
         };
         live("a cluster", wanted, one, cluster::Summary::add).map_err(told)?;

@@ -16,6 +16,7 @@ mod host;
 mod log;
 mod loss;
 mod net;
+mod notes;
 mod operator;
 mod pairs;
 mod replicate;
@@ -117,6 +118,8 @@ pub struct Summary {
     pub lost: u64,
     /// Groups that the disk refused.
     pub refused_groups: u64,
+    /// Notes written or deleted.
+    pub notes: u64,
 }
 
 impl Summary {
@@ -136,6 +139,7 @@ impl Summary {
         self.reserved += other.reserved;
         self.shrunk += other.shrunk;
         self.refused_groups += other.refused_groups;
+        self.notes += other.notes;
     }
 }
 
@@ -152,6 +156,21 @@ pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> 
 /// The same with disks that are lost, escrow that is seized, and space that leaves pools and comes back.
 pub fn run_with_losses(seed: u64) -> Result<Summary, Box<Failure>> {
     live(seed, None, true)
+}
+
+/// The same with notes that are written and deleted at all hosts, and nobody who asks for addresses meanwhile.
+pub fn run_with_notes(seed: u64) -> Result<Summary, Box<Failure>> {
+    write_notes(seed, None)
+}
+
+/// The same with one of the rules broken that deletions are forgotten by ([`Rule::TOMBSTONES`]).
+pub fn run_with_notes_breaking(seed: u64, rule: Rule) -> Result<Summary, Box<Failure>> {
+    write_notes(seed, Some(Breach::Kernel(rule)))
+}
+
+fn write_notes(seed: u64, breach: Option<Breach>) -> Result<Summary, Box<Failure>> {
+    let world = |told| World::new(seed, breach, false, told).with_notes();
+    world(false).run().or_else(|_| world(true).run())
 }
 
 /// A failure is lived through a second time, to tell how it came: to write everything down takes longer than to live it.

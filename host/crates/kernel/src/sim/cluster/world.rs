@@ -68,6 +68,15 @@ pub(super) enum Event {
     },
     Up(usize),
     Fault,
+    /// Somebody writes a note.
+    Note,
+}
+
+/// What the hosts are there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    Addresses,
+    Notes,
 }
 
 #[derive(Debug)]
@@ -92,6 +101,7 @@ pub(super) struct World {
     pub(super) losses: bool,
     /// What happens is written down.
     told: bool,
+    pub(super) work: Work,
     events: Vec<String>,
     pub(super) summary: Summary,
 }
@@ -123,6 +133,7 @@ impl World {
             touched: false,
             told,
             losses,
+            work: Work::Addresses,
             events: Vec::new(),
             summary: Summary::default(),
         }
@@ -133,7 +144,11 @@ impl World {
             Ok(()) => Ok(self.summary),
             Err(Broken { invariant, what }) => {
                 let events = std::mem::take(&mut self.events);
-                let flags = if self.losses { "--cluster --losses " } else { "--cluster " };
+                let flags = match (self.losses, self.writes_notes()) {
+                    (true, _) => "--cluster --losses ",
+                    (false, true) => "--cluster --notes ",
+                    (false, false) => "--cluster ",
+                };
                 let (seed, step) = (self.seed, self.summary.events);
                 Err(Box::new(Failure { flags, seed, step, invariant, what, events }))
             }
@@ -257,6 +272,7 @@ impl World {
                     self.decided(at, id, &decision);
                 }
             }
+            Event::Note => self.write_note(),
             Event::Client(client) => self.client_acts(client),
             Event::Reply { request, outcome } => {
                 self.operator_hears(request, &outcome);
@@ -309,6 +325,7 @@ impl World {
         let host = self.host_mut(at);
         host.member = host.ledger.members().values().find(|member| member.origin.host == origin.host).map(|it| it.id);
         self.follow(at);
+        self.tell_members(at);
         self.alarms(at);
         self.govern(at);
         self.pull(at);
@@ -342,14 +359,18 @@ impl World {
             }
             return;
         }
+        if self.is_stranger(to, from) {
+            return;
+        }
         match body {
             Body::Gossip(batch) => self.hear_gossip(to, from, &batch),
             Body::Pull(vector) => self.answer_pull(to, from, &vector),
-            Body::Facts { batches, vector, applied } => {
+            Body::Facts { batches, vector, applied, listed } => {
                 let of = self.host(from).member;
                 if let Some(of) = of {
                     self.host_mut(to).seen.insert(of, (applied, vector));
                 }
+                self.tell_seen(to, from, listed);
                 for batch in &batches {
                     self.take_in(to, batch);
                 }
