@@ -5,7 +5,7 @@ use std::{env, error, fs};
 
 use prost::Message as _;
 
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "nexus/v1/allocation.proto",
     "nexus/v1/cluster.proto",
     "nexus/v1/conflict.proto",
@@ -13,6 +13,7 @@ const SOURCES: [&str; 8] = [
     "nexus/v1/nexus.proto",
     "nexus/v1/plugin.proto",
     "nexus/v1/pool.proto",
+    "nexus/v1/note.proto",
     "nexus/v1/reservation.proto",
 ];
 

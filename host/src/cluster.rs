@@ -148,6 +148,10 @@ struct Inner {
     pulls: mpsc::Sender<PeerId>,
     /// Held by whoever takes over the state of the cluster.
     taking_over: tokio::sync::Mutex<()>,
+    /// Held while something of a peer is taken in, from the look whether it is a member until it counts as heard; and alone
+    /// before the kernel is told of another list of members. So what a host says it has, under a list, lacks nothing that it
+    /// took from one who is not on it.
+    hearing: tokio::sync::RwLock<()>,
     /// How far the state of the cluster is taken over, and from whom.
     takeover: Mutex<Option<takeover::Takeover>>,
     /// How often in a row a peer's log did not reach back while this host handed out.
@@ -212,6 +216,7 @@ impl Cluster {
             hints,
             pulls,
             taking_over: tokio::sync::Mutex::default(),
+            hearing: tokio::sync::RwLock::default(),
             takeover: Mutex::default(),
             owner_asked: std::sync::atomic::AtomicU32::new(0),
             checkpoint_wanted: Mutex::default(),

@@ -223,6 +223,7 @@ impl Loop {
             Command::Allocate(request) => damaged.why(request.pool),
             Command::Reserve(request) => damaged.why(request.pool),
             Command::CreatePool(_) => damaged.why_no_space(),
+            Command::PutNote(_) => None,
             // Small, and what an operator frees space with; but it may add spans.
             Command::UpdatePool { .. } => {
                 return damaged.why_no_space().map(|why| EngineError::Damaged(why.to_owned()));

@@ -158,7 +158,9 @@ fn pools(dir: &Path) -> anyhow::Result<Vec<Arc<Pool>>> {
         | Fact::Clock
         | Fact::RestsOn(_)
         | Fact::Heard { .. }
-        | Fact::Adopted(_) => {}
+        | Fact::Adopted(_)
+        | Fact::Noted(_)
+        | Fact::Unnoted(_) => {}
     })?;
     pools.retain(|uid, _| !deleted.contains(uid));
     Ok(pools.into_values().collect())

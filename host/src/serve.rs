@@ -274,7 +274,7 @@ fn open(config: &Config) -> anyhow::Result<Opened> {
     let store_settings = store_settings(config);
     let log_file_bytes = store_settings.log_file_bytes;
     let (store, identity) = Store::open(&config.data_path, store_settings, clock::wall_ms())?;
-    let view = driver::empty_view(config.watch_window.get());
+    let view = driver::empty_view(config.watch_window.get(), identity.origin.into());
     let settings = KernelSettings {
         seed: identity.origin.identity ^ clock::wall_ms(),
         restart_grace_ms: millis(config.restart_grace),

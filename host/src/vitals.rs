@@ -47,6 +47,7 @@ pub(crate) struct Vitals {
     rebuilds: AtomicU64,
     /// How much of the cluster's state is taken over, per cent and one more; 0: it is not being taken over.
     taken_over: AtomicU64,
+    note_conflicts: IntCounter,
     digest_mismatches: IntCounter,
     /// Why pools are not read as recorded.
     misreads: Mutex<Vec<String>>,
@@ -74,20 +75,19 @@ impl Vitals {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
-        let puts = IntCounter::new("nexus_clset_puts_total", "operations made durable")?;
-        registry.register(Box::new(puts.clone()))?;
-        let conflicts =
-            IntCounter::new("nexus_clset_conflicts_total", "facts of other hosts that contradict known ones")?;
-        registry.register(Box::new(conflicts.clone()))?;
-        let heard = IntCounter::new("nexus_clset_heard_total", "operations of other hosts taken in")?;
-        registry.register(Box::new(heard.clone()))?;
-        let repeats = IntCounter::new("nexus_clset_repeats_total", "batches of other hosts that said nothing new")?;
-        registry.register(Box::new(repeats.clone()))?;
-        let digest_mismatches = IntCounter::new(
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let note_conflicts = counter(
+            "nexus_note_conflicts_total",
+            "notes that two hosts wrote at the same time, as this host heard of it",
+        )?;
+        let digest_mismatches = counter(
             "nexus_clset_digest_mismatch_total",
             "comparisons with hosts that heard the same and know something else",
         )?;
-        registry.register(Box::new(digest_mismatches.clone()))?;
         let waited = |reached: &str| {
             let opts = Opts::new("nexus_answers_acknowledged_total", "answers that waited for another host's disk");
             let counter = IntCounter::with_opts(opts.const_label("reached", reached))?;
@@ -111,15 +111,16 @@ impl Vitals {
                 "operations in a group",
                 exponential_buckets(1.0, 2.0, 13)?,
             )?,
-            puts,
-            heard,
-            repeats,
+            puts: counter("nexus_clset_puts_total", "operations made durable")?,
+            heard: counter("nexus_clset_heard_total", "operations of other hosts taken in")?,
+            repeats: counter("nexus_clset_repeats_total", "batches of other hosts that said nothing new")?,
             sync_seconds: histogram(
                 "nexus_clset_sync_duration_seconds",
                 "from asking a peer for what is missing until nothing more can be taken in from it",
                 exponential_buckets(0.000_5, 2.0, 16)?,
             )?,
-            conflicts,
+            conflicts: counter("nexus_clset_conflicts_total", "facts of other hosts that contradict known ones")?,
+            note_conflicts,
             answers_peer: waited("peer")?,
             answers_local: waited("local")?,
             unacknowledged: AtomicBool::new(false),
@@ -198,6 +199,11 @@ impl Vitals {
     }
 
     /// Another host's facts contradict what is known.
+    /// Two hosts wrote one note and neither knew of the other.
+    pub(crate) fn note_conflict(&self) {
+        self.note_conflicts.inc();
+    }
+
     pub(crate) fn conflict(&self) {
         self.conflicts.inc();
     }

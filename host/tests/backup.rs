@@ -7,6 +7,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Mutex;
@@ -69,6 +70,22 @@ fn end_quarantine(daemon: &Daemon, pool: &str) -> Output {
     nexus(&["--server", &daemon.grpc, "shard", "end-quarantine", pool, "--reason", "all BNGs were restarted"])
 }
 
+fn note(daemon: &Daemon, key: &str, value: &str) -> u16 {
+    daemon.call("PUT", &format!("/api/v1/notes/{key}"), Some(&json!({ "value": value }))).0
+}
+
+/// Writes a note as soon as the host may, and waits until another host has it.
+fn note_between(hosts: &Hosts, from: usize, to: usize, key: &str, value: &str) {
+    wait_for("a note is written", || (note(hosts.daemon(from), key, value) == 200).then_some(()));
+    await_note(hosts, to, key, value);
+}
+
+fn await_note(hosts: &Hosts, host: usize, key: &str, value: &str) {
+    wait_for("a note is heard of", || {
+        (hosts.get(host, &format!("/api/v1/notes/{key}")).1["value"] == value).then_some(())
+    });
+}
+
 /// Makes a backup while two clients allocate; what was answered before it began, and what was at all.
 fn backup_under_load(daemon: &Daemon, file: &Path) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
     let answered: Mutex<BTreeMap<String, String>> = Mutex::default();
@@ -124,8 +141,12 @@ fn a_backup_under_load_is_one_moment_and_what_came_after_it_goes_to_nobody_else(
         assert_eq!(daemon.post("/api/v1/pools", &pool).0, 201);
     }
     let timed = given(&daemon, "timed", "line-0");
+    assert_eq!(note(&daemon, "olt/1", "by the mill"), 200);
+    assert_eq!(note(&daemon, "olt/2", "gone"), 200);
+    assert_eq!(daemon.call("DELETE", "/api/v1/notes/olt/2", None).0, 204);
     let (before, answered) = backup_under_load(&daemon, &file);
     let late = given(&daemon, "timed", "line-late");
+    assert_eq!(note(&daemon, "olt/1", "too late"), 200);
     daemon.kill();
     distinct(&answered);
 
@@ -144,6 +165,9 @@ fn a_backup_under_load_is_one_moment_and_what_came_after_it_goes_to_nobody_else(
         assert_eq!(given(&restored, "homes", name), *ip, "{name} was answered before the backup");
     }
     assert_eq!(given(&restored, "timed", "line-0"), timed);
+    assert_eq!(restored.get("/api/v1/notes/olt/1").1["value"], "by the mill");
+    assert_eq!(restored.get("/api/v1/notes/olt/2").0, 404);
+    assert_eq!(note(&restored, "olt/1", "by the river"), 200);
     shown_as_quarantined(&restored);
     // What becomes free is not handed out either: somebody may have got it since.
     let (name, freed) = before.first_key_value().expect("there was load");
@@ -154,6 +178,7 @@ fn a_backup_under_load_is_one_moment_and_what_came_after_it_goes_to_nobody_else(
 
     // The mark survives restarts.
     let restored = Start::on(new.path()).run();
+    assert_eq!(restored.get("/api/v1/notes/olt/1").1["value"], "by the river");
     withheld(&restored, "homes", "new");
     done(&end_quarantine(&restored, "homes"));
     assert_eq!(end_quarantine(&restored, "homes").status.code(), Some(4), "it is over");
@@ -268,6 +293,15 @@ fn lose_and_restore(hosts: &mut Hosts, host: usize, file: &Path) {
     assert!(said.contains("nexus cluster join"), "{said}");
 }
 
+/// New subscribers, asking these hosts in turn.
+fn more(hosts: &Hosts, answered: &mut BTreeMap<String, String>, lines: Range<usize>, asked: &[usize]) {
+    for line in lines {
+        let name = format!("line-{line}");
+        let ip = address(&hosts.allocate(asked[line % asked.len()], &name));
+        answered.insert(name, ip);
+    }
+}
+
 #[test]
 fn a_restored_member_joins_again_as_itself_and_its_shards_wait_for_an_operator() {
     let files = directory();
@@ -275,17 +309,12 @@ fn a_restored_member_joins_again_as_itself_and_its_shards_wait_for_an_operator()
     let mut hosts = Hosts::formed(3);
     hosts.create(0, &pool());
     let mut answered = BTreeMap::new();
-    for line in 0..60 {
-        let name = format!("line-{line}");
-        let ip = address(&hosts.allocate(line % 3, &name));
-        answered.insert(name, ip);
-    }
+    more(&hosts, &mut answered, 0..60, &[0, 1, 2]);
+    note_between(&hosts, 2, 0, "olt/1", "before");
     done(&backup(hosts.daemon(2), &file));
-    for line in 60..120 {
-        let name = format!("line-{line}");
-        let ip = address(&hosts.allocate(2, &name));
-        answered.insert(name, ip);
-    }
+    note_between(&hosts, 2, 0, "olt/1", "after");
+    note_between(&hosts, 2, 1, "olt/2", "only after");
+    more(&hosts, &mut answered, 60..120, &[2]);
     hosts.await_held(&answered);
     lose_and_restore(&mut hosts, 2, &file);
     hosts.start(2);
@@ -304,6 +333,9 @@ fn a_restored_member_joins_again_as_itself_and_its_shards_wait_for_an_operator()
     assert_eq!(status["member"], 3, "as itself: {status}");
     // Everything is there again, what it answered after the backup too.
     hosts.await_held(&answered);
+    await_note(&hosts, 2, "olt/1", "after");
+    await_note(&hosts, 2, "olt/2", "only after");
+    note_between(&hosts, 2, 1, "olt/1", "again");
     let quarantined = || {
         let ring = hosts.get(2, "/api/v1/hashring?pool_id=homes").1;
         let shards = ring["pools"][0]["shards"].as_array().expect("shards").clone();
@@ -311,21 +343,13 @@ fn a_restored_member_joins_again_as_itself_and_its_shards_wait_for_an_operator()
     };
     assert!(quarantined() > 0);
     // Others serve new subscribers meanwhile, whomever they ask.
-    for line in 120..150 {
-        let name = format!("line-{line}");
-        let ip = address(&hosts.allocate(line % 3, &name));
-        answered.insert(name, ip);
-    }
+    more(&hosts, &mut answered, 120..150, &[0, 1, 2]);
     distinct(&answered);
     wait_for("the operator's word is taken", || {
         end_quarantine(hosts.daemon(2), "homes").status.success().then_some(())
     });
     wait_for("nothing is quarantined", || (quarantined() == 0).then_some(()));
-    for line in 150..210 {
-        let name = format!("line-{line}");
-        let ip = address(&hosts.allocate(2, &name));
-        answered.insert(name, ip);
-    }
+    more(&hosts, &mut answered, 150..210, &[2]);
     distinct(&answered);
     hosts.await_held(&answered);
     wait_for("it votes again", || {

@@ -147,7 +147,7 @@ async fn answer(cluster: Cluster, peer: PeerId, channel: Channel, body: bytes::B
             }
             // A host pushes its own operations only.
             Ok(StateAsk::Push(batch)) if writes(&cluster, peer, &batch) => {
-                Ok(messages::write(&replicate::answer_push(&cluster, batch).await))
+                Ok(messages::write(&replicate::answer_push(&cluster, peer, batch).await))
             }
             Ok(StateAsk::Push(batch)) => Err(format!("origin {:x} is not the host that pushes it", batch.origin.host)),
             Err(why) => Err(why),

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use api::engine::EngineError;
 use kernel::ledger::{GrantState, Ledger, LedgerPool};
-use kernel::{Command, Epoch, MemberId, News, PoolUid, Revision, RingMember, ShardId, ShardTenure, Sight, Tenure};
+use kernel::{
+    Command, Epoch, MemberId, MemberList, News, PoolUid, Revision, RingMember, ShardId, ShardTenure, Sight, Tenure,
+};
 
 use super::Cluster;
 use super::readings::{leaving, unread};
@@ -27,6 +29,7 @@ struct Told {
     pools: BTreeMap<PoolUid, Revision>,
     tenures: BTreeMap<PoolUid, BTreeMap<ShardId, (Epoch, Tenure)>>,
     members: Vec<RingMember>,
+    list: Option<MemberList>,
     alive: BTreeSet<MemberId>,
     /// Whom the network lets speak.
     allowed: BTreeSet<net::PeerId>,
@@ -102,6 +105,7 @@ async fn tell(cluster: &Cluster, seat: &Seat, told: &mut Told) -> Result<(), Eng
         told.pools.remove(&uid);
         told.tenures.remove(&uid);
     }
+    tell_members(cluster, seat, &ledger, told).await?;
     cluster.inner.told.send_replace(ledger.last_index());
     Ok(())
 }
@@ -155,6 +159,26 @@ async fn tell_sight(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut 
 }
 
 /// `gives_up`: this host does not read the pool as recorded, and these shards can go to somebody who does.
+/// Who must have heard of a deletion before it is forgotten. The place in the ledger is told with it, for what others say they
+/// have counts only under the same list.
+async fn tell_members(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut Told) -> Result<(), EngineError> {
+    let list = MemberList {
+        me: seat.me,
+        members: ledger.members().values().map(|member| (member.id, member.origin)).collect(),
+        changed: ledger.members_changed(),
+        told: ledger.last_index(),
+    };
+    if told.list.as_ref() != Some(&list) {
+        let same = |known: &MemberList| known.members == list.members && known.changed == list.changed;
+        if !told.list.as_ref().is_some_and(same) {
+            cluster.heard_out().await;
+        }
+        note(cluster, News::Members(list.clone())).await?;
+        told.list = Some(list);
+    }
+    Ok(())
+}
+
 async fn tell_tenures(
     cluster: &Cluster,
     seat: &Seat,

@@ -407,6 +407,12 @@ impl Cluster {
                     .to_owned(),
             ));
         }
+        if self.inner.parts.view.note_counts().0 > 0 {
+            return Err(ClusterError::Refused(
+                "this host has notes of its own, of which the members know nothing: a host joins empty, so start it with an empty data directory"
+                    .to_owned(),
+            ));
+        }
         let until = tokio::time::Instant::now() + WITHIN;
         let mut last = "no host can be reached".to_owned();
         while tokio::time::Instant::now() < until {

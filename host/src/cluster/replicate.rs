@@ -10,7 +10,7 @@ use api::engine::EngineError;
 use kernel::{Batch, Command, Dot, NamedRealm, News, Origin, RealmUid, Reply, Seq};
 use net::{Channel, PeerId};
 use store::RunError;
-use tokio::sync::mpsc;
+use tokio::sync::{RwLockReadGuard, mpsc};
 use tokio::task::JoinSet;
 
 use super::messages::{self, PushAnswer, StateAnswer, StateAsk};
@@ -108,8 +108,7 @@ pub(super) async fn hear(cluster: Cluster, mut hints: mpsc::Receiver<Hint>) {
                 cluster.pull_from(from);
             }
         }
-        let batches = fresh.iter().map(|(_, batch)| Arc::clone(batch)).collect();
-        for ((from, batch), reached) in fresh.into_iter().zip(take_in(&cluster, batches).await) {
+        for ((from, batch), reached) in fresh.clone().into_iter().zip(take_in(&cluster, fresh).await) {
             if reached.is_some_and(|reached| reached < batch.through) {
                 cluster.pull_from(from);
             }
@@ -117,17 +116,20 @@ pub(super) async fn hear(cluster: Cluster, mut hints: mpsc::Receiver<Hint>) {
     }
 }
 
-/// Hands batches to the kernel in this order; gives for each how far its origin is known then, on this host's disk.
-async fn take_in(cluster: &Cluster, batches: Vec<Arc<Batch>>) -> Vec<Option<Seq>> {
+/// Hands batches that peers told to the kernel, in this order; gives for each how far its origin is known then, on this host's
+/// disk. Those of peers that are not listened to are passed over.
+async fn take_in(cluster: &Cluster, told: Vec<(PeerId, Arc<Batch>)>) -> Vec<Option<Seq>> {
     let own = cluster.inner.settings.origin;
-    let theirs: Vec<Arc<Batch>> = batches.iter().filter(|batch| batch.origin != own).cloned().collect();
-    let news = theirs.into_iter().map(News::Batch).collect();
+    let _until_heard = cluster.inner.hearing.read().await;
+    let told = told.into_iter().map(|(peer, batch)| (batch.origin != own && cluster.listens_to(peer)).then_some(batch));
+    let told: Vec<Option<Arc<Batch>>> = told.collect();
+    let news = told.iter().flatten().cloned().map(News::Batch).collect();
     let mut replies = tell_kernel(cluster, news).await.into_iter();
-    let mut reached = Vec::with_capacity(batches.len());
+    let mut reached = Vec::with_capacity(told.len());
     cluster.inner.heard.send_modify(|heard| {
-        for batch in batches {
-            let reply = if batch.origin == own { None } else { replies.next().flatten() };
-            let Some(Reply::Heard(Dot { origin, seq })) = reply else {
+        for batch in told {
+            let reply = batch.as_ref().and_then(|_| replies.next().flatten());
+            let (Some(batch), Some(Reply::Heard(Dot { origin, seq }))) = (batch, reply) else {
                 reached.push(None);
                 continue;
             };
@@ -262,6 +264,7 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
         for origin in &answer.gone {
             tracing::debug!(%peer, host = format_args!("{:x}", origin.host), "its log does not reach back far enough");
         }
+        tell_seen(cluster, peer, answer.told, &answer.vector).await;
         cluster.acknowledge(peer, answer.vector);
         if !answer.gone.is_empty() && !taken_over {
             // Before anything else is heard: a snapshot must cover what is.
@@ -273,8 +276,9 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
         if answer.gone.is_empty() {
             cluster.inner.owner_asked.store(0, std::sync::atomic::Ordering::Release);
         }
-        let batches: Vec<Arc<Batch>> = answer.batches.into_iter().map(Arc::new).collect();
-        let befores = batches.iter().map(|batch| vector.get(&batch.origin).copied().unwrap_or_default());
+        let batches: Vec<(PeerId, Arc<Batch>)> =
+            answer.batches.into_iter().map(|batch| (peer, Arc::new(batch))).collect();
+        let befores = batches.iter().map(|(_, batch)| vector.get(&batch.origin).copied().unwrap_or_default());
         let befores: Vec<Seq> = befores.collect();
         let reached = take_in(cluster, batches).await;
         let progress =
@@ -286,11 +290,37 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
     }
 }
 
+/// Tells the kernel what a member has on its disk: which deletions need not be remembered any more, and whether this host has
+/// heard enough to write notes.
+async fn tell_seen(cluster: &Cluster, peer: PeerId, told: u64, vector: &Vector) {
+    let Some(member) = cluster.seat().and_then(|seat| seat.member_of(peer)) else { return };
+    ask_kernel(cluster, News::Seen { member, told, vector: Arc::new(vector.clone()) }).await;
+}
+
+impl Cluster {
+    /// Whether a peer is listened to: it is on the ledger's list, or this host has no list yet. Who left meanwhile is heard only
+    /// through others.
+    fn listens_to(&self, peer: PeerId) -> bool {
+        self.seat().is_none_or(|seat| seat.member_of(peer).is_some() || seat.book.ledger().members().is_empty())
+    }
+
+    /// As long as what is given is held, nobody is told that this host goes by another list; `None`: the peer is not on it.
+    pub(super) async fn hears(&self, peer: PeerId) -> Option<RwLockReadGuard<'_, ()>> {
+        let hearing = self.inner.hearing.read().await;
+        self.listens_to(peer).then_some(hearing)
+    }
+
+    /// Waits until all is heard that is being taken in by the lists that were known before now.
+    pub(super) async fn heard_out(&self) {
+        drop(self.inner.hearing.write().await);
+    }
+}
+
 /// What a peer wrote last, taken in if it continues what is known here. The answer tells, if it does not.
-pub(super) async fn answer_push(cluster: &Cluster, batch: Batch) -> PushAnswer {
+pub(super) async fn answer_push(cluster: &Cluster, from: PeerId, batch: Batch) -> PushAnswer {
     let known = cluster.inner.heard.borrow().get(&batch.origin).copied().unwrap_or_default();
     if batch.after <= known && batch.through > known {
-        take_in(cluster, vec![Arc::new(batch)]).await;
+        take_in(cluster, vec![(from, Arc::new(batch))]).await;
     }
     PushAnswer { vector: cluster.vector() }
 }

@@ -112,6 +112,7 @@ const fn is_for_ledger(command: &Command) -> bool {
         | Command::Release(_)
         | Command::Reserve(_)
         | Command::Unreserve { .. }
+        | Command::PutNote(_)
         | Command::Relayed { .. }
         | Command::News(_) => false,
     }
@@ -130,6 +131,7 @@ const fn is_carried(command: &Command) -> bool {
         | Command::UpdatePool { .. }
         | Command::DeletePool { .. }
         | Command::Explain(_)
+        | Command::PutNote(_)
         | Command::Relayed { .. }
         | Command::News(_) => false,
     }

@@ -71,7 +71,7 @@ pub(super) async fn run(cluster: &Cluster, peer: PeerId) {
                 failed = 0;
                 continue;
             }
-            Step::Ended { by, vector } => match end(cluster, by, vector).await {
+            Step::Ended { by, vector } => match end(cluster, peer, by, vector).await {
                 Ok(()) => return,
                 Err(why) => {
                     *cluster.inner.takeover.lock() = None;
@@ -132,6 +132,7 @@ async fn next_part(cluster: &Cluster, peer: PeerId) -> Step {
         Ok(SnapshotAnswer::NotYet(why)) | Err(why) => return Step::Wait(why),
     };
     let (by, vector) = (part.by, part.vector.clone());
+    let Some(_until_heard) = cluster.hears(peer).await else { return Step::Again("the peer is no member any more") };
     match ask_kernel(cluster, News::Snapshot(Arc::new(part))).await {
         Some(Reply::Adopting(Adopting::Taken)) => {}
         Some(Reply::Adopting(Adopting::Later)) => return Step::Wait("the ledger's word is missing here".to_owned()),
@@ -170,7 +171,8 @@ async fn known(cluster: &Cluster) -> Option<Vector> {
     Some(heard)
 }
 
-async fn end(cluster: &Cluster, by: Origin, vector: Vector) -> Result<(), &'static str> {
+async fn end(cluster: &Cluster, peer: PeerId, by: Origin, vector: Vector) -> Result<(), &'static str> {
+    let Some(_until_heard) = cluster.hears(peer).await else { return Err("the peer is no member any more") };
     loop {
         match ask_kernel(cluster, News::SnapshotEnd { by, vector: vector.clone() }).await {
             Some(Reply::Adopting(Adopting::Going { .. })) => {}

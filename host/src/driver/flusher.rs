@@ -138,6 +138,9 @@ impl Flusher {
             Notice::Conflict => {
                 self.vitals.conflict();
             }
+            Notice::NoteConflict => {
+                self.vitals.note_conflict();
+            }
         }
     }
 }

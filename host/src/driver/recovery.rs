@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use kernel::{Kernel, KernelSettings, PoolUid, Recovery, RecoveryFault, Seq};
+use kernel::{Kernel, KernelSettings, Origin, PoolUid, Recovery, RecoveryFault, Seq};
 use store::{Damage, Store, StoreError};
 use view::View;
 
@@ -158,7 +158,7 @@ pub(super) fn owned(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A read view with nothing in it, on the boot clock.
-pub(crate) fn empty_view(window: usize) -> Arc<View> {
-    Arc::new(View::new(Box::new(clock::boot_ms), window))
+/// A read view with nothing in it, on the boot clock, of the host that writes its log under this name.
+pub(crate) fn empty_view(window: usize, own: Origin) -> Arc<View> {
+    Arc::new(View::new(Box::new(clock::boot_ms), window).of_host(own))
 }

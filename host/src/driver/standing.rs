@@ -42,7 +42,9 @@ impl Standing {
             | News::Snapshot(_)
             | News::SnapshotEnd { .. }
             | News::Fingerprint
-            | News::QuarantineOver(_) => {}
+            | News::QuarantineOver(_)
+            | News::Members(_)
+            | News::Seen { .. } => {}
         }
     }
 
@@ -84,7 +86,10 @@ impl Standing {
             | Reply::Noted
             | Reply::Heard(_)
             | Reply::Adopting(_)
-            | Reply::Fingerprint(_) => true,
+            | Reply::Fingerprint(_)
+            // Nobody allocates from them.
+            | Reply::NotePut { .. }
+            | Reply::NoteDeleted(_) => true,
         }
     }
 

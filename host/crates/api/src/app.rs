@@ -20,6 +20,7 @@ mod leases;
 mod lookups;
 mod metrics;
 mod names;
+mod notes;
 mod output;
 mod plugins;
 mod pools;
@@ -43,13 +44,14 @@ pub use conflicts::Superseding;
 pub use error::{AppError, Fault, read_id};
 pub(crate) use fields::Reader;
 pub use input::{
-    AllocateInput, ConflictQuery, DeleteMode, HolderQuery, ListQuery, MOST_ROWS, Pairs, PoolInput, PoolQuery,
-    ReleaseScope, ReservationInput, ReservationQuery, Select, UpdateMode, WatchQuery, key_of,
+    AllocateInput, ConflictQuery, DeleteMode, HolderQuery, ListQuery, MOST_ROWS, NoteInput, NoteQuery, Pairs,
+    PoolInput, PoolQuery, ReleaseScope, ReservationInput, ReservationQuery, Select, UpdateMode, WatchOf, WatchQuery,
+    key_of,
 };
 pub use metrics::ApiMetrics;
 pub use output::{
-    Change, Conflict, ConflictKind, Explained, Granted, Holders, Holding, Holdings, NodeSeen, Page, PastHolder,
-    PoolCreated, PoolStats, PoolUpdated, ReservationMade, Reserved, WatchEvent, Watched,
+    Change, Conflict, ConflictKind, Explained, Granted, Holders, Holding, Holdings, NodeSeen, NoteShown, Page,
+    PastHolder, PoolCreated, PoolStats, PoolUpdated, ReservationMade, Reserved, WatchEvent, Watched,
 };
 pub use pools::capacity;
 pub(crate) use pools::shown_shards;

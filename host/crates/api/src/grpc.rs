@@ -9,6 +9,7 @@ mod cluster;
 mod conflicts;
 mod metrics;
 mod nexus;
+mod notes;
 mod plugins;
 mod pools;
 mod read;

@@ -13,6 +13,7 @@ mod health;
 mod leases;
 mod lists;
 mod nodes;
+mod notes;
 mod observe;
 mod openapi;
 mod params;
@@ -104,6 +105,8 @@ fn operator_routes() -> Router<Rest> {
         .route("/plugins/{type}/retire", post(plugins::retire))
         .route("/plugins/{type}/resume", post(plugins::resume))
         .route("/watch", get(watch::watch))
+        .route("/notes", get(notes::list))
+        .route("/notes/{*key}", get(notes::get).put(notes::put).delete(notes::delete))
 }
 
 fn cluster_routes() -> Router<Rest> {

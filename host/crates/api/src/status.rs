@@ -155,6 +155,12 @@ fn of_command(error: &CommandError) -> Status {
         CommandError::NotReserved { .. } => absent("NOT_RESERVED", "There is no such reservation"),
         CommandError::Elsewhere { .. } => later("OWNER_UNREACHABLE", "The host that decides cannot be asked"),
         CommandError::LedgerDecides => later("LEDGER_DECIDES", "In a cluster the ledger decides about pools"),
+        CommandError::NoteUnknown { .. } => absent("NOTE_UNKNOWN", "There is no such note"),
+        CommandError::NoteDiffers { .. } => {
+            is(StatusCode::CONFLICT, Code::Aborted, "VERSION_DIFFERS", "The note was changed meanwhile")
+        }
+        CommandError::NotesFull { .. } => refused("NOTES_FULL", "No more notes are kept"),
+        CommandError::NotesWithheld => later("NOTES_WITHHELD", "The host has yet to hear what the others know"),
         CommandError::Withheld { .. } => later("SPACE_WITHHELD", "The space left here may not be handed out now"),
     }
 }

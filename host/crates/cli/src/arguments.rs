@@ -4,6 +4,7 @@
 
 mod allocation;
 mod cluster;
+mod note;
 mod pool;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use clap_complete::Shell;
 
 pub(crate) use allocation::{AllocateArgs, GetArgs, ListArgs, ReleaseArgs, RenewArgs, WatchArgs, WhoArgs};
 pub(crate) use cluster::{ClusterCommand, NodeCommand, OrderArgs, ShardCommand};
+pub(crate) use note::NoteCommand;
 pub(crate) use pool::{ApplyArgs, CreateArgs, FieldArgs, PoolCommand, UpdateArgs};
 
 use crate::exit::EXIT_CODES;
@@ -58,6 +60,9 @@ pub(crate) enum Online {
     /// Look at what hosts that could not reach each other left open, and close it
     #[command(subcommand)]
     Conflicts(ConflictsCommand),
+    /// Write and read notes about OLTs, sites and tenants
+    #[command(subcommand)]
+    Note(NoteCommand),
     /// Look at the plugins that implement the resource types
     #[command(subcommand)]
     Plugin(PluginCommand),

@@ -8,6 +8,7 @@ mod cluster;
 pub(crate) mod completion;
 mod conflicts;
 mod list;
+mod note;
 mod plugin;
 mod pool;
 mod pool_apply;
@@ -33,6 +34,7 @@ pub(crate) async fn run(connection: &Connection, online: Online, screen: &mut Sc
         Online::Explain(args) => allocation::explain(connection, args, screen).await,
         Online::Reservation(command) => reservation::run(connection, command, screen).await,
         Online::Conflicts(command) => conflicts::run(connection, command, screen).await,
+        Online::Note(command) => note::run(connection, command, screen).await,
         Online::Plugin(command) => plugin::run(connection, command, screen).await,
         Online::Cluster(command) => cluster::run(connection, command, screen).await,
         Online::Shard(command) => cluster::shard(connection, command, screen).await,

@@ -6,6 +6,7 @@ mod allocation;
 mod cluster;
 mod conflict;
 mod event;
+mod note;
 mod plugin;
 mod pool;
 mod reservation;
@@ -18,6 +19,7 @@ pub(crate) use cluster::{
 };
 pub(crate) use conflict::{CONFLICT_COLUMNS, conflict_document, conflict_lines, conflict_row};
 pub(crate) use event::{EVENT_COLUMNS, event_row};
+pub(crate) use note::{NOTE_COLUMNS, NOTE_EVENT_COLUMNS, note_document, note_event_row, note_lines, note_row};
 pub(crate) use plugin::{PLUGIN_COLUMNS, plugin_row};
 pub(crate) use pool::{
     POOL_COLUMNS, STATS_COLUMNS, definition_document, pool_document, pool_lines, pool_row, stats_document, stats_rows,

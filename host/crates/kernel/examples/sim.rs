@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use kernel::sim::{self, Failure, Summary, cluster};
 
+type Life = Result<cluster::Summary, Box<Failure>>;
+
 /// What was asked for.
 struct Wanted {
     seeds: u64,
@@ -16,14 +18,16 @@ struct Wanted {
     steps: u64,
     alone: bool,
     cluster: bool,
-    /// A cluster's life of a seed.
-    one: fn(u64) -> Result<cluster::Summary, Box<Failure>>,
+    /// A cluster's life of a seed, and one with a broken rule.
+    one: fn(u64) -> Life,
+    broken: fn(u64, cluster::Breach) -> Life,
     breach: Option<String>,
     /// How many events a failure shows.
     tell: usize,
 }
 
-const FLAGS: &str = "known are --seeds, --from, --steps, --alone, --cluster, --losses, --slow-disks, --breach, --tell";
+const FLAGS: &str =
+    "known are --seeds, --from, --steps, --alone, --cluster, --losses, --slow-disks, --notes, --breach, --tell";
 
 fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
     let mut wanted = Wanted {
@@ -33,6 +37,7 @@ fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
         alone: true,
         cluster: true,
         one: cluster::run,
+        broken: cluster::run_breaking,
         breach: None,
         tell: 60,
     };
@@ -43,6 +48,7 @@ fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
             "--cluster" => wanted.alone = false,
             "--losses" => wanted.one = cluster::run_with_losses,
             "--slow-disks" => wanted.one = cluster::run_with_slow_disks,
+            "--notes" => (wanted.one, wanted.broken) = (cluster::run_with_notes, cluster::run_with_notes_breaking),
             "--breach" => wanted.breach = Some(args.next().ok_or("--breach needs the name of a rule")?),
             "--seeds" | "--from" | "--steps" | "--tell" => {
                 let number = args.next().ok_or_else(|| format!("{flag} needs a number"))?;
@@ -62,7 +68,8 @@ fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
 
 /// Which rule of a cluster is to be broken.
 fn breach(name: &str) -> Result<cluster::Breach, String> {
-    let all: Vec<cluster::Breach> = cluster::Breach::all().collect();
+    let tombstones = kernel::Rule::TOMBSTONES.into_iter().map(cluster::Breach::Kernel);
+    let all: Vec<cluster::Breach> = cluster::Breach::all().chain(tombstones).collect();
     let found = all.iter().find(|breach| breach.name() == name);
     let known = || all.iter().map(|breach| breach.name()).collect::<Vec<_>>().join(", ");
     found.copied().ok_or_else(|| format!("no rule is named {name}, known are {}", known()))
@@ -94,7 +101,7 @@ fn run(wanted: &Wanted) -> Result<(), String> {
     }
     if wanted.cluster {
         let one = |seed| match broken {
-            Some(breach) => cluster::run_breaking(seed, breach),
+            Some(breach) => (wanted.broken)(seed, breach),
             None => (wanted.one)(seed),
         };
         live("a cluster", wanted, one, cluster::Summary::add).map_err(told)?;

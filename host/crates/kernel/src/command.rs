@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::allocation::{Allocation, Reservation, Superseded};
 use crate::digest::Fingerprint;
-use crate::id::{Dot, Key, NodeId, Origin, PoolId, PoolUid, RealmUid, Revision, Seq, SubscriberId};
+use crate::id::{
+    Dot, Key, MemberId, NodeId, NoteKey, Origin, PoolId, PoolUid, RealmUid, Revision, Seq, SubscriberId, TenantId,
+};
+use crate::note::{MemberList, Note, NoteStamp, PutNote};
 use crate::plan::{Plan, Strategy};
 use crate::pool::{Durability, Occupancy, Pool, PoolDraft, Sizing};
 use crate::replica::Batch;
@@ -107,6 +110,8 @@ pub enum Command {
         realm_value: Option<CompactString>,
         span: Span,
     },
+    /// Writes a note or deletes it. Any host may.
+    PutNote(Box<PutNote>),
     /// One of the requests above, sent on by another host.
     Relayed {
         leg: Leg,
@@ -142,6 +147,10 @@ pub enum News {
     Fingerprint,
     /// Of a host that is alone: nobody holds any more what a restored pool had handed out and forgot.
     QuarantineOver(PoolUid),
+    /// Who must have heard of a deletion before it may be forgotten.
+    Members(MemberList),
+    /// What a member has on its disk, and up to which entry of the ledger it had been told everything before.
+    Seen { member: MemberId, told: u64, vector: Arc<BTreeMap<Origin, Seq>> },
 }
 
 /// Where an allocation would go.
@@ -222,6 +231,14 @@ pub enum Reply {
     /// What became of a part of a snapshot, or of its end.
     Adopting(Adopting),
     Fingerprint(Box<Fingerprint>),
+    /// What the note says now.
+    NotePut {
+        note: Arc<Note>,
+        /// It said something else before, or nothing.
+        changed: bool,
+    },
+    /// What the note said last.
+    NoteDeleted(Arc<Note>),
 }
 
 /// Why a command was refused. Nothing was changed.
@@ -303,6 +320,17 @@ pub enum CommandError {
     /// Ending the leases that are over takes its time, and no more requests are kept until it is done.
     #[error("{limit} requests wait already for leases that are over to be ended")]
     Crowded { limit: usize },
+    #[error("there is no note {key}")]
+    NoteUnknown { key: NoteKey },
+    /// `found` is `None` if there is no such note.
+    #[error("note {key} is at version {}, not {expected}", version(found.as_ref()))]
+    NoteDiffers { key: NoteKey, expected: NoteStamp, found: Option<NoteStamp> },
+    /// `of`: the tenant whose limit it is; `None`: all tenants together.
+    #[error("there are {limit} notes{}, and no more are kept", of_tenant(of.as_ref()))]
+    NotesFull { of: Option<TenantId>, limit: usize },
+    /// It is new, was just started, or takes in a snapshot.
+    #[error("this host has yet to hear all that another member of the cluster knows, and writes no notes before")]
+    NotesWithheld,
 }
 
 /// An allocation named in an error.
@@ -316,6 +344,14 @@ impl PartialEq for Held {
 }
 
 impl Eq for Held {}
+
+fn version(found: Option<&NoteStamp>) -> String {
+    found.map_or_else(|| "none".to_owned(), ToString::to_string)
+}
+
+fn of_tenant(tenant: Option<&TenantId>) -> String {
+    tenant.map_or_else(String::new, |tenant| format!(" of tenant {tenant}"))
+}
 
 fn overlapped(other: Option<&PoolId>) -> String {
     other.map_or_else(|| "a pool of another tenant".to_owned(), |other| format!("pool {other}"))

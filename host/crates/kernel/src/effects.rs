@@ -29,6 +29,8 @@ pub enum Notice {
     ClockTrusted,
     /// Another host wrote what contradicts what is known ([`Kernel::conflicts`](crate::Kernel::conflicts)).
     Conflict,
+    /// Two hosts wrote one note and neither knew of the other's write ([`Kernel::notes`](crate::Kernel::notes)).
+    NoteConflict,
 }
 
 /// What may be said, now that the writes are on disk.
@@ -86,7 +88,9 @@ impl Effects {
             | Fact::Clock
             | Fact::Heard { .. }
             | Fact::RestsOn(_)
-            | Fact::Adopted(_) => None,
+            | Fact::Adopted(_)
+            | Fact::Noted(_)
+            | Fact::Unnoted(_) => None,
         });
         let answered = self.replies.iter().filter_map(|(_, answer)| match answer {
             Ok(Reply::Allocated { allocation, created: false, .. } | Reply::Renewed { allocation, .. }) => {
@@ -108,7 +112,9 @@ impl Effects {
                 | Reply::Noted
                 | Reply::Heard(_)
                 | Reply::Adopting(_)
-                | Reply::Fingerprint(_),
+                | Reply::Fingerprint(_)
+                | Reply::NotePut { .. }
+                | Reply::NoteDeleted(_),
             )
             | Err(_) => None,
         });

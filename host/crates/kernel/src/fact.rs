@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::allocation::{Allocation, Reservation, Resting};
 use crate::id::{Dot, Origin, PoolUid, RealmName, RealmUid, Seq, TenantId};
+use crate::note::{Note, NoteEnds};
 use crate::pool::Pool;
 use crate::span::Span;
 
@@ -57,20 +58,31 @@ pub enum Fact {
     /// they are heard, but this log cannot give them to others. One fact, because half of a snapshot's end would be wrong:
     /// operations of the other half would be heard over words that come after them.
     Adopted(Arc<BTreeMap<Origin, Seq>>),
+    /// Somebody wrote a note, or deleted it.
+    Noted(Arc<Note>),
+    /// Writes of a note that do not stand any more and that no other write replaced: deletions that everybody knows of, and
+    /// what a snapshot did not have. Of this log only.
+    Unnoted(Arc<NoteEnds>),
 }
 
 impl Fact {
-    /// Whether it says what became of a span, as only its owner may.
+    /// Whether hosts that heard the same agree on it: what became of a span, as only its owner may say, or a note.
     pub const fn is_word(&self) -> bool {
         match self {
-            Self::Held(_) | Self::Resting(_) | Self::Free(_) | Self::Reserved(_) | Self::Unreserved(_) => true,
+            Self::Held(_)
+            | Self::Resting(_)
+            | Self::Free(_)
+            | Self::Reserved(_)
+            | Self::Unreserved(_)
+            | Self::Noted(_) => true,
             Self::Pool(_)
             | Self::PoolDeleted(_)
             | Self::Realm(_)
             | Self::Clock
             | Self::Heard { .. }
             | Self::RestsOn(_)
-            | Self::Adopted(_) => false,
+            | Self::Adopted(_)
+            | Self::Unnoted(_) => false,
         }
     }
 }

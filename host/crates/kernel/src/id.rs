@@ -44,6 +44,40 @@ fn opaque(kind: &'static str, raw: &str, least: usize) -> Result<CompactString, 
     }
 }
 
+/// The rule for keys that are looked up by their beginning: no part between two slashes is empty, so a key is written in one
+/// way only.
+fn parted(kind: &'static str, raw: &str) -> Result<CompactString, InvalidId> {
+    if !(1..=255).contains(&raw.len()) {
+        return Err(InvalidId::Length { kind, found: raw.len(), least: 1, most: 255 });
+    }
+    let allowed = "UTF-8 without control characters, in parts between single slashes";
+    let mut empty = true;
+    for (offset, found) in raw.char_indices() {
+        if found.is_control() || (found == '/' && empty) {
+            return Err(InvalidId::Character { kind, found, offset, allowed });
+        }
+        empty = found == '/';
+    }
+    if empty {
+        return Err(InvalidId::Character { kind, found: '/', offset: raw.len() - 1, allowed });
+    }
+    Ok(raw.into())
+}
+
+/// The rule for what people write: lines of text.
+fn written(kind: &'static str, raw: &str) -> Result<CompactString, InvalidId> {
+    if raw.len() > 4_096 {
+        return Err(InvalidId::Length { kind, found: raw.len(), least: 0, most: 4_096 });
+    }
+    match raw.char_indices().find(|(_, found)| found.is_control() && !matches!(found, '\n' | '\r' | '\t')) {
+        Some((offset, found)) => {
+            let allowed = "UTF-8 without control characters but line ends and tabs";
+            Err(InvalidId::Character { kind, found, offset, allowed })
+        }
+        None => Ok(raw.into()),
+    }
+}
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $check:expr) => {
         $(#[$doc])*
@@ -115,6 +149,15 @@ text_id!(
     /// Names an address or tag space. A pool's realm is plain; with `realm_by` a request's is `<realm>/<value>`, so a
     /// dynamic realm can never be mistaken for a configured one. At most 256 bytes, no control characters.
     RealmName, "realm", |kind, raw| opaque(kind, raw, 1)
+);
+
+text_id!(
+    /// Names a note: parts between single `/`, 1 to 255 bytes of UTF-8 without control characters (`olt/north-1/site`).
+    NoteKey, "note key", |kind, raw| parted(kind, raw)
+);
+text_id!(
+    /// What a note says: up to 4,096 bytes of UTF-8; of control characters only line ends and tabs.
+    NoteText, "note", |kind, raw| written(kind, raw)
 );
 
 impl Default for TenantId {

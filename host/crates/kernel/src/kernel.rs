@@ -4,11 +4,13 @@ mod adopt;
 mod alarm;
 mod allocate;
 mod cluster;
+mod collect;
 mod digest;
 mod explain;
 mod hear;
 mod late;
 mod lease;
+mod note;
 mod pools;
 #[cfg(feature = "sim")]
 mod probe;
@@ -33,6 +35,7 @@ use crate::hash::{self, Draws};
 use crate::holders::Holders;
 use crate::id::{Dot, Epoch, NodeId, Origin, PoolUid, RealmName, RealmUid, Seq, TenantId, Tick};
 use crate::leases::Agenda;
+use crate::note::{NoteStamp, Notes};
 use crate::pool::{Occupancy, Pool};
 use crate::rules::Rules;
 use crate::space::Layout;
@@ -103,6 +106,11 @@ pub struct Kernel {
     /// Pools whose log is an older state of itself: of a host that is alone, nothing is handed out of them.
     quarantined: BTreeSet<PoolUid>,
     conflicts: Vec<Conflict>,
+    notes: Notes,
+    /// The last stamp of a note that was given or heard and believed.
+    note_clock: NoteStamp,
+    /// Which deletions may be forgotten.
+    collector: collect::Collector,
     faults: Vec<RecoveryFault>,
 }
 
@@ -282,6 +290,7 @@ impl Kernel {
                 Err(CommandError::LedgerDecides)
             }
             Command::Allocate(request) => return self.allocate(id, leg, request, effects),
+            Command::PutNote(put) => self.put_note(*put, effects),
             Command::Relayed { leg, command } => return self.request(id, leg, *command, effects),
             Command::News(news) => self.note(news, effects),
             Command::DeletePool { pool, force } => match self.delete_pool(id, pool, force, effects) {

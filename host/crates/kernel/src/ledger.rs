@@ -163,6 +163,11 @@ impl Ledger {
         self.state.members.get(&member)
     }
 
+    /// The entry by which a host last joined for the first time, or left; 0: none.
+    pub fn members_changed(&self) -> u64 {
+        self.state.members_changed()
+    }
+
     /// The member of that name.
     pub fn member_named(&self, node: &NodeId) -> Option<&Member> {
         self.state.members.values().find(|member| member.node == *node)

@@ -100,6 +100,7 @@ mod id;
 mod kernel;
 mod leases;
 pub mod ledger;
+mod note;
 mod overlap;
 mod plan;
 mod pool;
@@ -128,10 +129,12 @@ pub use digest::{Digest, Fingerprint};
 pub use effects::{Answer, Durable, Effects, Notice};
 pub use fact::{Fact, Op, RealmRecord, SpanKey};
 pub use id::{
-    ClusterId, CommandId, Dot, Epoch, Fence, InvalidId, InvalidProtocolVersion, Key, MemberId, NodeId, Origin, PoolId,
-    PoolUid, ProtocolVersion, RealmName, RealmUid, Revision, Seq, ShardId, SubscriberId, TenantId, Tick, TypeId,
+    ClusterId, CommandId, Dot, Epoch, Fence, InvalidId, InvalidProtocolVersion, Key, MemberId, NodeId, NoteKey,
+    NoteText, Origin, PoolId, PoolUid, ProtocolVersion, RealmName, RealmUid, Revision, Seq, ShardId, SubscriberId,
+    TenantId, Tick, TypeId,
 };
 pub use kernel::{Conflict, Input, Kernel, KernelSettings, Recovery, RecoveryFault};
+pub use note::{MemberList, Note, NoteEnds, NoteStamp, Notes, PutNote, Written};
 pub use plan::{Plan, Strategy, UnknownStrategy};
 pub use pool::{
     Alignment, Durability, Geometry, LeaseTerms, Occupancy, Pool, PoolDraft, PoolTerms, RealmRef, Shard, Sizing,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::allocation::{Allocation, AllocationParts, Reservation, Resting};
 use crate::fact::{Fact, Op, SpanKey};
 use crate::id::{Origin, RealmName, RealmUid, Seq, TenantId};
+use crate::note::Note;
 
 /// A realm as it is named between hosts; without a tenant it is shared.
 pub type NamedRealm = (Option<TenantId>, RealmName);
@@ -91,6 +92,9 @@ pub(crate) fn with_realm(fact: &Fact, realm: &mut impl FnMut(RealmUid) -> Option
         Fact::Free(of) => Fact::Free(key(of, realm(of.realm)?)),
         Fact::Unreserved(of) => Fact::Unreserved(key(of, realm(of.realm)?)),
         Fact::RestsOn(dot) => Fact::RestsOn(*dot),
+        // Which places of a log it ended means nothing in another.
+        Fact::Noted(note) => Fact::Noted(Arc::new(Note { ends: Box::default(), ..Note::clone(note) })),
+        Fact::Unnoted(_) => return None,
         Fact::Pool(_) | Fact::PoolDeleted(_) | Fact::Realm(_) | Fact::Clock | Fact::Heard { .. } | Fact::Adopted(_) => {
             return None;
         }

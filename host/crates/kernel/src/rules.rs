@@ -34,6 +34,14 @@ pub enum Rule {
     LastWord,
     /// What is released in a leased shard is nobody's until a majority knows.
     Limbo,
+    /// The deletion of a note is forgotten only once every member has it.
+    TombstoneKnown,
+    /// And once this host has all that they had then.
+    TombstoneCovered,
+    /// And only what they had under the list of members that this host goes by counts.
+    TombstoneList,
+    /// Who joins, or begins another life, writes notes only once it has all that some member had who knew it for one.
+    TombstoneNewcomer,
 }
 
 #[cfg(feature = "sim")]
@@ -53,6 +61,10 @@ impl Rule {
     /// All that count among several hosts.
     pub const CLUSTER: [Self; 7] =
         [Self::Home, Self::NodeLease, Self::NoGaps, Self::Barrier, Self::Survivor, Self::LastWord, Self::Limbo];
+
+    /// All that count where notes are deleted.
+    pub const TOMBSTONES: [Self; 4] =
+        [Self::TombstoneKnown, Self::TombstoneCovered, Self::TombstoneList, Self::TombstoneNewcomer];
 }
 
 /// Which rules are kept.

@@ -1,10 +1,11 @@
 //! What one host knows, on its way to another whose peers' logs no longer reach back to what that one heard last.
 //!
-//! A snapshot is the last word of every key: what is held, what rests, what is reserved, each with the name of the operation
-//! that said so. Pools and grants are not in it, the ledger tells them. It goes in parts, in the order of keys with the
-//! reservations first, and speaks for every origin up to its vector.
+//! A snapshot is the last word of every key: what is held, what rests, what is reserved, the writes of notes that stand, each
+//! with the name of the operation that said so. Pools and grants are not in it, the ledger tells them. It goes in parts, in
+//! the order of keys with notes and reservations first, and speaks for every origin up to its vector.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,11 +41,15 @@ impl SnapshotPart {
         let ops = ops.into_iter().filter_map(|op| {
             let from = op.from.unwrap_or(Dot { origin: by, seq: op.seq });
             let covered = vector.get(&from.origin).is_some_and(|through| from.seq <= *through);
-            let word = matches!(op.fact, Fact::Held(_) | Fact::Resting(_) | Fact::Reserved(_));
+            let word = matches!(op.fact, Fact::Held(_) | Fact::Resting(_) | Fact::Reserved(_) | Fact::Noted(_));
             if !covered || !word {
                 return None;
             }
-            let fact = with_realm(&op.fact, &mut |realm| places.of(realm, &name), from.seq)?;
+            let mut fact = with_realm(&op.fact, &mut |realm| places.of(realm, &name), from.seq)?;
+            if let Fact::Noted(note) = &mut fact {
+                // The giver may have written it before it knew under which name.
+                Arc::make_mut(note).by = from.origin;
+            }
             Some(Op { seq: from.seq, stamp_ms: op.stamp_ms, from: Some(from), fact })
         });
         let ops = ops.collect();

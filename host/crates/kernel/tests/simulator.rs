@@ -57,7 +57,17 @@ fn kept_by(breach: Breach) -> Invariant {
         Breach::Kernel(Rule::FreeReplaced | Rule::RestingIsFree) => Invariant::Accounted,
         Breach::Kernel(Rule::NoOverlap) => Invariant::Unique,
         Breach::Kernel(
-            Rule::Home | Rule::NodeLease | Rule::NoGaps | Rule::Barrier | Rule::Survivor | Rule::LastWord | Rule::Limbo,
+            Rule::Home
+            | Rule::NodeLease
+            | Rule::NoGaps
+            | Rule::Barrier
+            | Rule::Survivor
+            | Rule::LastWord
+            | Rule::Limbo
+            | Rule::TombstoneKnown
+            | Rule::TombstoneCovered
+            | Rule::TombstoneList
+            | Rule::TombstoneNewcomer,
         ) => unreachable!("a host that is alone has nobody to break it with"),
         Breach::AnswerOnlyAfterFlush | Breach::SyncBeforeAnswer => Invariant::Kept,
     }

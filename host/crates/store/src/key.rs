@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use kernel::{PoolUid, RealmUid, Span, SpanKey};
+use kernel::{PoolUid, RealmUid, Seq, Span, SpanKey};
 
 /// What the first operation of a row is about. The order of the variants is the order in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RowKey {
+    /// Notes from this place of the log on.
+    Note(Seq),
     Pool(PoolUid),
     Realm(RealmUid),
     Reserved(SpanKey),
@@ -39,6 +41,7 @@ pub(crate) fn length_class(len: u128) -> u8 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RowGroup(u8, u32, u32, u8);
 
+const NOTE: u8 = 0;
 const POOL: u8 = 1;
 const REALM: u8 = 2;
 const RESERVED: u8 = 3;
@@ -49,6 +52,7 @@ const HISTORY: u8 = 6;
 impl RowKey {
     pub(crate) fn group(self) -> RowGroup {
         match self {
+            Self::Note(_) => RowGroup(NOTE, 0, 0, 0),
             Self::Pool(uid) => RowGroup(POOL, uid.0, 0, 0),
             Self::Realm(_) => RowGroup(REALM, 0, 0, 0),
             Self::Reserved(key) => RowGroup(RESERVED, key.pool.0, key.realm.0, 0),
@@ -64,7 +68,7 @@ impl RowKey {
             Self::Pool(uid) => Some(uid),
             Self::Reserved(key) | Self::Span(key) => Some(key.pool),
             Self::History(key) => Some(key.pool),
-            Self::Realm(_) | Self::Marks => None,
+            Self::Note(_) | Self::Realm(_) | Self::Marks => None,
         }
     }
 
@@ -72,6 +76,10 @@ impl RowKey {
     pub(crate) fn to_bytes(self) -> Vec<u8> {
         let mut out = Vec::with_capacity(48);
         match self {
+            Self::Note(place) => {
+                out.push(NOTE);
+                out.extend(place.0.to_be_bytes());
+            }
             Self::Pool(uid) => {
                 out.push(POOL);
                 out.extend(uid.0.to_be_bytes());
@@ -101,6 +109,7 @@ impl RowKey {
         let (kind, mut rest) = raw.split_first()?;
         let rest = &mut rest;
         let key = match *kind {
+            NOTE => Self::Note(Seq(u64::from_be_bytes(take(rest)?))),
             POOL => Self::Pool(PoolUid(u32::from_be_bytes(take(rest)?))),
             REALM => Self::Realm(RealmUid(u32::from_be_bytes(take(rest)?))),
             RESERVED => Self::Reserved(take_span_key(rest)?),
@@ -144,6 +153,7 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 impl fmt::Display for RowKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Note(place) => write!(f, "notes from operation {place}"),
             Self::Pool(uid) => write!(f, "pool {uid}"),
             Self::Realm(uid) => write!(f, "realms from {uid}"),
             Self::Reserved(key) => {
@@ -167,7 +177,7 @@ mod tests {
     fn row_key() -> impl Strategy<Value = RowKey> {
         let number = prop_oneof![0_u32..4, any::<u32>()];
         let position = prop_oneof![0_u128..4, any::<u128>()];
-        (0_u8..6, number.clone(), number, position, 1_u128..5, 0_u64..3, any::<u64>()).prop_map(
+        (0_u8..7, number.clone(), number, position, 1_u128..5, 0_u64..3, any::<u64>()).prop_map(
             |(kind, pool, realm, start, len, ended_ms, seq)| {
                 let (pool, realm) = (PoolUid(pool), RealmUid(realm));
                 let span = Span::new(start, len).or_else(|| Span::new(start - 9, len)).unwrap();
@@ -177,6 +187,7 @@ mod tests {
                     2 => RowKey::Reserved(SpanKey { pool, realm, span }),
                     3 => RowKey::Marks,
                     4 => RowKey::Span(SpanKey { pool, realm, span }),
+                    5 => RowKey::Note(Seq(seq)),
                     _ => RowKey::History(HistoryKey { pool, realm, class: length_class(len), start, ended_ms, seq }),
                 }
             },

@@ -9,6 +9,7 @@
 //! Whatever the bytes, decoding ends in operations or in a [`RecordFault`], never in a panic.
 
 mod facts;
+mod note;
 mod origins;
 mod pool;
 mod primitives;
@@ -47,10 +48,12 @@ pub(crate) enum Kind {
     Heard = 10,
     RestsOn = 11,
     Adopted = 12,
+    Noted = 13,
+    Unnoted = 14,
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Pool,
         Self::PoolDeleted,
         Self::Realm,
@@ -63,6 +66,8 @@ impl Kind {
         Self::Heard,
         Self::RestsOn,
         Self::Adopted,
+        Self::Noted,
+        Self::Unnoted,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -84,6 +89,8 @@ impl Kind {
             Self::Heard => "heard",
             Self::RestsOn => "rests on",
             Self::Adopted => "adopted",
+            Self::Noted => "noted",
+            Self::Unnoted => "unnoted",
         }
     }
 
@@ -101,6 +108,8 @@ impl Kind {
             Fact::Heard { .. } => Self::Heard,
             Fact::RestsOn(_) => Self::RestsOn,
             Fact::Adopted(_) => Self::Adopted,
+            Fact::Noted(_) => Self::Noted,
+            Fact::Unnoted(_) => Self::Unnoted,
         }
     }
 }
@@ -118,7 +127,9 @@ pub(crate) fn span_key(fact: &Fact) -> Option<SpanKey> {
         | Fact::Clock
         | Fact::Heard { .. }
         | Fact::RestsOn(_)
-        | Fact::Adopted(_) => None,
+        | Fact::Adopted(_)
+        | Fact::Noted(_)
+        | Fact::Unnoted(_) => None,
     }
 }
 
@@ -297,7 +308,8 @@ impl<'a> Block<'a> {
         let mut bytes = record.rest;
         let seq = Seq(bytes.delta(self.base.seq)?);
         let stamp_ms = bytes.delta(self.base.stamp_ms)?;
-        let mut context = facts::Context { seq, stamp_ms, nodes: &self.nodes, origins: &self.origins, interner };
+        let mut context =
+            facts::Context { seq, stamp_ms, from: record.from, nodes: &self.nodes, origins: &self.origins, interner };
         let fact = facts::read_fact(&mut bytes, record.kind, record.key, &mut context)?;
         bytes.end()?;
         Ok(Op { seq, stamp_ms, from: record.from, fact })
@@ -342,8 +354,8 @@ impl<'a> Records<'_, 'a> {
         // The older form has neither the mark nor the kind.
         let (plain, marked) =
             if self.block.form == OWN_FORM { (byte, false) } else { (byte & !FROM, byte & FROM != 0) };
-        let kind = Kind::from_byte(plain)
-            .filter(|kind| self.block.form != OWN_FORM || !matches!(kind, Kind::Heard | Kind::RestsOn | Kind::Adopted));
+        // The kinds from `Heard` on came with the second form.
+        let kind = Kind::from_byte(plain).filter(|kind| self.block.form != OWN_FORM || *kind < Kind::Heard);
         let kind = kind.ok_or_else(|| RecordFault::new(at, format!("record kind {plain} is unknown")))?;
         let from = if marked { Some(self.block.origins.dot(&mut bytes)?) } else { None };
         let key = match kind {
@@ -358,7 +370,9 @@ impl<'a> Records<'_, 'a> {
             | Kind::Clock
             | Kind::Heard
             | Kind::RestsOn
-            | Kind::Adopted => None,
+            | Kind::Adopted
+            | Kind::Noted
+            | Kind::Unnoted => None,
         };
         Ok(Record { kind, from, key, size, rest: bytes })
     }

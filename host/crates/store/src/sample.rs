@@ -1,6 +1,6 @@
 //! Operations for tests and benches, made from a few numbers, and what a reader of them should know in the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use std::sync::Arc;
 use compact_str::ToCompactString as _;
 use kernel::{
     Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, Dot, Durability, EndCause, Epoch, Fact,
-    Geometry, LeaseTerms, NodeId, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid,
-    Reservation, Resting, Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy,
+    Geometry, LeaseTerms, NodeId, Note, NoteEnds, NoteStamp, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid,
+    RealmRecord, RealmRef, RealmUid, Reservation, Resting, Revision, Seq, Series, Shard, ShardId, Sizing, Span,
+    SpanKey, Strategy,
 };
 
 /// 2026-01-01, when all samples begin.
@@ -36,7 +37,11 @@ pub fn origin(host: u64) -> Origin {
 /// The operation as it is kept when another host wrote it, under that host's number.
 #[must_use]
 pub fn relayed(op: Op, host: u64, number: u64) -> Op {
-    Op { from: Some(Dot { origin: origin(host), seq: Seq(number) }), ..op }
+    let mut fact = op.fact;
+    if let Fact::Noted(note) = &mut fact {
+        Arc::make_mut(note).by = origin(host);
+    }
+    Op { from: Some(Dot { origin: origin(host), seq: Seq(number) }), fact, ..op }
 }
 
 /// Another host was heard so far.
@@ -186,6 +191,29 @@ pub fn reserved(seq: u64, pool: u32, number: u32) -> Op {
     op(seq, Fact::Reserved(Arc::new(reservation)))
 }
 
+/// A note with few keys, which replaces what stood at these places.
+#[must_use]
+pub fn noted(seq: u64, key: u32, value: Option<&str>, ends: &[u64]) -> Op {
+    let note = Note {
+        tenant: kernel::TenantId::default(),
+        key: text(&format!("olt/{key}")),
+        value: value.map(text),
+        stamp: NoteStamp { ms: START_MS + seq * 999, count: key },
+        by: Origin::default(),
+        knew: (0..u64::from(key)).map(|host| Dot { origin: origin(host), seq: Seq(seq + host) }).collect(),
+        ends: ends.iter().copied().map(Seq).collect(),
+    };
+    op(seq, Fact::Noted(Arc::new(note)))
+}
+
+/// Writes of a note that do not stand any more.
+#[must_use]
+pub fn unnoted(seq: u64, key: u32, places: &[u64]) -> Op {
+    let places = places.iter().copied().map(Seq).collect();
+    let ends = NoteEnds { tenant: kernel::TenantId::default(), key: text(&format!("olt/{key}")), places };
+    op(seq, Fact::Unnoted(Arc::new(ends)))
+}
+
 /// Snapshots of other hosts told what counts so far.
 #[must_use]
 pub fn adopted(seq: u64, vector: &[(u64, u64)]) -> Op {
@@ -202,6 +230,10 @@ pub struct Known {
     /// Of the spans, those that rest, until when.
     rests: BTreeMap<SpanKey, u64>,
     reserved: BTreeMap<SpanKey, (Seq, String)>,
+    /// By place.
+    notes: BTreeMap<Seq, (Seq, String)>,
+    /// Notes that do not stand any more.
+    ended: BTreeSet<Seq>,
     /// How far each other origin was heard.
     pub heard: BTreeMap<Origin, Seq>,
     /// The highest pool number ever given.
@@ -257,6 +289,11 @@ impl Known {
                 put(&mut self.reserved, SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }, op);
             }
             Fact::Unreserved(key) => drop(self.reserved.remove(key)),
+            Fact::Noted(note) => {
+                put(&mut self.notes, op.seq, op);
+                self.ended.extend(note.ends.iter());
+            }
+            Fact::Unnoted(ends) => self.ended.extend(ends.places.iter()),
             Fact::Clock | Fact::RestsOn(_) => {}
             Fact::Heard { origin, through } => self.hear(*origin, *through),
             Fact::Adopted(vector) => {
@@ -281,9 +318,11 @@ impl Known {
         known.settled()
     }
 
-    /// Without the rests that are over: the last words that a store may have forgotten.
+    /// Without the rests that are over and the notes that were replaced: the last words that a store may have forgotten.
     #[must_use]
     pub fn settled(mut self) -> Self {
+        let ended = std::mem::take(&mut self.ended);
+        self.notes.retain(|place, _| !ended.contains(place));
         let now_ms = self.high_water_ms;
         for (key, _) in self.rests.extract_if(.., |_, until_ms| *until_ms <= now_ms) {
             self.spans.remove(&key);

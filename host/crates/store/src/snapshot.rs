@@ -10,7 +10,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use kernel::{Fact, Op, Origin, PoolUid, RealmUid, Seq, Span, SpanKey};
+use kernel::{Fact, Op, Origin, Seq};
 
 use crate::error::StoreError;
 use crate::history::Reader;
@@ -131,7 +131,8 @@ impl Reader {
         let after = match &cursor {
             None => None,
             Some(SnapshotCursor { after, .. }) => {
-                let key = RowKey::parse(after).filter(|key| matches!(key, RowKey::Reserved(_) | RowKey::Span(_)));
+                let key = RowKey::parse(after)
+                    .filter(|key| matches!(key, RowKey::Note(_) | RowKey::Reserved(_) | RowKey::Span(_)));
                 Some(key.ok_or_else(|| SnapshotError::CursorInvalid { found: after.clone() })?)
             }
         };
@@ -192,7 +193,7 @@ impl Reader {
         for row in rows.by_ref() {
             let row = row?.map_err(damaged)?;
             let key = row.key();
-            let wanted = matches!(key, RowKey::Reserved(_) | RowKey::Span(_));
+            let wanted = matches!(key, RowKey::Note(_) | RowKey::Reserved(_) | RowKey::Span(_));
             if !wanted || after.is_some_and(|after| key <= after) {
                 continue;
             }
@@ -206,7 +207,7 @@ impl Reader {
             run.passed += u64::from(row.ops());
             let (ops, vector, own) = (&mut run.ops, &run.vector, Origin::from(self.identity().origin));
             row.decode(id, &mut interner, |op| {
-                let word = matches!(op.fact, Fact::Held(_) | Fact::Resting(_) | Fact::Reserved(_));
+                let word = matches!(op.fact, Fact::Held(_) | Fact::Resting(_) | Fact::Reserved(_) | Fact::Noted(_));
                 if word && is_covered(vector, own, &op) {
                     ops.push(op);
                 }
@@ -226,8 +227,7 @@ fn is_covered(vector: &BTreeMap<Of, Seq>, own: Origin, op: &Op) -> bool {
     })
 }
 
-/// Below every reservation and every span.
-fn first_key() -> RowKey {
-    let span = Span::new(0, 1).expect("one position at the line's beginning");
-    RowKey::Reserved(SpanKey { pool: PoolUid(0), realm: RealmUid(0), span })
+/// Below every note, reservation and span.
+const fn first_key() -> RowKey {
+    RowKey::Note(Seq(0))
 }

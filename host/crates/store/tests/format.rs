@@ -73,6 +73,11 @@ fn every_kind() -> Vec<Op> {
     ops.push(sample::heard(19, 0, 190));
     ops.push(sample::pool(20, 3, 4));
     ops.push(sample::pool(21, 4, 2));
+    ops.push(sample::noted(22, 1, Some("by the mill"), &[]));
+    ops.push(sample::relayed(sample::noted(23, 2, Some("by the river"), &[]), 0, 188));
+    ops.push(sample::relayed(sample::noted(24, 1, None, &[22]), 1, 490));
+    ops.push(sample::noted(25, 1, Some("two\nlines"), &[]));
+    ops.push(sample::unnoted(26, 1, &[24]));
     numbered(ops)
 }
 
@@ -143,8 +148,8 @@ fn a_directory_of_format_2_opens_and_gives_operations_by_origin() {
         let run = store.reader().operations(Some(sample::origin(host)), Seq(0), usize::MAX).unwrap();
         (run.ops.iter().map(|op| op.from.unwrap().seq.0).collect::<Vec<_>>(), run.through.0)
     };
-    assert_eq!(of(0), (vec![142, 184], 190));
-    assert_eq!(of(1), (vec![128, 170, 212], 500));
+    assert_eq!(of(0), (vec![142, 184, 188], 190));
+    assert_eq!(of(1), (vec![128, 170, 212, 490], 500));
     drop(store);
     assert_reads(dir.path(), &every_kind());
 }

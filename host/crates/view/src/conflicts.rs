@@ -10,7 +10,7 @@ use kernel::{Allocation, Conflict, Key, Pair, PoolUid, Span, SubscriberId, survi
 use parking_lot::RwLock;
 
 use crate::cursor::ListCursor;
-use crate::events::EventKind;
+use crate::events::PoolChange;
 use crate::view::View;
 
 /// Contradictions that are kept; later ones are only counted and logged.
@@ -80,7 +80,7 @@ fn is_same(one: &Allocation, other: &Allocation) -> bool {
 
 impl View {
     /// A subscriber got another allocation beside what he has; gives which of them does not stand since.
-    pub(crate) fn doubled(&self, new: &Arc<Allocation>) -> Option<EventKind> {
+    pub(crate) fn doubled(&self, new: &Arc<Allocation>) -> Option<PoolChange> {
         self.conflicts.doubled.write().insert(whose(new));
         let all = self.subscribers.under(new.pool, &new.subscriber, new.key());
         let stands = survivor(&all)?;
@@ -88,12 +88,12 @@ impl View {
         // What stood until now does not stand any more, or the new one does not from the beginning.
         let superseded = if is_same(stands, new) { survivor(others)? } else { new };
         let (superseded, survivor) = (Arc::clone(superseded), Arc::clone(stands));
-        Some(EventKind::Conflict(Pair { superseded, survivor }))
+        Some(PoolChange::Conflict(Pair { superseded, survivor }))
     }
 
     /// One of a subscriber's allocations is gone; gives which one is not superseded any more, if he had several: it ended, or
     /// stands now.
-    pub(crate) fn no_longer_doubled(&self, gone: &Arc<Allocation>) -> Option<EventKind> {
+    pub(crate) fn no_longer_doubled(&self, gone: &Arc<Allocation>) -> Option<PoolChange> {
         if self.conflicts.doubled.read().is_empty() || !self.conflicts.doubled.read().contains(&whose(gone)) {
             return None;
         }
@@ -103,7 +103,7 @@ impl View {
         }
         let stands = Arc::clone(survivor(&left)?);
         let stood = Arc::clone(survivor(left.iter().chain([gone]))?);
-        Some(EventKind::Settled(if is_same(&stood, gone) {
+        Some(PoolChange::Settled(if is_same(&stood, gone) {
             Pair { superseded: stands, survivor: stood }
         } else {
             Pair { superseded: Arc::clone(gone), survivor: stood }

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use kernel::{Allocation, Fact, Op, Pair, Pool, PoolUid, Reservation, Resting, Seq, SpanKey};
+use kernel::{
+    Allocation, Fact, NoteKey, Op, Pair, Pool, PoolUid, Reservation, Resting, Seq, SpanKey, TenantId, Written,
+};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
@@ -13,14 +15,28 @@ pub struct Event {
     pub seq: Seq,
     /// Unix milliseconds.
     pub stamp_ms: u64,
-    /// The pool it happened in, as it was then: the pool may be gone when a watcher comes to read this.
-    pub pool: Arc<Pool>,
     pub kind: EventKind,
 }
 
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum EventKind {
+    /// The pool it happened in is as it was then: it may be gone when a watcher comes to read this.
+    InPool(Arc<Pool>, PoolChange),
+    Note(Arc<NoteChange>),
+}
+
+/// What stands of a note now, the winner first; nothing: it is gone.
+#[derive(Clone, Debug)]
+pub struct NoteChange {
+    pub tenant: TenantId,
+    pub key: NoteKey,
+    pub writes: Vec<Written>,
+}
+
+/// What happened in a pool.
+#[derive(Clone, Debug)]
+pub enum PoolChange {
     /// Made or renewed: made if `created_ms` equals `renewed_ms`.
     Held(Arc<Allocation>),
     /// Released, expired, or its pool was deleted.
@@ -109,15 +125,47 @@ impl Events {
 /// What a watcher is told of an operation, if anything. `known` gives pools as they are before the operation.
 pub(crate) fn event_of(op: &Op, known: impl FnOnce(PoolUid) -> Option<Arc<Pool>>) -> Option<Event> {
     let (pool, kind) = match &op.fact {
-        Fact::Held(allocation) => (known(allocation.pool)?, EventKind::Held(Arc::clone(allocation))),
-        Fact::Resting(resting) => (known(resting.pool)?, EventKind::Ended(Arc::clone(resting))),
-        Fact::Pool(pool) => (Arc::clone(pool), EventKind::Pool),
-        Fact::PoolDeleted(uid) => (known(*uid)?, EventKind::PoolDeleted),
-        Fact::Reserved(reservation) => (known(reservation.pool)?, EventKind::Reserved(Arc::clone(reservation))),
-        Fact::Unreserved(key) => (known(key.pool)?, EventKind::Unreserved(*key)),
-        Fact::Realm(_) | Fact::Free(_) | Fact::Clock | Fact::Heard { .. } | Fact::RestsOn(_) | Fact::Adopted(_) => {
-            return None;
-        }
+        Fact::Held(allocation) => (known(allocation.pool)?, PoolChange::Held(Arc::clone(allocation))),
+        Fact::Resting(resting) => (known(resting.pool)?, PoolChange::Ended(Arc::clone(resting))),
+        Fact::Pool(pool) => (Arc::clone(pool), PoolChange::Pool),
+        Fact::PoolDeleted(uid) => (known(*uid)?, PoolChange::PoolDeleted),
+        Fact::Reserved(reservation) => (known(reservation.pool)?, PoolChange::Reserved(Arc::clone(reservation))),
+        Fact::Unreserved(key) => (known(key.pool)?, PoolChange::Unreserved(*key)),
+        Fact::Realm(_)
+        | Fact::Free(_)
+        | Fact::Clock
+        | Fact::Heard { .. }
+        | Fact::RestsOn(_)
+        | Fact::Adopted(_)
+        // What comes of a note is known only once it is applied.
+        | Fact::Noted(_)
+        | Fact::Unnoted(_) => return None,
     };
-    Some(Event { seq: op.seq, stamp_ms: op.stamp_ms, pool, kind })
+    Some(Event { seq: op.seq, stamp_ms: op.stamp_ms, kind: EventKind::InPool(pool, kind) })
+}
+
+/// What a watcher is told after an operation on a note, given what stood before: nothing of what changes nothing for readers.
+pub(crate) fn event_of_note(op: &Op, before: &[Written], now: NoteChange) -> Option<Event> {
+    let said = |writes: &[Written]| writes.iter().map(|write| write.note.value.clone()).collect::<Vec<_>>();
+    let (before, after) = (said(before), said(&now.writes));
+    let nothing = |writes: &[Option<_>]| writes.iter().all(Option::is_none);
+    let same = match &op.fact {
+        // The same text again is a word on the matter.
+        Fact::Noted(note) => note.ends.contains(&op.seq),
+        Fact::Unnoted(_)
+        | Fact::Pool(_)
+        | Fact::PoolDeleted(_)
+        | Fact::Realm(_)
+        | Fact::Held(_)
+        | Fact::Resting(_)
+        | Fact::Free(_)
+        | Fact::Reserved(_)
+        | Fact::Unreserved(_)
+        | Fact::Clock
+        | Fact::Heard { .. }
+        | Fact::RestsOn(_)
+        | Fact::Adopted(_) => before == after,
+    };
+    let quiet = same || (nothing(&before) && nothing(&after));
+    (!quiet).then(|| Event { seq: op.seq, stamp_ms: op.stamp_ms, kind: EventKind::Note(Arc::new(now)) })
 }

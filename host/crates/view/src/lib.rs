@@ -7,6 +7,7 @@
 mod conflicts;
 mod cursor;
 mod events;
+mod notes;
 mod places;
 mod pools;
 mod subscribers;
@@ -16,5 +17,6 @@ mod view;
 
 pub use conflicts::OpenConflict;
 pub use cursor::{InvalidCursor, ListCursor};
-pub use events::{Event, EventGap, EventKind};
+pub use events::{Event, EventGap, EventKind, NoteChange, PoolChange};
+pub use notes::NotePage;
 pub use view::{AllocationFilter, BootClock, Page, View};

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kernel::{
-    Alignment, Allocation, AllocationKind, AllocationParts, EndCause, Epoch, Fact, Geometry, LeaseTerms, NodeId, Op,
-    Pool, PoolDraft, PoolTerms, PoolUid, RealmRef, RealmUid, Resting, Revision, Seq, Series, ShardId, Sizing, Span,
-    SpanKey, Strategy, SubscriberId, TenantId,
+    Alignment, Allocation, AllocationKind, AllocationParts, EndCause, Epoch, Fact, Geometry, LeaseTerms, NodeId, Note,
+    NoteEnds, NoteStamp, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRef, RealmUid, Resting, Revision, Seq,
+    Series, ShardId, Sizing, Span, SpanKey, Strategy, SubscriberId, TenantId,
 };
 use proptest::prelude::*;
 
-use crate::{AllocationFilter, EventKind, ListCursor, View};
+use crate::{AllocationFilter, Event, EventKind, ListCursor, PoolChange, View};
 
 fn span(start: u128, len: u128) -> Span {
     Span::new(start, len).expect("a test's span is valid")
@@ -183,7 +183,7 @@ fn a_watch_resumes_in_the_window_and_is_told_outside() {
     }
     let kept = bench.view.events_after(Seq(8), 100).expect("in the window");
     assert_eq!(kept.len(), 4);
-    assert!(matches!(kept[0].kind, EventKind::Held(_)));
+    assert!(matches!(kept[0].kind, EventKind::InPool(_, PoolChange::Held(_))));
     assert_eq!(bench.view.events_after(Seq(7), 100).unwrap_err().oldest, Seq(8));
     assert!(bench.view.events_after(Seq(13), 100).is_err(), "a place from another life");
 }
@@ -196,9 +196,16 @@ fn events_of_a_deleted_pool_still_say_which_it_was() {
     bench.apply(Fact::PoolDeleted(PoolUid(1)));
     assert!(bench.view.pool_by_uid(PoolUid(1)).is_none());
     let kept = bench.view.events_after(Seq(2), 2).expect("in the window");
-    assert!(matches!(&kept[..], [held, ended] if held.pool.uid == PoolUid(1) && ended.pool.uid == PoolUid(1)));
+    let pool_of = |event: &Event| match &event.kind {
+        EventKind::InPool(pool, _) => Some(pool.uid),
+        EventKind::Note(_) => None,
+    };
+    assert_eq!(kept.iter().map(pool_of).collect::<Vec<_>>(), [Some(PoolUid(1)); 2]);
     let kept = bench.view.events_after(Seq(4), 2).expect("in the window");
-    assert!(matches!(&kept[..], [gone] if gone.pool.uid == PoolUid(1) && matches!(gone.kind, EventKind::PoolDeleted)));
+    assert!(matches!(
+        &kept[..],
+        [Event { kind: EventKind::InPool(pool, PoolChange::PoolDeleted), .. }] if pool.uid == PoolUid(1)
+    ));
 }
 
 proptest! {
@@ -262,14 +269,9 @@ fn who_has_two_under_one_key_is_listed_until_one_is_gone() {
     let told: Vec<(bool, u128)> = told
         .iter()
         .filter_map(|event| match &event.kind {
-            EventKind::Conflict(pair) => Some((true, pair.superseded.span.start())),
-            EventKind::Settled(pair) => Some((false, pair.superseded.span.start())),
-            EventKind::Held(_)
-            | EventKind::Ended(_)
-            | EventKind::Pool
-            | EventKind::PoolDeleted
-            | EventKind::Reserved(_)
-            | EventKind::Unreserved(_) => None,
+            EventKind::InPool(_, PoolChange::Conflict(pair)) => Some((true, pair.superseded.span.start())),
+            EventKind::InPool(_, PoolChange::Settled(pair)) => Some((false, pair.superseded.span.start())),
+            EventKind::InPool(..) | EventKind::Note(_) => None,
         })
         .collect();
     // The third made the second go, its end let that one stand again; then the first ended.
@@ -296,4 +298,43 @@ fn a_renewal_makes_nobody_have_two_and_a_pool_that_is_gone_has_no_conflicts() {
     assert_eq!(bench.view.open_conflicts_count(), 1);
     bench.apply(Fact::PoolDeleted(PoolUid(1)));
     assert_eq!(bench.view.open_conflicts_count(), 0);
+}
+
+#[test]
+fn a_note_that_was_replaced_when_it_was_heard_of_is_no_event_and_a_forgotten_deletion_neither() {
+    let mut bench = Bench::new(16);
+    let seq = |bench: &Bench| Seq(*bench.view.committed().borrow());
+    let begin = seq(&bench);
+    let note = |bench: &mut Bench, value: Option<&str>, ends: &[u64]| {
+        let next = seq(bench).0 + 1;
+        let ends: Vec<Seq> = ends.iter().map(|end| Seq(if *end == 0 { next } else { *end })).collect();
+        bench.apply(Fact::Noted(Arc::new(Note {
+            tenant: TenantId::default(),
+            key: "olt/1".parse().unwrap(),
+            value: value.map(|value| value.parse().unwrap()),
+            stamp: NoteStamp { ms: next, count: 0 },
+            by: Origin::default(),
+            knew: Box::default(),
+            ends: ends.into(),
+        })));
+        next
+    };
+    let first = note(&mut bench, Some("one"), &[]);
+    note(&mut bench, Some("late"), &[0]);
+    let last = note(&mut bench, None, &[first]);
+    let ends = NoteEnds { tenant: TenantId::default(), key: "olt/1".parse().unwrap(), places: [Seq(last)].into() };
+    bench.apply(Fact::Unnoted(Arc::new(ends)));
+    let said: Vec<_> = bench
+        .view
+        .events_after(begin, 9)
+        .unwrap()
+        .into_iter()
+        .map(|event| match event.kind {
+            EventKind::Note(change) => change.writes.iter().map(|write| write.note.value.is_some()).collect::<Vec<_>>(),
+            EventKind::InPool(..) => panic!("a note"),
+        })
+        .collect();
+    assert_eq!(said, [vec![true], vec![false]]);
+    assert_eq!(bench.view.note_counts(), (0, 0));
+    assert!(bench.view.note(&TenantId::default(), &"olt/1".parse().unwrap()).is_empty());
 }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use kernel::{
-    Allocation, Fact, Key, NodeId, Occupancy, Op, Pool, PoolId, PoolUid, RealmName, RealmRecord, RealmUid, Reservation,
-    Seq, Span, SpanKey, SubscriberId, TenantId,
+    Allocation, Fact, Key, NodeId, Notes, Occupancy, Op, Origin, Pool, PoolId, PoolUid, RealmName, RealmRecord,
+    RealmUid, Reservation, Seq, Span, SpanKey, SubscriberId, TenantId,
 };
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::conflicts::Conflicts;
 use crate::cursor::ListCursor;
-use crate::events::{Event, EventGap, EventKind, Events, event_of};
+use crate::events::{Event, EventGap, EventKind, Events, PoolChange, event_of};
 use crate::places::Places;
 use crate::pools::Pools;
 use crate::subscribers::Subscribers;
@@ -56,6 +56,7 @@ pub struct View {
     pub(crate) subscribers: Subscribers,
     pub(crate) conflicts: Conflicts,
     nodes: RwLock<BTreeMap<Arc<NodeId>, u64>>,
+    pub(crate) notes: RwLock<Notes>,
     events: Events,
     /// The last operation of this host's own that says what became of a span.
     last_word: AtomicU64,
@@ -79,6 +80,7 @@ impl View {
             subscribers: Subscribers::new(),
             conflicts: Conflicts::default(),
             nodes: RwLock::default(),
+            notes: RwLock::default(),
             events: Events::new(window),
             last_word: AtomicU64::new(0),
             clock,
@@ -87,16 +89,23 @@ impl View {
         }
     }
 
+    /// Under which name this host writes its log.
+    #[must_use]
+    pub fn of_host(self, own: Origin) -> Self {
+        Self { notes: RwLock::new(Notes::of_host(own)), ..self }
+    }
+
     /// Applies a durable group, in order, and tells the watches.
     pub fn apply(&self, ops: &[Op]) {
         let Some(last) = ops.last() else { return };
         let mut events = Vec::with_capacity(ops.len());
         for op in ops {
             events.extend(event_of(op, |uid| self.pool_by_uid(uid)));
-            if let Some((pool, kind)) = self.apply_fact(op)
+            events.extend(self.apply_note(op));
+            if let Some((pool, change)) = self.apply_fact(op)
                 && let Some(pool) = self.pool_by_uid(pool)
             {
-                events.push(Event { seq: op.seq, stamp_ms: op.stamp_ms, pool, kind });
+                events.push(Event { seq: op.seq, stamp_ms: op.stamp_ms, kind: EventKind::InPool(pool, change) });
             }
         }
         if let Some(word) = ops.iter().rfind(|op| op.from.is_none() && op.fact.is_word()) {
@@ -107,6 +116,7 @@ impl View {
 
     /// Applies one operation on its way back from disk; no watch hears of it.
     pub fn load(&self, op: &Op) {
+        self.notes.write().apply(op);
         let _nobody_watches_yet = self.apply_fact(op);
     }
 
@@ -138,7 +148,7 @@ impl View {
     }
 
     /// Gives what is to be told beside the fact itself: that a subscriber has two allocations now, or one again.
-    fn apply_fact(&self, op: &Op) -> Option<(PoolUid, EventKind)> {
+    fn apply_fact(&self, op: &Op) -> Option<(PoolUid, PoolChange)> {
         match &op.fact {
             Fact::Held(allocation) => return self.hold(allocation).map(|kind| (allocation.pool, kind)),
             Fact::Resting(resting) => {
@@ -154,7 +164,12 @@ impl View {
             Fact::Realm(realm) => self.pools.write().put_realm(realm),
             Fact::Reserved(reservation) => self.pools.write().reserve(reservation),
             Fact::Unreserved(key) => self.pools.write().unreserve(key),
-            Fact::Clock | Fact::Heard { .. } | Fact::RestsOn(_) | Fact::Adopted(_) => {}
+            Fact::Clock
+            | Fact::Heard { .. }
+            | Fact::RestsOn(_)
+            | Fact::Adopted(_)
+            | Fact::Noted(_)
+            | Fact::Unnoted(_) => {}
         }
         None
     }
@@ -163,7 +178,7 @@ impl View {
         self.places.read().get(&of).cloned()
     }
 
-    fn hold(&self, allocation: &Arc<Allocation>) -> Option<EventKind> {
+    fn hold(&self, allocation: &Arc<Allocation>) -> Option<PoolChange> {
         let of = (allocation.pool, allocation.realm);
         let places = self.places_of(of).unwrap_or_else(|| Arc::clone(self.places.write().entry(of).or_default()));
         let replaced = places.write().insert(Arc::clone(allocation));
@@ -179,7 +194,7 @@ impl View {
         if doubled { self.doubled(allocation) } else { None }
     }
 
-    fn end(&self, of: (PoolUid, RealmUid), span: Span) -> Option<EventKind> {
+    fn end(&self, of: (PoolUid, RealmUid), span: Span) -> Option<PoolChange> {
         let places = self.places_of(of)?;
         let former = places.write().remove(span)?;
         self.subscribers.remove(&former);

@@ -19,7 +19,7 @@ fn tenure(pool: u32, epoch: u32, tenure: Tenure) -> News {
 
 fn bed() -> Bed {
     let standing = Arc::new(Standing::default());
-    let view = empty_view(16);
+    let view = empty_view(16, kernel::Origin::default());
     for (seq, pool) in [(1, 1), (2, 3), (3, 4)] {
         view.apply(&[store::sample::pool(seq, pool, 4)]);
         standing.hear(&tenure(pool, 1, Tenure::Escrow));

@@ -2,7 +2,8 @@
 
 use compact_str::{CompactString, format_compact};
 use kernel::{
-    Durability, Key, LeaseTerms, NodeId, PoolId, RealmName, Revision, Seq, Strategy, SubscriberId, Ttl, TypeId,
+    Durability, Key, LeaseTerms, NodeId, NoteKey, NoteStamp, NoteText, PoolId, RealmName, Revision, Seq, Strategy,
+    SubscriberId, Ttl, TypeId,
 };
 
 use super::error::{AppError, read_id};
@@ -196,11 +197,44 @@ pub struct ConflictQuery {
     pub limit: Option<usize>,
 }
 
+/// Which kind of events to watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum WatchOf {
+    /// Pools and notes; only pools, if a pool or a subscriber is named.
+    #[default]
+    Everything,
+    /// Pools and what is in them.
+    Pools,
+    /// Only notes whose keys begin like this.
+    Notes { prefix: String },
+}
+
+/// A note that is asked for or written.
+#[derive(Clone, Debug)]
+pub struct NoteInput {
+    pub key: NoteKey,
+    /// `None`: to be deleted.
+    pub value: Option<NoteText>,
+    /// Only at this version.
+    pub expected: Option<NoteStamp>,
+}
+
+/// Which notes to list. Empty: all of the tenant.
+#[derive(Clone, Debug, Default)]
+pub struct NoteQuery {
+    pub prefix: String,
+    /// Only those of which two people wrote something else at the same time.
+    pub disputed: bool,
+    pub cursor: Option<String>,
+    pub limit: Option<usize>,
+}
+
 /// What to watch. Empty: everything of the tenant.
 #[derive(Clone, Debug, Default)]
 pub struct WatchQuery {
     pub pool: Option<PoolId>,
     pub subscriber: Option<SubscriberId>,
+    pub of: WatchOf,
     /// Go on after this event; `None`: from now on.
     pub after: Option<Seq>,
 }

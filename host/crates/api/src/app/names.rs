@@ -73,6 +73,10 @@ impl App {
             }
             CommandError::PoolUnknown { .. } => return AppError::PoolUnknown { pool: pool.draft.id.clone() },
             CommandError::RealmValueMissing { .. }
+            | CommandError::NoteUnknown { .. }
+            | CommandError::NoteDiffers { .. }
+            | CommandError::NotesFull { .. }
+            | CommandError::NotesWithheld
             | CommandError::PoolClosing { .. }
             | CommandError::PoolDiffers { .. }
             | CommandError::PoolOverlaps { .. }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use kernel::{
-    Allocation, AllocationKind, Durability, ExplainedOutcome, NodeId, Occupancy, Pool, RealmName, Reservation, Resting,
-    Seq, SpanKey, Strategy,
+    Allocation, AllocationKind, Durability, ExplainedOutcome, NodeId, NoteKey, Occupancy, Pool, RealmName, Reservation,
+    Resting, Seq, SpanKey, Strategy, Written,
 };
 
 use crate::ports::HistoryEntry;
@@ -176,6 +176,27 @@ pub struct Reserved {
     pub realm: Option<RealmName>,
 }
 
+/// A note: what stands of it, the winner first.
+#[derive(Clone, Debug)]
+pub struct NoteShown {
+    pub key: NoteKey,
+    /// Empty: it is gone.
+    pub writes: Vec<Written>,
+}
+
+impl NoteShown {
+    /// What it says, if it is not deleted.
+    pub fn winner(&self) -> Option<&Written> {
+        self.writes.first()
+    }
+
+    /// What lost against the winner and says something else.
+    pub fn losers(&self) -> impl Iterator<Item = &Written> {
+        let winner = self.winner().map(|winner| &winner.note.value);
+        self.writes.iter().skip(1).filter(move |write| Some(&write.note.value) != winner)
+    }
+}
+
 /// A reservation that was written, or was there already.
 #[derive(Clone, Debug)]
 pub struct ReservationMade {
@@ -255,6 +276,7 @@ pub enum Change {
     Conflict(Conflict),
     /// He has one less, or another one of them stands.
     ConflictClosed(Conflict),
+    Note(NoteShown),
 }
 
 impl Change {
@@ -275,6 +297,11 @@ impl Change {
             Self::Unreserved { .. } => "unreserved",
             Self::Conflict(_) => "conflict",
             Self::ConflictClosed(_) => "conflict-closed",
+            Self::Note(note) => match note.winner() {
+                _ if note.losers().next().is_some() => "note-disputed",
+                Some(winner) if winner.note.value.is_some() => "note-written",
+                Some(_) | None => "note-deleted",
+            },
         }
     }
 }

@@ -53,7 +53,11 @@ pub(crate) fn sentence(error: &CommandError, resource: Option<&str>) -> String {
         | CommandError::Crowded { .. }
         | CommandError::LedgerDecides
         | CommandError::Elsewhere { .. }
-        | CommandError::Withheld { .. } => error.to_string(),
+        | CommandError::Withheld { .. }
+        | CommandError::NoteUnknown { .. }
+        | CommandError::NoteDiffers { .. }
+        | CommandError::NotesFull { .. }
+        | CommandError::NotesWithheld => error.to_string(),
     }
 }
 
@@ -159,11 +163,7 @@ fn of_command(error: &CommandError, resource: Option<&str>) -> Vec<Fault> {
             let remedy = format!("must be a new id, or the pool must agree in {}; PUT changes it", fields.join(", "));
             one("id", pool, remedy)
         }
-        CommandError::PoolOverlaps { pool: _, other, realm, .. } => {
-            let other =
-                other.as_ref().map_or_else(|| "a pool of another tenant".to_owned(), |other| format!("pool {other}"));
-            one("spec", &"", format!("must not share a resource with {other} in realm {realm}; use another realm"))
-        }
+        CommandError::PoolOverlaps { other, realm, .. } => vec![overlaps(other.as_ref(), realm)],
         CommandError::PoolInUse { pool, allocations } => one(
             "pool_id",
             pool,
@@ -181,7 +181,11 @@ fn of_command(error: &CommandError, resource: Option<&str>) -> Vec<Fault> {
         | CommandError::Crowded { .. }
         | CommandError::LedgerDecides
         | CommandError::Elsewhere { .. }
-        | CommandError::Withheld { .. } => Vec::new(),
+        | CommandError::Withheld { .. }
+        | CommandError::NotesWithheld => Vec::new(),
+        CommandError::NoteUnknown { .. } | CommandError::NoteDiffers { .. } | CommandError::NotesFull { .. } => {
+            of_note(error).into_iter().collect()
+        }
         CommandError::MustBeAsked { pool } => {
             one("resource", &"", format!("must be named: pool {pool} hands out only what is asked for"))
         }
@@ -218,6 +222,24 @@ fn of_command(error: &CommandError, resource: Option<&str>) -> Vec<Fault> {
             one("resource", &resource, "must be reserved; list the reservations".into())
         }
     }
+}
+
+fn overlaps(other: Option<&kernel::PoolId>, realm: &str) -> Fault {
+    let other = other.map_or_else(|| "a pool of another tenant".to_owned(), |other| format!("pool {other}"));
+    Fault::new("spec", "", format!("must not share a resource with {other} in realm {realm}; use another realm"))
+}
+
+/// `None` if it is about no note, or nothing the caller can mend.
+fn of_note(error: &CommandError) -> Option<Fault> {
+    if let CommandError::NoteUnknown { key } = error {
+        return Some(Fault::new("key", key, "must name a note; list them to see the keys"));
+    }
+    if let CommandError::NoteDiffers { expected, found, .. } = error {
+        let found = found.as_ref().map_or_else(|| "left out: there is no such note".to_owned(), ToString::to_string);
+        return Some(Fault::new("version", expected, format!("must be {found}: read the note again")));
+    }
+    let full = matches!(error, CommandError::NotesFull { .. });
+    full.then(|| Fault::new("key", "", "must be of a note that there is already; delete others first"))
 }
 
 /// What cannot change while a pool lives, and what to do instead. Lengths and places are what the plugin reads in the spec.

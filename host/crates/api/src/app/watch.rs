@@ -5,13 +5,13 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use kernel::{Allocation, Pool, PoolUid, Revision, Seq, Span, SubscriberId};
 use tokio::sync::watch;
-use view::{Event, EventKind};
+use view::{Event, EventKind, PoolChange};
 
 use super::App;
 use super::caller::{Caller, Role};
 use super::error::AppError;
-use super::input::WatchQuery;
-use super::output::{Change, Holding, WatchEvent, Watched};
+use super::input::{WatchOf, WatchQuery};
+use super::output::{Change, Holding, NoteShown, WatchEvent, Watched};
 
 /// Events taken at once, so that one watcher cannot hold the window's lock for long.
 const BATCH: usize = 512;
@@ -23,6 +23,7 @@ pub struct Watch {
     caller: Caller,
     pool: Option<PoolUid>,
     subscriber: Option<SubscriberId>,
+    of: WatchOf,
     after: Seq,
     committed: watch::Receiver<u64>,
 }
@@ -39,6 +40,7 @@ impl App {
             caller: caller.clone(),
             pool: pool.map(|pool| pool.uid),
             subscriber: query.subscriber.clone(),
+            of: query.of.clone(),
             after,
             committed,
         })
@@ -90,23 +92,40 @@ impl Watch {
     }
 
     fn wants(&self, event: &Event) -> bool {
-        // Whom the event is about, if anybody.
-        let subscriber = match &event.kind {
-            EventKind::Held(allocation) => Some(&allocation.subscriber),
-            EventKind::Ended(resting) => Some(&resting.subscriber),
-            EventKind::Reserved(reservation) => Some(&reservation.subscriber),
-            EventKind::Conflict(pair) | EventKind::Settled(pair) => Some(&pair.superseded.subscriber),
-            EventKind::Pool | EventKind::PoolDeleted | EventKind::Unreserved(_) => None,
+        let (pool, change) = match &event.kind {
+            EventKind::Note(note) => {
+                let wanted = match &self.of {
+                    WatchOf::Everything => self.pool.is_none() && self.subscriber.is_none(),
+                    WatchOf::Pools => false,
+                    WatchOf::Notes { prefix } => note.key.as_str().starts_with(prefix.as_str()),
+                };
+                return wanted && note.tenant == self.caller.tenant;
+            }
+            EventKind::InPool(pool, change) => (pool, change),
         };
-        event.pool.draft.tenant == self.caller.tenant
-            && self.pool.is_none_or(|wanted| wanted == event.pool.uid)
+        // Whom the event is about, if anybody.
+        let subscriber = match change {
+            PoolChange::Held(allocation) => Some(&allocation.subscriber),
+            PoolChange::Ended(resting) => Some(&resting.subscriber),
+            PoolChange::Reserved(reservation) => Some(&reservation.subscriber),
+            PoolChange::Conflict(pair) | PoolChange::Settled(pair) => Some(&pair.superseded.subscriber),
+            PoolChange::Pool | PoolChange::PoolDeleted | PoolChange::Unreserved(_) => None,
+        };
+        pool.draft.tenant == self.caller.tenant
+            && !matches!(self.of, WatchOf::Notes { .. })
+            && self.pool.is_none_or(|wanted| wanted == pool.uid)
             && self.subscriber.as_ref().is_none_or(|wanted| subscriber == Some(wanted))
     }
 
     fn change(&self, event: &Event) -> Change {
-        let pool = Arc::clone(&event.pool);
-        match &event.kind {
-            EventKind::Held(allocation) => {
+        let (pool, change) = match &event.kind {
+            EventKind::Note(note) => {
+                return Change::Note(NoteShown { key: note.key.clone(), writes: note.writes.clone() });
+            }
+            EventKind::InPool(pool, change) => (Arc::clone(pool), change),
+        };
+        match change {
+            PoolChange::Held(allocation) => {
                 let held = self.named(pool, allocation);
                 if allocation.created_ms() == allocation.renewed_ms() {
                     Change::Allocated(held)
@@ -114,20 +133,20 @@ impl Watch {
                     Change::Renewed(held)
                 }
             }
-            EventKind::Ended(resting) => {
+            PoolChange::Ended(resting) => {
                 let resource = resting.name.clone().unwrap_or_else(|| self.text(&pool, resting.span));
                 Change::Ended { resting: Arc::clone(resting), pool, resource }
             }
-            EventKind::Pool if pool.revision == Revision(1) => Change::PoolCreated(pool),
-            EventKind::Pool => Change::PoolUpdated(pool),
-            EventKind::PoolDeleted => Change::PoolDeleted(pool),
-            EventKind::Reserved(reservation) => Change::Reserved(self.app.reserved(pool, Arc::clone(reservation))),
-            EventKind::Unreserved(key) => {
+            PoolChange::Pool if pool.revision == Revision(1) => Change::PoolCreated(pool),
+            PoolChange::Pool => Change::PoolUpdated(pool),
+            PoolChange::PoolDeleted => Change::PoolDeleted(pool),
+            PoolChange::Reserved(reservation) => Change::Reserved(self.app.reserved(pool, Arc::clone(reservation))),
+            PoolChange::Unreserved(key) => {
                 let resource = self.text(&pool, key.span);
                 Change::Unreserved { pool, key: *key, resource }
             }
-            EventKind::Conflict(pair) => Change::Conflict(self.app.shown_pair(&pool, pair)),
-            EventKind::Settled(pair) => Change::ConflictClosed(self.app.shown_pair(&pool, pair)),
+            PoolChange::Conflict(pair) => Change::Conflict(self.app.shown_pair(&pool, pair)),
+            PoolChange::Settled(pair) => Change::ConflictClosed(self.app.shown_pair(&pool, pair)),
         }
     }
 

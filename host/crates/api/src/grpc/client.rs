@@ -11,6 +11,7 @@ use nexus_proto::v1::allocation_service_client::AllocationServiceClient;
 use nexus_proto::v1::cluster_service_client::ClusterServiceClient;
 use nexus_proto::v1::conflict_service_client::ConflictServiceClient;
 use nexus_proto::v1::nexus_client::NexusClient;
+use nexus_proto::v1::note_service_client::NoteServiceClient;
 use nexus_proto::v1::plugin_service_client::PluginServiceClient;
 use nexus_proto::v1::pool_service_client::PoolServiceClient;
 use nexus_proto::v1::reservation_service_client::ReservationServiceClient;
@@ -134,6 +135,11 @@ impl Client {
     /// Open conflicts.
     pub fn conflicts(&self) -> ConflictServiceClient<Authorized> {
         ConflictServiceClient::new(self.authorized()).max_decoding_message_size(MOST_MESSAGE_BYTES)
+    }
+
+    /// Notes.
+    pub fn notes(&self) -> NoteServiceClient<Authorized> {
+        NoteServiceClient::new(self.authorized()).max_decoding_message_size(MOST_MESSAGE_BYTES)
     }
 
     /// Reservations.

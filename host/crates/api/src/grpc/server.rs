@@ -9,6 +9,7 @@ use nexus_proto::v1::allocation_service_server::AllocationServiceServer;
 use nexus_proto::v1::cluster_service_server::ClusterServiceServer;
 use nexus_proto::v1::conflict_service_server::ConflictServiceServer;
 use nexus_proto::v1::nexus_server::NexusServer;
+use nexus_proto::v1::note_service_server::NoteServiceServer;
 use nexus_proto::v1::plugin_service_server::PluginServiceServer;
 use nexus_proto::v1::pool_service_server::PoolServiceServer;
 use nexus_proto::v1::reservation_service_server::ReservationServiceServer;
@@ -49,13 +50,14 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
 
 /// Every service whose health follows the daemon's readiness; the empty name is the server as a whole.
-const HEALTH_OF: [&str; 8] = [
+const HEALTH_OF: [&str; 9] = [
     "",
     NexusServer::<Face>::NAME,
     AllocationServiceServer::<Face>::NAME,
     PoolServiceServer::<Face>::NAME,
     ReservationServiceServer::<Face>::NAME,
     ConflictServiceServer::<Face>::NAME,
+    NoteServiceServer::<Face>::NAME,
     PluginServiceServer::<Face>::NAME,
     ClusterServiceServer::<Face>::NAME,
 ];
@@ -121,6 +123,7 @@ fn routes(face: Face) -> Result<Routes, ServeError> {
             ReservationServiceServer::from_arc(Arc::clone(&face)).max_decoding_message_size(MOST_MESSAGE_BYTES),
         )
         .add_service(ConflictServiceServer::from_arc(Arc::clone(&face)).max_decoding_message_size(MOST_MESSAGE_BYTES))
+        .add_service(NoteServiceServer::from_arc(Arc::clone(&face)).max_decoding_message_size(MOST_MESSAGE_BYTES))
         .add_service(ClusterServiceServer::from_arc(Arc::clone(&face)).max_decoding_message_size(MOST_MESSAGE_BYTES))
         .add_service(PluginServiceServer::from_arc(face).max_decoding_message_size(MOST_MESSAGE_BYTES))
         .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)

@@ -7,7 +7,7 @@ use nexus_proto::v1;
 use prost_types::{Duration, Timestamp};
 
 use super::Face;
-use crate::app::{Conflict, ConflictKind, Granted, Holding, PastHolder, PoolStats, Reserved};
+use crate::app::{Conflict, ConflictKind, Granted, Holding, NoteShown, PastHolder, PoolStats, Reserved};
 use crate::ports::{PluginState, PluginStatus};
 
 /// Unix milliseconds as a message.
@@ -254,6 +254,26 @@ pub(super) fn stats(stats: &PoolStats) -> v1::PoolStats {
             .collect(),
         summary: stats.summary.iter().map(ToString::to_string).collect(),
         per_realm: stats.per_realm.as_ref().map(occupancy),
+    }
+}
+
+/// A note.
+pub(super) fn note(note: &NoteShown) -> v1::Note {
+    let winner = note.winner();
+    v1::Note {
+        key: note.key.to_string(),
+        value: winner.and_then(|write| write.note.value.as_ref()).map(ToString::to_string),
+        version: winner.map_or_else(String::new, |write| write.note.stamp.to_string()),
+        written_at: winner.map(|write| timestamp(write.note.stamp.ms)),
+        losers: note.losers().map(loser).collect(),
+    }
+}
+
+fn loser(write: &kernel::Written) -> v1::NoteLoser {
+    v1::NoteLoser {
+        value: write.note.value.as_ref().map(ToString::to_string),
+        version: write.note.stamp.to_string(),
+        written_at: Some(timestamp(write.note.stamp.ms)),
     }
 }
 

@@ -5,6 +5,7 @@ mod arbitrary;
 mod cluster;
 mod conflicts;
 mod doors;
+mod notes;
 mod pools;
 mod streams;
 

@@ -11,7 +11,7 @@ use tonic::Status;
 
 use super::show::{self, Detail, timestamp};
 use super::{Face, read, refuse};
-use crate::app::{AppError, Caller, Change, Watch, WatchEvent, WatchQuery, Watched};
+use crate::app::{AppError, Caller, Change, Watch, WatchEvent, WatchOf, WatchQuery, Watched};
 use crate::engine::EngineError;
 
 type Message = Result<v1::WatchAllocationsResponse, Status>;
@@ -35,6 +35,7 @@ impl Face {
         let query = WatchQuery {
             pool: read::optional_id("pool_id", &request.pool_id)?,
             subscriber: read::optional_id("subscriber_id", &request.subscriber_id)?,
+            of: WatchOf::Pools,
             after: resume(&request.resume_token)?,
         };
         let watch = self.app.watch(caller, &query)?;
@@ -44,7 +45,7 @@ impl Face {
     }
 }
 
-fn resume(token: &str) -> Result<Option<Seq>, AppError> {
+pub(super) fn resume(token: &str) -> Result<Option<Seq>, AppError> {
     if token.is_empty() {
         return Ok(None);
     }
@@ -66,7 +67,7 @@ impl Told {
             let watch = self.watch.as_mut()?;
             match watch.next().await {
                 Some(Watched::Events(events)) => {
-                    self.waiting.extend(events.iter().map(|event| Ok(self.face.event(event))));
+                    self.waiting.extend(events.iter().filter_map(|event| Some(Ok(self.face.event(event)?))));
                 }
                 Some(Watched::Gap { after: _, resumed }) => {
                     let gap = message(resumed, self.face.app.now_ms(), Event::Gap(v1::WatchGap {}));
@@ -82,7 +83,7 @@ impl Told {
 }
 
 impl Face {
-    fn event(&self, event: &WatchEvent) -> v1::WatchAllocationsResponse {
+    fn event(&self, event: &WatchEvent) -> Option<v1::WatchAllocationsResponse> {
         let told = match &event.change {
             Change::Allocated(held) => Event::Allocated(self.allocation(held, Detail::Full)),
             Change::Renewed(held) => Event::Renewed(self.allocation(held, Detail::Full)),
@@ -94,6 +95,8 @@ impl Face {
             Change::PoolCreated(pool) | Change::PoolUpdated(pool) => Event::Pool(show::pool(pool)),
             Change::PoolDeleted(pool) => Event::PoolDeleted(show::pool(pool)),
             Change::Reserved(reserved) => Event::Reserved(show::reservation(reserved)),
+            // Has a watch of its own.
+            Change::Note(_) => return None,
             Change::Unreserved { pool, key, resource } => Event::Unreserved(v1::Reservation {
                 pool_id: pool.draft.id.to_string(),
                 realm: self.realm(key.realm),
@@ -103,7 +106,7 @@ impl Face {
             Change::Conflict(conflict) => Event::Conflict(self.conflict(conflict)),
             Change::ConflictClosed(conflict) => Event::ConflictClosed(self.conflict(conflict)),
         };
-        message(event.seq, event.at_ms, told)
+        Some(message(event.seq, event.at_ms, told))
     }
 
     fn ended(&self, resting: &Resting) -> v1::PastAllocation {

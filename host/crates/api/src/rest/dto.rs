@@ -8,6 +8,7 @@ pub(super) mod event;
 pub(super) mod explain;
 pub(super) mod holder;
 pub(super) mod node;
+pub(super) mod note;
 pub(super) mod plugin;
 pub(super) mod pool;
 pub(super) mod problem;

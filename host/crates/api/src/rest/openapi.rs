@@ -10,7 +10,7 @@ use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::dto::problem::ProblemBody;
 use super::{
-    allocations, backup, cluster, conflicts, dto, health, leases, lists, nodes, plugins, pools, reservations,
+    allocations, backup, cluster, conflicts, dto, health, leases, lists, nodes, notes, plugins, pools, reservations,
     resources, watch,
 };
 
@@ -43,7 +43,7 @@ pub(super) enum Problems {
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "only for the document")]
 pub(super) enum Unknown {
-    /// There is no such pool, allocation, reservation, conflict or plugin.
+    /// There is no such pool, allocation, reservation, conflict, note or plugin.
     #[response(status = 404, content_type = "application/problem+json")]
     Unknown(ProblemBody),
 }
@@ -75,6 +75,7 @@ pub(super) enum Conflicts {
         reservations::list, reservations::list_of_pool, reservations::add, reservations::remove,
         conflicts::list, conflicts::confirm,
         nodes::list, nodes::allocations,
+        notes::list, notes::get, notes::put, notes::delete,
         plugins::list, plugins::retire, plugins::resume,
         cluster::status, cluster::hashring, cluster::init, cluster::join, cluster::leave, cluster::promote,
         cluster::demote, cluster::drain, cluster::undrain, cluster::remove, cluster::move_shards,
@@ -91,6 +92,7 @@ pub(super) enum Conflicts {
         (name = "conflicts", description = "What hosts that could not reach each other left open"),
         (name = "resources", description = "Who holds, or held, a resource"),
         (name = "nodes", description = "Hosts and OLT-BNGs"),
+        (name = "notes", description = "What operators write about OLTs, sites and tenants"),
         (name = "plugins", description = "Resource types"),
         (name = "cluster", description = "Hosts that own the pools together, and who owns which shard"),
         (name = "watch", description = "What happens"),

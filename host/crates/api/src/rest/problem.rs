@@ -125,6 +125,12 @@ fn add_facts(body: &mut ProblemBody, error: &CommandError) {
         | CommandError::NotReserved { pool, .. }
         | CommandError::Elsewhere { pool, .. }
         | CommandError::Withheld { pool } => body.pool_id = Some(pool.to_string()),
-        CommandError::PoolUnknown { .. } | CommandError::Crowded { .. } | CommandError::LedgerDecides => {}
+        CommandError::PoolUnknown { .. }
+        | CommandError::Crowded { .. }
+        | CommandError::LedgerDecides
+        | CommandError::NoteUnknown { .. }
+        | CommandError::NoteDiffers { .. }
+        | CommandError::NotesFull { .. }
+        | CommandError::NotesWithheld => {}
     }
 }

@@ -17,7 +17,7 @@ use super::dto::event::{EventBody, GapBody};
 use super::openapi::{Problems, Unknown};
 use super::params::{By, Params};
 use super::problem::Refusal;
-use crate::app::{App, AppError, Watch, WatchQuery, Watched};
+use crate::app::{App, AppError, Watch, WatchOf, WatchQuery, Watched};
 
 /// A comment so often, so that both ends notice a dead connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -31,6 +31,7 @@ const RETRY: Duration = Duration::from_secs(2);
     params(
         ("pool_id" = Option<String>, Query, description = "Only of this pool"),
         ("subscriber_id" = Option<String>, Query, description = "Only of this subscriber"),
+        ("notes" = Option<String>, Query, description = "Only notes whose keys begin like this; `/` for all of them"),
         ("after" = Option<u64>, Query, description = "Go on after this event"),
         ("Last-Event-ID" = Option<u64>, Header, description = "The same, as browsers send it when they connect again"),
     ),
@@ -52,8 +53,14 @@ pub(super) async fn watch(
         }
         None => params.number("after")?,
     };
-    let query =
-        WatchQuery { pool: params.id("pool_id")?, subscriber: params.id("subscriber_id")?, after: after.map(Seq) };
+    let of = match params.text("notes") {
+        None => WatchOf::Everything,
+        // No key begins so.
+        Some("/") => WatchOf::Notes { prefix: String::new() },
+        Some(prefix) => WatchOf::Notes { prefix: prefix.to_owned() },
+    };
+    let (pool, subscriber) = (params.id("pool_id")?, params.id("subscriber_id")?);
+    let query = WatchQuery { pool, subscriber, of, after: after.map(Seq) };
     let watch = rest.app.watch(&caller, &query)?;
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     Ok(Sse::new(events(rest.app, watch)).keep_alive(keep_alive).into_response())

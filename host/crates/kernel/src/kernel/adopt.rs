@@ -36,6 +36,8 @@ pub(super) struct Adoption {
     /// bytes each, and none on a new host.
     spans: BTreeSet<SpanKey>,
     reserved: BTreeSet<SpanKey>,
+    /// Writes of notes, likewise.
+    notes: BTreeSet<Dot>,
 }
 
 impl Kernel {
@@ -74,6 +76,7 @@ impl Kernel {
                 Some(Fact::Resting(rest)) => self.adopt_resting(&rest, from, &mut adoption, effects),
                 Some(Fact::Reserved(kept)) => self.adopt_reserved(&kept, from, &mut adoption, effects),
                 // No key's last word: whoever made the snapshot leaves it out.
+                Some(Fact::Noted(note)) => self.adopt_note(&note, from, &mut adoption.notes, effects),
                 Some(
                     Fact::Free(_)
                     | Fact::Unreserved(_)
@@ -83,7 +86,8 @@ impl Kernel {
                     | Fact::Clock
                     | Fact::Heard { .. }
                     | Fact::RestsOn(_)
-                    | Fact::Adopted(_),
+                    | Fact::Adopted(_)
+                    | Fact::Unnoted(_),
                 )
                 | None => {}
             }
@@ -111,7 +115,10 @@ impl Kernel {
             self.drop_span(key, adoption.by, effects);
             room -= 1;
         }
-        let left = adoption.spans.len() + adoption.reserved.len();
+        if room > 0 {
+            self.drop_notes(&mut adoption.notes, room, effects);
+        }
+        let left = adoption.spans.len() + adoption.reserved.len() + adoption.notes.len();
         if left > 0 {
             self.adoption = Some(adoption);
             return Adopting::Going { left };
@@ -179,7 +186,7 @@ impl Kernel {
         }
         let by = Dot { origin: by, seq: vector.get(&by).copied().unwrap_or_default() };
         // From a list at once: much faster than one after the other.
-        Adoption { vector: vector.clone(), by, spans: spans.into_iter().collect(), reserved }
+        Adoption { vector: vector.clone(), by, spans: spans.into_iter().collect(), reserved, notes: self.notes.dots() }
     }
 
     fn adopt_held(&mut self, held: &Allocation, from: Dot, adoption: &mut Adoption, effects: &mut Effects) {

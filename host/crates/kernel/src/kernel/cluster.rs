@@ -147,6 +147,8 @@ impl Kernel {
             News::Batch(batch) => self.hear(&batch, effects),
             News::Snapshot(part) => Reply::Adopting(self.adopt_part(&part, effects)),
             News::SnapshotEnd { by, vector } => Reply::Adopting(self.adopt_end(by, &vector, effects)),
+            News::Members(list) => self.set_members(list, effects),
+            News::Seen { member, told, vector } => self.hear_seen(member, told, &vector, effects),
             News::Fingerprint => Reply::Fingerprint(Box::new(self.fingerprint())),
             News::QuarantineOver(uid) => self.end_quarantine(uid),
         })

@@ -48,7 +48,7 @@ impl Kernel {
             .collect();
         let held = held.map(|(of, sum)| (HELD, of, sum));
         let reserved = reserved.map(|(of, sum)| (RESERVED, of, sum));
-        let mut total: u128 = 0;
+        let mut total: u128 = self.notes.sum();
         for (kind, (pool, realm), sum) in held.chain(reserved).filter(|(_, _, sum)| *sum != 0) {
             let name = names.get(&realm).map_or(0, |name| name.sum());
             total = total.wrapping_add(Lanes::new(kind).word(u64::from(pool.0)).wide(name).wide(sum).sum());

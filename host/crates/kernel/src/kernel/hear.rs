@@ -62,6 +62,7 @@ impl Kernel {
         if through > known {
             self.heard.insert(origin, through);
             self.log.write(effects, |_| Fact::Heard { origin, through });
+            self.collect_notes(effects);
         }
         Reply::Heard(Dot { origin, seq: through })
     }
@@ -93,7 +94,9 @@ impl Kernel {
             | Fact::Clock
             | Fact::Heard { .. }
             | Fact::RestsOn(_)
-            | Fact::Adopted(_) => {
+            | Fact::Adopted(_)
+            | Fact::Noted(_)
+            | Fact::Unnoted(_) => {
                 return Readiness::Now;
             }
         };
@@ -162,7 +165,12 @@ impl Kernel {
             | Fact::Realm(_)
             | Fact::Clock
             | Fact::Heard { .. }
-            | Fact::Adopted(_) => return None,
+            | Fact::Adopted(_)
+            | Fact::Unnoted(_) => return None,
+            Fact::Noted(note) => {
+                self.hear_note(note, from, effects);
+                return None;
+            }
         };
         let late = self.late(key, &fact, from)?;
         if late == Late::Answered && self.rules.keep(Rule::LastWord) {

@@ -43,7 +43,9 @@ impl Kernel {
             | Fact::Clock
             | Fact::Heard { .. }
             | Fact::RestsOn(_)
-            | Fact::Adopted(_) => None,
+            | Fact::Adopted(_)
+            | Fact::Noted(_)
+            | Fact::Unnoted(_) => None,
         };
         if said_in.is_some_and(|epoch| epoch >= term.epoch) {
             return None;

@@ -59,6 +59,13 @@ impl Kernel {
             let reserved = stock.reservations().iter();
             rows.extend(reserved.map(|kept| format!("reserved {pool} {realm} {:?} {}", kept.span, kept.subscriber)));
         }
+        // Of deletions alone nothing is left once everybody knows, at each host in its own time.
+        let notes = self.notes.keys().filter(|(_, _, writes)| writes.iter().any(|write| write.note.value.is_some()));
+        rows.extend(notes.map(|(tenant, key, writes)| {
+            let writes: Vec<_> =
+                writes.iter().map(|write| (write.note.stamp, write.dot(), &write.note.value)).collect();
+            format!("note {tenant} {key} {writes:?}")
+        }));
         rows.sort_unstable();
         rows
     }

@@ -15,6 +15,7 @@ use crate::hash::{self, Draws};
 use crate::holders::Holders;
 use crate::id::{Origin, PoolUid, RealmUid, Seq, Tick};
 use crate::leases::Agenda;
+use crate::note::Recovered;
 use crate::pool::Pool;
 use crate::rules::{Rule, Rules};
 use crate::stock::{HeldByItsOwn, Stock};
@@ -34,6 +35,7 @@ pub struct Recovery {
     spans: HashTable<Last>,
     reservations: BTreeMap<SpanKey, (Seq, Option<Arc<Reservation>>)>,
     heard: BTreeMap<Origin, Seq>,
+    notes: Recovered,
     /// The last operation of this host's own about a span.
     last_word: Seq,
     /// Of the kernel before, if the process lives on.
@@ -95,6 +97,7 @@ impl Recovery {
             spans: HashTable::new(),
             reservations: BTreeMap::new(),
             heard: BTreeMap::new(),
+            notes: Recovered::default(),
             last_word: Seq(0),
             clock: None,
             quarantined: BTreeSet::new(),
@@ -158,6 +161,7 @@ impl Recovery {
             Fact::Unreserved(key) => self.remember_reservation(*key, op.seq, None),
             Fact::Clock | Fact::RestsOn(_) => {}
             Fact::Heard { origin, through } => self.heard(*origin, *through),
+            Fact::Noted(_) | Fact::Unnoted(_) => self.notes.apply(op),
             Fact::Adopted(vector) => {
                 for (origin, through) in vector.iter() {
                     self.heard(*origin, *through);
@@ -212,14 +216,20 @@ impl Recovery {
     /// What contradicts itself is left out and told by [`Kernel::faults`].
     pub fn finish(self, now: Tick) -> Kernel {
         let Self { settings, rules, last, high_water_ms, pools, deleted, next_pool, clock, .. } = self;
-        let Self { realms, realm_names, spans, reservations, heard, last_word, quarantined, .. } = self;
+        let Self { realms, realm_names, spans, reservations, heard, notes, last_word, quarantined, .. } = self;
         let next = Seq(last.0 + 1);
         let grace_ms = if rules.keep(Rule::RestartGrace) { settings.restart_grace_ms } else { 0 };
         let clock = match clock {
             Some(clock) => clock.run_on(now, high_water_ms, next),
             None => Clock::start(now, high_water_ms, next, settings.clock_tolerance_ms, grace_ms),
         };
+        let own = settings.cluster.unwrap_or_default();
+        let notes = notes.finish(own);
+        let note_clock = notes.latest_within(clock.now_ms());
         let mut kernel = Kernel {
+            notes,
+            note_clock,
+            collector: super::collect::Collector::default(),
             log: Log { next, clock, last_word },
             rules,
             pools: BTreeMap::new(),

@@ -85,6 +85,12 @@ pub(super) struct Newcomer<'a> {
 }
 
 impl State {
+    /// The entry by which the list last grew or shrank.
+    pub(super) fn members_changed(&self) -> u64 {
+        let joined = self.members.values().map(|member| member.joined);
+        joined.chain(self.departed.values().map(|departed| departed.at)).max().unwrap_or_default()
+    }
+
     pub(super) fn join(&mut self, index: u64, newcomer: &Newcomer<'_>, changes: &mut Vec<Change>) -> Outcome {
         check_text("peer", newcomer.peer, ADDRESS_BYTES)?;
         check_addresses(newcomer.addresses)?;

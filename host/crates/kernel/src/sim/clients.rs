@@ -49,6 +49,7 @@ impl Clients {
             | Command::UpdatePool { .. }
             | Command::Reserve(_)
             | Command::Unreserve { .. }
+            | Command::PutNote(_)
             | Command::Relayed { .. }
             | Command::News(_) => {}
         }

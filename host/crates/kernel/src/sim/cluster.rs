@@ -16,6 +16,7 @@ mod host;
 mod log;
 mod loss;
 mod net;
+mod notes;
 mod operator;
 mod pairs;
 mod replicate;
@@ -122,6 +123,8 @@ pub struct Summary {
     pub lost: u64,
     /// Groups that the disk refused.
     pub refused_groups: u64,
+    /// Notes written or deleted.
+    pub notes: u64,
 }
 
 impl Summary {
@@ -141,6 +144,7 @@ impl Summary {
         self.reserved += other.reserved;
         self.shrunk += other.shrunk;
         self.refused_groups += other.refused_groups;
+        self.notes += other.notes;
     }
 }
 
@@ -175,6 +179,21 @@ pub fn run_with_losses(seed: u64) -> Result<Summary, Box<Failure>> {
 /// The same with disks of which every other group waits for long.
 pub fn run_with_slow_disks(seed: u64) -> Result<Summary, Box<Failure>> {
     live(seed, None, Weather::SlowDisks)
+}
+
+/// The same with notes that are written and deleted at all hosts, and nobody who asks for addresses meanwhile.
+pub fn run_with_notes(seed: u64) -> Result<Summary, Box<Failure>> {
+    write_notes(seed, None)
+}
+
+/// The same with one of the rules broken that deletions are forgotten by ([`Rule::TOMBSTONES`]).
+pub fn run_with_notes_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> {
+    write_notes(seed, Some(breach))
+}
+
+fn write_notes(seed: u64, breach: Option<Breach>) -> Result<Summary, Box<Failure>> {
+    let world = |told| World::new(seed, breach, Weather::Usual, told).with_notes();
+    world(false).run().or_else(|_| world(true).run())
 }
 
 /// A failure is lived through a second time, to tell how it came: to write everything down takes longer than to live it.

@@ -1,6 +1,6 @@
 //! A disk: what was synced is there after a crash, in whatever order a checkpoint and a log give it back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fact::{Fact, Op, SpanKey};
 use crate::hash::Draws;
@@ -26,10 +26,11 @@ enum About {
     Clock,
     Heard(Origin),
     Adopted,
+    Note(Seq),
 }
 
-fn about(fact: &Fact) -> About {
-    match fact {
+fn about(op: &Op) -> About {
+    match &op.fact {
         Fact::Pool(pool) => About::Pool(pool.uid),
         Fact::PoolDeleted(uid) => About::PoolDeleted(*uid),
         Fact::Realm(realm) => About::Realm(realm.uid),
@@ -38,7 +39,8 @@ fn about(fact: &Fact) -> About {
         Fact::Free(key) => About::Span(*key),
         Fact::Reserved(kept) => About::Reservation(SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }),
         Fact::Unreserved(key) => About::Reservation(*key),
-        Fact::Clock | Fact::RestsOn(_) => About::Clock,
+        Fact::Clock | Fact::RestsOn(_) | Fact::Unnoted(_) => About::Clock,
+        Fact::Noted(_) => About::Note(op.seq),
         Fact::Adopted(_) => About::Adopted,
         Fact::Heard { origin, .. } => About::Heard(*origin),
     }
@@ -49,7 +51,9 @@ fn pool_of(about: &About) -> Option<PoolUid> {
     match about {
         About::Pool(uid) => Some(*uid),
         About::Span(key) | About::Reservation(key) => Some(key.pool),
-        About::PoolDeleted(_) | About::Realm(_) | About::Clock | About::Heard(_) | About::Adopted => None,
+        About::PoolDeleted(_) | About::Realm(_) | About::Clock | About::Heard(_) | About::Adopted | About::Note(_) => {
+            None
+        }
     }
 }
 
@@ -57,13 +61,31 @@ fn pool_of(about: &About) -> Option<PoolUid> {
 /// pools but the highest number.
 fn checkpoint(old: &[Op]) -> Vec<&Op> {
     let mut last: BTreeMap<About, &Op> = BTreeMap::new();
+    let mut ended: BTreeSet<Seq> = BTreeSet::new();
     for op in old {
-        last.insert(about(&op.fact), op);
+        last.insert(about(op), op);
+        match &op.fact {
+            Fact::Noted(note) => ended.extend(note.ends.iter()),
+            Fact::Unnoted(ends) => ended.extend(ends.places.iter()),
+            Fact::Pool(_)
+            | Fact::PoolDeleted(_)
+            | Fact::Realm(_)
+            | Fact::Held(_)
+            | Fact::Resting(_)
+            | Fact::Free(_)
+            | Fact::Reserved(_)
+            | Fact::Unreserved(_)
+            | Fact::Clock
+            | Fact::Heard { .. }
+            | Fact::RestsOn(_)
+            | Fact::Adopted(_) => {}
+        }
     }
     let deleted = |uid: PoolUid| last.contains_key(&About::PoolDeleted(uid));
     let highest = last.keys().filter(|about| matches!(about, About::PoolDeleted(_))).max();
     let kept = last.iter().filter(|(about, op)| match &op.fact {
-        Fact::Free(_) | Fact::Unreserved(_) | Fact::Clock | Fact::RestsOn(_) => false,
+        Fact::Free(_) | Fact::Unreserved(_) | Fact::Clock | Fact::RestsOn(_) | Fact::Unnoted(_) => false,
+        Fact::Noted(_) => !ended.contains(&op.seq),
         Fact::PoolDeleted(_) => Some(*about) == highest,
         Fact::Pool(_)
         | Fact::Realm(_)

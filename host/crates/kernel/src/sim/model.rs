@@ -199,7 +199,12 @@ impl Model {
                     other => broken(Invariant::Reserved, format!("{span:?} was not reserved but {other:?}")),
                 }
             }
-            Fact::Clock | Fact::Heard { .. } | Fact::RestsOn(_) | Fact::Adopted(_) => Ok(()),
+            Fact::Clock
+            | Fact::Heard { .. }
+            | Fact::RestsOn(_)
+            | Fact::Adopted(_)
+            | Fact::Noted(_)
+            | Fact::Unnoted(_) => Ok(()),
         }
     }
 

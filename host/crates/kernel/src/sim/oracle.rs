@@ -28,6 +28,7 @@ pub(super) fn judge(
         | Command::DeletePool { .. }
         | Command::Reserve(_)
         | Command::Unreserve { .. }
+        | Command::PutNote(_)
         | Command::Relayed { .. }
         | Command::News(_) => Ok(()),
     }
@@ -245,7 +246,11 @@ fn refused(
         | CommandError::LedgerDecides
         | CommandError::Elsewhere { .. }
         | CommandError::Superseded { .. }
-        | CommandError::Withheld { .. } => false,
+        | CommandError::Withheld { .. }
+        | CommandError::NoteUnknown { .. }
+        | CommandError::NoteDiffers { .. }
+        | CommandError::NotesFull { .. }
+        | CommandError::NotesWithheld => false,
     };
     if reason {
         return Ok(());

@@ -8,6 +8,7 @@ mod digest;
 mod heard;
 mod leases;
 mod limbo;
+mod notes;
 mod pools;
 mod quarantine;
 mod realms;

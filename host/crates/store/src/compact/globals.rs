@@ -1,4 +1,4 @@
-//! The facts that are few: pools, realms, reservations, and two marks. A cycle holds them in memory.
+//! The facts that are few: notes, pools, realms, reservations, and two marks. A cycle holds them in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +13,8 @@ pub(super) struct Globals {
     pools: BTreeMap<PoolUid, Op>,
     realms: BTreeMap<RealmUid, Op>,
     reserved: BTreeMap<SpanKey, Op>,
+    /// Writes that stand, by their place in the log.
+    notes: BTreeMap<Seq, Op>,
     /// The deleted pool with the highest number: its number must never be given again.
     last_deleted: Option<(PoolUid, Op)>,
     /// The operation with the latest time.
@@ -61,7 +63,19 @@ impl Globals {
                     self.note_heard(*origin, *through, &op);
                 }
             }
+            Fact::Noted(note) => {
+                let note = std::sync::Arc::clone(note);
+                self.notes.insert(op.seq, op);
+                self.end_notes(&note.ends);
+            }
+            Fact::Unnoted(ends) => self.end_notes(&ends.places),
             Fact::Held(_) | Fact::Resting(_) | Fact::Free(_) | Fact::RestsOn(_) => {}
+        }
+    }
+
+    fn end_notes(&mut self, places: &[Seq]) {
+        for place in places {
+            self.notes.remove(place);
         }
     }
 
@@ -89,7 +103,9 @@ impl Globals {
             | Fact::Clock
             | Fact::Heard { .. }
             | Fact::RestsOn(_)
-            | Fact::Adopted(_) => false,
+            | Fact::Adopted(_)
+            | Fact::Noted(_)
+            | Fact::Unnoted(_) => false,
         }
     }
 
@@ -100,6 +116,9 @@ impl Globals {
     }
 
     pub(super) fn write(&self, out: &mut TableWriter) -> Result<(), StoreError> {
+        for (place, op) in &self.notes {
+            out.push(RowKey::Note(*place), op)?;
+        }
         for (uid, op) in &self.pools {
             out.push(RowKey::Pool(*uid), op)?;
         }

@@ -32,6 +32,13 @@ fn random_op(seq: u64, choice: u8, number: u32) -> Op {
         95..=96 => sample::op(seq, Fact::Clock),
         97 => sample::realm(seq, number % 3),
         98 => sample::pool(seq, pool, 4),
+        99..=109 => sample::noted(
+            seq,
+            number % 5,
+            (!choice.is_multiple_of(3)).then_some("a note"),
+            &[seq / 2, seq.saturating_sub(3)],
+        ),
+        110..=113 => sample::unnoted(seq, number % 5, &[seq / 3, seq.saturating_sub(2)]),
         _ => sample::op(seq, Fact::PoolDeleted(PoolUid(7 + number))),
     };
     match number {
@@ -67,7 +74,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]
     fn merged_in_any_portions_the_same_facts_come_back(
-        choices in prop::collection::vec((0_u8..100, 0_u32..12), 1..400),
+        choices in prop::collection::vec((0_u8..114, 0_u32..12), 1..400),
         portions in prop::collection::vec((1_usize..60, 0_u8..4), 1..12),
     ) {
         let dir = TempDir::new().unwrap();

@@ -84,7 +84,9 @@ impl Contents {
             | Fact::Reserved(_)
             | Fact::Unreserved(_)
             | Fact::Clock
-            | Fact::RestsOn(_) => {}
+            | Fact::RestsOn(_)
+            | Fact::Noted(_)
+            | Fact::Unnoted(_) => {}
         }
     }
 

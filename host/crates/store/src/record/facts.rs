@@ -1,4 +1,4 @@
-//! Allocations, what became of them, reservations, realms. Pools are in `pool`.
+//! Allocations, what became of them, reservations, realms. Pools are in `pool`, notes in `note`.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -13,12 +13,14 @@ use kernel::{
 
 use super::origins::{OriginTable, Origins};
 use super::primitives::{Bytes, RecordFault, put_delta, put_span, put_text, put_varint};
-use super::{Interner, Kind, NodeTable, pool};
+use super::{Interner, Kind, NodeTable, note, pool};
 
 /// What a record's fields are relative to.
 pub(super) struct Context<'a> {
     pub(super) seq: Seq,
     pub(super) stamp_ms: u64,
+    /// Who wrote it, if not this host.
+    pub(super) from: Option<Dot>,
     pub(super) nodes: &'a [&'a str],
     pub(super) origins: &'a Origins,
     pub(super) interner: &'a mut Interner,
@@ -96,6 +98,8 @@ pub(super) fn put_fact(out: &mut Vec<u8>, op: &Op, nodes: &mut NodeTable, origin
             }
         }
         Fact::Heard { origin, through } => origins.put(out, Dot { origin: *origin, seq: *through }),
+        Fact::Noted(written) => note::put_note(out, written, op, origins),
+        Fact::Unnoted(ends) => note::put_ends(out, ends, op.seq),
         Fact::Free(_) | Fact::Unreserved(_) | Fact::Clock => {}
     }
 }
@@ -116,6 +120,8 @@ pub(super) fn read_fact(
         Kind::Free => Fact::Free(keyed()?),
         Kind::Reserved => Fact::Reserved(Arc::new(read_reserved(bytes, keyed()?, context)?)),
         Kind::Unreserved => Fact::Unreserved(keyed()?),
+        Kind::Noted => Fact::Noted(Arc::new(note::read_note(bytes, context)?)),
+        Kind::Unnoted => Fact::Unnoted(Arc::new(note::read_ends(bytes, context.seq)?)),
         Kind::Clock => Fact::Clock,
         Kind::RestsOn => Fact::RestsOn(context.origins.dot(bytes)?),
         Kind::Adopted => {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use kernel::{
     Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, Dot, Durability, EndCause, Epoch, Fact,
-    Geometry, LeaseTerms, NodeId, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid, RealmRecord, RealmRef, RealmUid,
-    Reservation, Resting, Revision, Seq, Series, Shard, ShardId, Sizing, Span, SpanKey, Strategy as Placement,
-    Superseded,
+    Geometry, LeaseTerms, NodeId, Note, NoteEnds, NoteStamp, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid,
+    RealmRecord, RealmRef, RealmUid, Reservation, Resting, Revision, Seq, Series, Shard, ShardId, Sizing, Span,
+    SpanKey, Strategy as Placement, Superseded,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -219,6 +219,23 @@ fn realm() -> impl Strategy<Value = Fact> {
     })
 }
 
+fn note() -> impl Strategy<Value = Fact> {
+    let dot = (origin(), number()).prop_map(|(origin, seq)| Dot { origin, seq: Seq(seq) });
+    let stamp = (number(), any::<u32>()).prop_map(|(ms, count)| NoteStamp { ms, count });
+    let value = option::of("[a-z \n]{0,40}".prop_map(|text| text.parse().unwrap()));
+    (plain(), plain(), value, stamp, vec(dot, 0..6), vec(number().prop_map(Seq), 0..4)).prop_map(
+        |(tenant, key, value, stamp, knew, ends)| {
+            let (by, knew, ends) = (Origin::default(), knew.into(), ends.into());
+            Fact::Noted(Arc::new(Note { tenant, key, value, stamp, by, knew, ends }))
+        },
+    )
+}
+
+fn note_ends() -> impl Strategy<Value = Fact> {
+    (plain(), plain(), vec(number().prop_map(Seq), 0..4))
+        .prop_map(|(tenant, key, places)| Fact::Unnoted(Arc::new(NoteEnds { tenant, key, places: places.into() })))
+}
+
 fn fact() -> impl Strategy<Value = Fact> {
     prop_oneof![
         4 => held().boxed(),
@@ -231,6 +248,8 @@ fn fact() -> impl Strategy<Value = Fact> {
         1 => any::<u32>().prop_map(|uid| Fact::PoolDeleted(PoolUid(uid))),
         1 => Just(Fact::Clock),
         1 => (origin(), number()).prop_map(|(origin, through)| Fact::Heard { origin, through: Seq(through) }),
+        1 => note().boxed(),
+        1 => note_ends().boxed(),
         1 => (origin(), number()).prop_map(|(origin, seq)| Fact::RestsOn(Dot { origin, seq: Seq(seq) })),
         1 => prop::collection::btree_map(origin(), number().prop_map(Seq), 0..9)
             .prop_map(|vector| Fact::Adopted(Arc::new(vector))),
@@ -248,7 +267,13 @@ fn origin() -> impl Strategy<Value = Origin> {
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let from = option::of((origin(), number()).prop_map(|(origin, seq)| Dot { origin, seq: Seq(seq) }));
     let op = (number(), number(), from, fact());
-    vec(op.prop_map(|(seq, stamp_ms, from, fact)| Op { seq: Seq(seq), stamp_ms, from, fact }), 0..20)
+    let op = op.prop_map(|(seq, stamp_ms, from, mut fact)| {
+        if let (Fact::Noted(note), Some(Dot { origin, .. })) = (&mut fact, from) {
+            Arc::make_mut(note).by = origin;
+        }
+        Op { seq: Seq(seq), stamp_ms, from, fact }
+    });
+    vec(op, 0..20)
 }
 
 fn encode(ops: &[Op]) -> Vec<u8> {

@@ -55,7 +55,7 @@ fn words(store: &Store) -> Vec<Op> {
     let own = Origin::from(store.reader().identity().origin);
     store
         .recover(&mut |op| {
-            let word = matches!(op.fact, Fact::Held(_) | Fact::Resting(_) | Fact::Reserved(_));
+            let word = matches!(op.fact, Fact::Held(_) | Fact::Resting(_) | Fact::Reserved(_) | Fact::Noted(_));
             if word && is_covered(&vector, own, &op) {
                 words.push(op);
             }

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::allocation::{AllocationBody, Beside};
 use super::conflict::ConflictBody;
 use super::holder::cause_word;
+use super::note::NoteBody;
 use super::pool::PoolAnswer;
 use super::reservation::ReservationBody;
 use crate::app::{App, Change, WatchEvent, rfc3339};
@@ -17,11 +18,14 @@ pub(crate) struct EventBody<'a> {
     /// The event's id.
     seq: u64,
     /// `allocated`, `renewed`, `released`, `expired`, `pool-released`, `pool-created`, `pool-updated`, `pool-deleted`,
-    /// `reserved`, `unreserved`, `conflict` or `conflict-closed`.
+    /// `reserved`, `unreserved`, `conflict`, `conflict-closed`, `note-written`, `note-deleted` or `note-disputed` (written on
+    /// two hosts at the same time).
     change: &'static str,
     /// When.
     at: String,
-    pool_id: &'a str,
+    /// Absent from what happened to a note.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     allocation: Option<AllocationBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,6 +40,8 @@ pub(crate) struct EventBody<'a> {
     /// Of `conflict` and `conflict-closed`. It comes right after the change that made it so, under the same `seq`.
     #[serde(skip_serializing_if = "Option::is_none")]
     conflict: Option<ConflictBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<NoteBody<'a>>,
 }
 
 /// An allocation that is over.
@@ -76,13 +82,14 @@ impl<'a> EventBody<'a> {
             seq: seq.0,
             change: change.word(),
             at: rfc3339(*at_ms),
-            pool_id,
+            pool_id: Some(pool_id),
             allocation: None,
             ended: None,
             pool: None,
             reservation: None,
             unreserved: None,
             conflict: None,
+            note: None,
         };
         let realm = |realm| app.realm_name(realm).map(|name| name.to_string());
         match change {
@@ -111,6 +118,7 @@ impl<'a> EventBody<'a> {
             Change::Reserved(reserved) => {
                 Self { reservation: Some(ReservationBody::of(reserved)), ..empty(reserved.pool.draft.id.as_str()) }
             }
+            Change::Note(note) => Self { pool_id: None, note: Some(NoteBody::of(note)), ..empty("") },
             Change::Unreserved { pool, resource, .. } => {
                 Self { unreserved: Some(resource), ..empty(pool.draft.id.as_str()) }
             }

@@ -90,3 +90,22 @@ async fn a_watch_ends_when_the_daemon_drains() {
     let reading = response.into_body().into_data_stream().collect::<Vec<_>>();
     tokio::time::timeout(Duration::from_secs(10), reading).await.expect("the stream ends");
 }
+
+#[tokio::test]
+async fn notes_are_watched_with_everything_or_by_their_beginning() {
+    let face = Face::with_pool().await;
+    for (key, value) in [("olt/1", "by the mill"), ("site/1", "x")] {
+        face.put(&format!("/api/v1/notes/{key}"), &json!({ "value": value })).await.with(200);
+    }
+    face.delete("/api/v1/notes/olt/1").await.with(204);
+    let named = |text: &str| -> Vec<String> {
+        text.lines().filter_map(|line| line.strip_prefix("event: ")).map(str::to_owned).collect()
+    };
+    let all = read_until(&face, watch("after=0"), |text| text.contains("event: note-deleted")).await;
+    assert_eq!(named(&all), ["start", "pool-created", "note-written", "note-written", "note-deleted"]);
+    let of_olts = read_until(&face, watch("after=0&notes=olt/"), |text| text.contains("event: note-deleted")).await;
+    assert_eq!(named(&of_olts), ["start", "note-written", "note-deleted"]);
+    assert!(of_olts.contains("by the mill") && !of_olts.contains("pool_id"), "{of_olts}");
+    let of_pool = read_until(&face, watch("after=0&pool_id=p"), |text| text.contains("pool-created")).await;
+    assert!(!of_pool.contains("note-"), "{of_pool}");
+}

@@ -95,7 +95,7 @@ impl World {
     }
 
     /// A host that owns nothing any more leaves.
-    fn leave(&mut self, at: usize) {
+    pub(super) fn leave(&mut self, at: usize) {
         let host = self.host(at);
         let Some(me) = host.member.filter(|_| host.is_awake(self.now)) else { return };
         let drained = host.ledger.member(me).is_some_and(|member| member.weight == 0);

@@ -25,6 +25,7 @@ pub(super) struct Told {
     rounds: u64,
     members: Vec<RingMember>,
     alive: BTreeSet<MemberId>,
+    pub(super) list: Option<crate::note::MemberList>,
     stable: Seq,
     /// Up to which entry of the ledger that is.
     applied: usize,

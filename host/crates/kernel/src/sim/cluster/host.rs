@@ -34,6 +34,8 @@ pub(super) enum Waits {
     /// These shards of the pool are kept now.
     Kept(PoolUid, u64, BTreeSet<ShardId>),
     Heard,
+    /// The kernel knows the list of members as it is up to this entry of the ledger.
+    Listed(u64),
     Nobody,
 }
 
@@ -69,6 +71,8 @@ pub(super) struct Host {
     pub(super) flights: BTreeSet<Whose>,
     pub(super) told: Told,
     pub(super) heard: Vector,
+    /// Up to which entry of the ledger the kernel was told the list of members, and has on the disk what it took in before.
+    pub(super) listed: u64,
     pub(super) published: Seq,
     pub(super) kept: BTreeMap<PoolUid, BTreeSet<ShardId>>,
     pub(super) pending: BTreeMap<CommandId, Pending>,
@@ -132,6 +136,7 @@ impl Host {
             flights: BTreeSet::new(),
             told: Told::default(),
             heard: Vector::new(),
+            listed: 0,
             published: Seq(0),
             kept: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -213,7 +218,7 @@ impl Host {
         self.waiting.clear();
         self.tasks.clear();
         self.flights.clear();
-        self.told = Told::default();
+        (self.told, self.listed) = (Told::default(), 0);
         self.kept.clear();
         self.pending.clear();
         self.offer = None;
@@ -244,7 +249,7 @@ impl Host {
         }
         self.flushing = None;
         self.forming = Effects::default();
-        self.told = Told::default();
+        (self.told, self.listed) = (Told::default(), 0);
         self.kept.clear();
         self.offer = None;
         let waited = std::mem::take(&mut self.waiting).into_values().collect();
@@ -372,6 +377,7 @@ impl World {
                 }
             }
             Some(Waits::Heard) => self.learnt(at, &answer),
+            Some(Waits::Listed(told)) => self.host_mut(at).listed = told,
             Some(Waits::Nobody) | None => {}
         }
     }

@@ -92,7 +92,9 @@ impl World {
                 | Fact::Clock
                 | Fact::Heard { .. }
                 | Fact::RestsOn(_)
-                | Fact::Adopted(_) => None,
+                | Fact::Adopted(_)
+                | Fact::Noted(_)
+                | Fact::Unnoted(_) => None,
             })
             .collect();
         for (pool, span) in lost {

@@ -30,6 +30,8 @@ pub(super) enum Body {
         batches: Vec<Arc<Batch>>,
         vector: Vector,
         applied: u64,
+        /// Up to which entry its kernel goes by the list of members, and the vector has what it took in before.
+        listed: u64,
     },
     /// A request to be decided there.
     Ask {

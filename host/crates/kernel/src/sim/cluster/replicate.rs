@@ -77,8 +77,8 @@ impl World {
                 batches.push(Arc::new(host.run(*origin, after, PULLED)));
             }
         }
-        let applied = host.applied as u64;
-        self.send(at, asker, Body::Facts { batches, vector, applied });
+        let (applied, listed) = (host.applied as u64, host.listed);
+        self.send(at, asker, Body::Facts { batches, vector, applied, listed });
     }
 
     pub(super) fn take_in(&mut self, at: usize, batch: &Arc<Batch>) {

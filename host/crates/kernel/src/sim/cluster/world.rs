@@ -68,6 +68,15 @@ pub(super) enum Event {
     },
     Up(usize),
     Fault,
+    /// Somebody writes a note.
+    Note,
+}
+
+/// What the hosts are there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    Addresses,
+    Notes,
 }
 
 #[derive(Debug)]
@@ -91,6 +100,7 @@ pub(super) struct World {
     pub(super) weather: Weather,
     /// What happens is written down.
     told: bool,
+    pub(super) work: Work,
     events: Vec<String>,
     pub(super) summary: Summary,
 }
@@ -122,6 +132,7 @@ impl World {
             touched: false,
             told,
             weather,
+            work: Work::Addresses,
             events: Vec::new(),
             summary: Summary::default(),
         }
@@ -132,10 +143,11 @@ impl World {
             Ok(()) => Ok(self.summary),
             Err(Broken { invariant, what }) => {
                 let events = std::mem::take(&mut self.events);
-                let flags = match self.weather {
-                    Weather::Usual => "--cluster ",
-                    Weather::Losses => "--cluster --losses ",
-                    Weather::SlowDisks => "--cluster --slow-disks ",
+                let flags = match (self.weather, self.writes_notes()) {
+                    (_, true) => "--cluster --notes ",
+                    (Weather::Usual, false) => "--cluster ",
+                    (Weather::Losses, false) => "--cluster --losses ",
+                    (Weather::SlowDisks, false) => "--cluster --slow-disks ",
                 };
                 let (seed, step) = (self.seed, self.summary.events);
                 Err(Box::new(Failure { flags, seed, step, invariant, what, events }))
@@ -260,6 +272,7 @@ impl World {
                     self.decided(at, id, &decision);
                 }
             }
+            Event::Note => self.write_note(),
             Event::Client(client) => self.client_acts(client),
             Event::Reply { request, outcome } => {
                 self.operator_hears(request, &outcome);
@@ -312,6 +325,7 @@ impl World {
         let host = self.host_mut(at);
         host.member = host.ledger.members().values().find(|member| member.origin.host == origin.host).map(|it| it.id);
         self.follow(at);
+        self.tell_members(at);
         self.alarms(at);
         self.govern(at);
         self.pull(at);
@@ -345,14 +359,18 @@ impl World {
             }
             return;
         }
+        if self.is_stranger(to, from) {
+            return;
+        }
         match body {
             Body::Gossip(batch) => self.hear_gossip(to, from, &batch),
             Body::Pull(vector) => self.answer_pull(to, from, &vector),
-            Body::Facts { batches, vector, applied } => {
+            Body::Facts { batches, vector, applied, listed } => {
                 let of = self.host(from).member;
                 if let Some(of) = of {
                     self.host_mut(to).seen.insert(of, (applied, vector));
                 }
+                self.tell_seen(to, from, listed);
                 for batch in &batches {
                     self.take_in(to, batch);
                 }
