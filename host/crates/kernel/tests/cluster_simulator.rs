@@ -82,7 +82,6 @@ fn kept_by(breach: Breach) -> (&'static [Invariant], u64) {
         // Hosts that do not agree send each other whoever asks.
         Breach::Kernel(Rule::Survivor) => (&[Invariant::Kept, Invariant::Served, Invariant::Idempotent], 10),
         Breach::Kernel(Rule::NodeLease) => (&[Invariant::Owned], 23),
-        Breach::Kernel(Rule::Barrier) => (BY_FACTS, 1),
         // What no host agrees on any more is asked for in vain, too.
         Breach::Kernel(Rule::LastWord) => (&[Invariant::Unique, Invariant::Equal, Invariant::Served], 555),
         Breach::Kernel(Rule::Limbo) => (BY_FACTS, 121),
