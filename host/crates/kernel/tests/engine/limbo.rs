@@ -8,7 +8,7 @@ use kernel::{
     ShardTenure, Sizing, Span, Tenure,
 };
 
-use crate::bed::{Answer, addresses, given, request};
+use crate::bed::{Answer, Bed, addresses, given, request};
 use crate::cluster::Hosts;
 
 /// A host alone in a cluster, all of whose shards are leased: 8 addresses, in pieces of 1 to 4.
@@ -28,9 +28,13 @@ fn leased() -> Hosts {
     hosts
 }
 
+fn alone(hosts: &mut Hosts) -> &mut Bed {
+    hosts.beds.first_mut().expect("there is one host")
+}
+
 fn ask(hosts: &mut Hosts, subscriber: &str, plan: Plan) -> Answer {
     let asked = AllocateRequest { plan, ..request(&hosts.pool, subscriber) };
-    hosts.beds[0].ask(Command::Relayed { leg: Leg::Home, command: Box::new(Command::Allocate(Box::new(asked))) })
+    alone(hosts).ask(Command::Relayed { leg: Leg::Home, command: Box::new(Command::Allocate(Box::new(asked))) })
 }
 
 fn reserve(hosts: &mut Hosts, subscriber: &str, span: Span) -> Answer {
@@ -42,34 +46,39 @@ fn reserve(hosts: &mut Hosts, subscriber: &str, span: Span) -> Answer {
         name: "".into(),
         note: "".into(),
     };
-    hosts.beds[0].ask(Command::Reserve(Box::new(asked)))
+    alone(hosts).ask(Command::Reserve(Box::new(asked)))
+}
+
+fn give_back(hosts: &mut Hosts) -> Answer {
+    let pool = hosts.pool.clone();
+    alone(hosts).release(&pool, "line-0")
 }
 
 fn unreserve(hosts: &mut Hosts, span: Span) -> Answer {
     let pool = hosts.pool.uid;
-    hosts.beds[0].ask(Command::Unreserve { pool, realm_value: None, span })
+    alone(hosts).ask(Command::Unreserve { pool, realm_value: None, span })
 }
 
 /// Four addresses that are reserved for whoever held them, and gave them back, which only this host knows.
 fn released_and_reserved(hosts: &mut Hosts) -> Arc<Allocation> {
     let held = given(ask(hosts, "line-0", Plan::anywhere(4)));
     assert!(matches!(reserve(hosts, "line-0", held.span), Ok(Reply::Reserved { .. })));
-    assert!(matches!(hosts.beds[0].release(&hosts.pool.clone(), "line-0"), Ok(Reply::Released(_))));
-    hosts.beds[0].pass(1_000);
+    assert!(matches!(give_back(hosts), Ok(Reply::Released(_))));
+    alone(hosts).pass(1_000);
     held
 }
 
 /// Four addresses that were given back, which only this host knows.
 fn released(hosts: &mut Hosts) -> Arc<Allocation> {
     let held = given(ask(hosts, "line-0", Plan::anywhere(4)));
-    assert!(matches!(hosts.beds[0].release(&hosts.pool.clone(), "line-0"), Ok(Reply::Released(_))));
-    hosts.beds[0].pass(1_000);
+    assert!(matches!(give_back(hosts), Ok(Reply::Released(_))));
+    alone(hosts).pass(1_000);
     held
 }
 
 /// From now on a majority knows all that was written.
 fn stable(hosts: &mut Hosts) {
-    let through = hosts.beds[0].log.last().expect("something was written").seq;
+    let through = alone(hosts).log.last().expect("something was written").seq;
     hosts.tell(0, News::Stable { through });
 }
 
@@ -97,7 +106,7 @@ fn who_gave_it_back_gets_all_of_it_again_at_once_but_under_no_other_key() {
     let plan = Plan::exactly(held.span);
     let keyed = AllocateRequest { key: Some("pd-1".parse().expect("a key")), plan, ..request(&hosts.pool, "line-0") };
     let command = Box::new(Command::Allocate(Box::new(keyed)));
-    let answer = hosts.beds[0].ask(Command::Relayed { leg: Leg::Home, command });
+    let answer = alone(&mut hosts).ask(Command::Relayed { leg: Leg::Home, command });
     assert!(matches!(answer, Err(CommandError::Withheld { .. })), "{answer:?}");
     assert_eq!(given(ask(&mut hosts, "line-0", Plan::exactly(held.span))).span, held.span);
 }
@@ -160,12 +169,12 @@ fn what_is_reserved_and_was_given_back_is_its_own_subscribers_at_once_but_under_
         let key = Some("pd-1".parse().expect("a key"));
         let keyed = AllocateRequest { key, plan, ..request(&hosts.pool, "line-0") };
         let command = Box::new(Command::Allocate(Box::new(keyed)));
-        let answer = hosts.beds[0].ask(Command::Relayed { leg: Leg::Home, command });
+        let answer = alone(&mut hosts).ask(Command::Relayed { leg: Leg::Home, command });
         assert!(matches!(answer, Err(CommandError::Withheld { .. })), "{answer:?}");
     }
     assert_eq!(given(ask(&mut hosts, "line-0", Plan::anywhere(4))).span, held.span);
     // Held again, it waits for nobody when the reservation goes.
     assert!(matches!(unreserve(&mut hosts, held.span), Ok(Reply::Unreserved(_))));
     stable(&mut hosts);
-    assert!(matches!(hosts.beds[0].release(&hosts.pool.clone(), "line-0"), Ok(Reply::Released(_))));
+    assert!(matches!(give_back(&mut hosts), Ok(Reply::Released(_))));
 }
