@@ -70,8 +70,7 @@ fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
 
 /// Which rule of a cluster is to be broken.
 fn breach(name: &str) -> Result<cluster::Breach, String> {
-    let tombstones = kernel::Rule::TOMBSTONES.into_iter().map(cluster::Breach::Kernel);
-    let all: Vec<cluster::Breach> = cluster::Breach::all().chain(tombstones).collect();
+    let all: Vec<cluster::Breach> = cluster::Breach::all().chain(cluster::Breach::of_notes()).collect();
     let found = all.iter().find(|breach| breach.name() == name);
     let known = || all.iter().map(|breach| breach.name()).collect::<Vec<_>>().join(", ");
     found.copied().ok_or_else(|| format!("no rule is named {name}, known are {}", known()))
@@ -103,9 +102,7 @@ fn run(wanted: &Wanted) -> Result<(), String> {
     }
     if wanted.cluster {
         let one = |seed| match broken {
-            Some(cluster::Breach::Kernel(rule)) if wanted.of == Of::Notes => {
-                cluster::run_with_notes_breaking(seed, rule)
-            }
+            Some(breach) if wanted.of == Of::Notes => cluster::run_with_notes_breaking(seed, breach),
             Some(breach) => cluster::run_breaking(seed, breach),
             None if wanted.of == Of::Notes => cluster::run_with_notes(seed),
             None if wanted.of == Of::Losses => cluster::run_with_losses(seed),

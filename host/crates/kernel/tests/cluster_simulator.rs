@@ -70,7 +70,9 @@ fn kept_by(breach: Breach) -> (&'static [Invariant], u64) {
         // What no host agrees on any more is asked for in vain, too.
         Breach::Kernel(Rule::LastWord) => (&[Invariant::Unique, Invariant::Equal, Invariant::Served], 72),
         Breach::Kernel(Rule::Limbo) => (BY_FACTS, 123),
-        Breach::Kernel(_) | Breach::Fence | Breach::ReturnOnlyEmpty | Breach::OldDisk => (BY_FACTS, 0),
+        Breach::Kernel(_) | Breach::Fence | Breach::ReturnOnlyEmpty | Breach::OldDisk | Breach::ListOnceHeard => {
+            (BY_FACTS, 0)
+        }
         Breach::StopBeforeOffer => (&[Invariant::Owned], 0),
         Breach::OfferIsFinal => (&[Invariant::Owned], 1_419),
         Breach::LedgerIsDurable => (&[Invariant::Owned], 59),
