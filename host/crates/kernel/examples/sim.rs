@@ -68,8 +68,7 @@ fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
 
 /// Which rule of a cluster is to be broken.
 fn breach(name: &str) -> Result<cluster::Breach, String> {
-    let tombstones = kernel::Rule::TOMBSTONES.into_iter().map(cluster::Breach::Kernel);
-    let all: Vec<cluster::Breach> = cluster::Breach::all().chain(tombstones).collect();
+    let all: Vec<cluster::Breach> = cluster::Breach::all().chain(cluster::Breach::of_notes()).collect();
     let found = all.iter().find(|breach| breach.name() == name);
     let known = || all.iter().map(|breach| breach.name()).collect::<Vec<_>>().join(", ");
     found.copied().ok_or_else(|| format!("no rule is named {name}, known are {}", known()))

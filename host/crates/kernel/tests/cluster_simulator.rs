@@ -85,7 +85,7 @@ fn kept_by(breach: Breach) -> (&'static [Invariant], u64) {
         // What no host agrees on any more is asked for in vain, too.
         Breach::Kernel(Rule::LastWord) => (&[Invariant::Unique, Invariant::Equal, Invariant::Served], 555),
         Breach::Kernel(Rule::Limbo) => (BY_FACTS, 121),
-        Breach::Kernel(_) => (BY_FACTS, 1),
+        Breach::Kernel(_) | Breach::ListOnceHeard => (BY_FACTS, 1),
         Breach::StopBeforeOffer => (&[Invariant::Owned], 1),
         Breach::OfferIsFinal => (&[Invariant::Owned], 167),
         Breach::LedgerIsDurable => (&[Invariant::Owned], 27),

@@ -53,10 +53,18 @@ pub enum Breach {
     ReturnOnlyEmpty,
     /// Who is told that its disk is an older state of itself does not serve.
     OldDisk,
+    /// Where notes are written: a host says what it has under a list of members only once it has what it took in before it knew
+    /// the list.
+    ListOnceHeard,
 }
 
 impl Breach {
-    /// Every rule that counts among several hosts.
+    /// Every rule that deletions of notes are forgotten by.
+    pub fn of_notes() -> impl Iterator<Item = Self> {
+        Rule::TOMBSTONES.into_iter().map(Self::Kernel).chain([Self::ListOnceHeard])
+    }
+
+    /// Every other rule that counts among several hosts.
     pub fn all() -> impl Iterator<Item = Self> {
         let driver = [
             Self::StopBeforeOffer,
@@ -86,7 +94,8 @@ impl Breach {
             | Self::Fence
             | Self::Quarantine
             | Self::ReturnOnlyEmpty
-            | Self::OldDisk => format!("{self:?}"),
+            | Self::OldDisk
+            | Self::ListOnceHeard => format!("{self:?}"),
         }
     }
 }
@@ -166,7 +175,8 @@ pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> 
         | Breach::LedgerIsDurable
         | Breach::LeaveOnceTold
         | Breach::Fence
-        | Breach::Quarantine => Weather::Usual,
+        | Breach::Quarantine
+        | Breach::ListOnceHeard => Weather::Usual,
     };
     live(seed, Some(breach), weather)
 }
@@ -186,7 +196,7 @@ pub fn run_with_notes(seed: u64) -> Result<Summary, Box<Failure>> {
     write_notes(seed, None)
 }
 
-/// The same with one of the rules broken that deletions are forgotten by ([`Rule::TOMBSTONES`]).
+/// The same with one of the rules broken that deletions are forgotten by ([`Breach::of_notes`]).
 pub fn run_with_notes_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> {
     write_notes(seed, Some(breach))
 }

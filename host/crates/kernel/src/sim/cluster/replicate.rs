@@ -77,7 +77,8 @@ impl World {
                 batches.push(Arc::new(host.run(*origin, after, PULLED)));
             }
         }
-        let (applied, listed) = (host.applied as u64, host.listed);
+        let applied = host.applied as u64;
+        let listed = if self.breach == Some(super::Breach::ListOnceHeard) { applied } else { host.listed };
         self.send(at, asker, Body::Facts { batches, vector, applied, listed });
     }
 
