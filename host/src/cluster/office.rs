@@ -8,13 +8,13 @@ use api::cluster::{
     PoolShards, QuarantineOrder, ShardOrder, ShardStatus, Standing, Vote,
 };
 use kernel::ledger::{GrantKind, GrantState, HostRole, Ledger, LedgerCommand, LedgerError, LedgerReply, Member};
-use kernel::{ClusterId, MemberId, PoolUid, ProtocolVersion, ShardId};
+use kernel::{ClusterId, MemberId, Origin, PoolUid, ProtocolVersion, Seq, ShardId};
 use std::sync::Arc;
 
 use super::door::Refusal;
 use super::readings::describe;
 use super::seat::{Membership, Seat, Undecided};
-use super::{Cluster, Vector, govern, random};
+use super::{Cluster, Vector, govern, oversee, random};
 use crate::clock;
 
 const WITHIN: Duration = Duration::from_secs(15);
@@ -74,8 +74,7 @@ impl Port for Cluster {
         let cluster = self.clone();
         Box::pin(async move {
             let seat = cluster.needs_seat()?;
-            let (member, weight) = (seat.me, Some(0));
-            decide(&seat, LedgerCommand::SetMember { member, role: None, weight, addresses: None }).await?;
+            decide(&seat, drained(seat.me, true)).await?;
             let until = tokio::time::Instant::now() + WITHIN;
             // What others write meanwhile they tell each other.
             let heard = cluster.vector();
@@ -89,7 +88,7 @@ impl Port for Cluster {
                     tokio::time::sleep(Duration::from_millis(200)).await;
                     continue;
                 }
-                match decide(&seat, LedgerCommand::Leave { member }).await {
+                match decide(&seat, LedgerCommand::Leave { member: seat.me }).await {
                     Ok(_) => return Ok(cluster.status_now()),
                     Err(ClusterError::Refused(why)) if tokio::time::Instant::now() < until => {
                         tracing::debug!(why, "not empty yet");
@@ -130,10 +129,7 @@ impl Port for Cluster {
         Box::pin(async move {
             let seat = cluster.needs_seat()?;
             let member = find(&seat.book.ledger(), &member)?;
-            // The ledger does not remember what it was; this host knows its own.
-            let own = if member == seat.me { cluster.inner.settings.weight } else { 1 };
-            let weight = Some(if draining { 0 } else { own });
-            decide(&seat, LedgerCommand::SetMember { member, role: None, weight, addresses: None }).await?;
+            decide(&seat, drained(member, draining)).await?;
             Ok(cluster.status_now())
         })
     }
@@ -176,6 +172,9 @@ impl Port for Cluster {
                 let grant = ledger.grant(uid, *shard).ok_or_else(|| no_shard(*shard))?;
                 groups.entry((grant.holder, grant.epoch)).or_default().push(*shard);
             }
+            for from in groups.keys().map(|(from, _)| *from).collect::<BTreeSet<_>>() {
+                cluster.await_known_by(&seat, to, from).await?;
+            }
             let mut seized = 0;
             for ((from, epoch), shards) in groups {
                 seized += shards.len() as u64;
@@ -193,6 +192,45 @@ impl Port for Cluster {
 }
 
 impl Cluster {
+    /// Before a lost host's shards are another one's: waits until that one has what any member knows of the lost host's log.
+    /// It would give out again what was given out, as far as it had not heard, and nobody waits for a majority in escrow.
+    async fn await_known_by(&self, seat: &Seat, to: MemberId, from: MemberId) -> Result<(), ClusterError> {
+        let until = tokio::time::Instant::now() + WITHIN;
+        loop {
+            let ledger = seat.book.ledger();
+            let Some(lost) = ledger.member(from) else { return Ok(()) };
+            let mut known = BTreeMap::new();
+            for member in ledger.members().values().filter(|member| member.id != from) {
+                known.insert(member.id, self.known_by(seat, member.id, lost.origin).await);
+            }
+            let behind = known.get(&to) < known.values().max();
+            if !behind {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() >= until {
+                let name =
+                    |member: MemberId| ledger.member(member).map_or_else(String::new, |one| one.node.to_string());
+                let (to, from) = (name(to), name(from));
+                let why = format!("{to} has not heard yet all that others know of what {from} wrote; ask again");
+                return Err(ClusterError::Unavailable(why));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// How far a member has the log of an origin: as it says now, or said last.
+    async fn known_by(&self, seat: &Seat, member: MemberId, origin: Origin) -> Seq {
+        let through = |vector: &Vector| vector.get(&origin).copied().unwrap_or_default();
+        if member == seat.me {
+            return through(&self.vector());
+        }
+        let Some(peer) = seat.peer_of(member) else { return Seq::default() };
+        match oversee::ask(self, peer).await {
+            Some(answer) => through(&answer.vector),
+            None => self.inner.acknowledged.lock().get(&peer).map(through).unwrap_or_default(),
+        }
+    }
+
     /// Whether this host's log can go, and its copies of the others': enough of them have what counts.
     fn is_handed_on(&self, seat: &Seat, heard: &Vector) -> bool {
         seat.book.ledger().is_handed_on(seat.me, heard, |other, origin| {
@@ -306,7 +344,7 @@ impl Cluster {
             peer: member.peer.clone(),
             addresses: member.addresses.clone(),
             reachable,
-            draining: member.weight == 0,
+            draining: member.share() == 0,
             deposed: member.is_deposed(),
             shards,
             escrow,
@@ -453,10 +491,16 @@ impl Cluster {
             let seat = cluster.needs_seat()?;
             let member = find(&seat.book.ledger(), &member)?;
             let role = Some(role);
-            decide(&seat, LedgerCommand::SetMember { member, role, weight: None, addresses: None }).await?;
+            decide(&seat, LedgerCommand::SetMember { member, role, weight: None, draining: None, addresses: None })
+                .await?;
             Ok(cluster.status_now())
         })
     }
+}
+
+/// Gives a member nothing more and its shards to others, or takes that back.
+const fn drained(member: MemberId, draining: bool) -> LedgerCommand {
+    LedgerCommand::SetMember { member, role: None, weight: None, draining: Some(draining), addresses: None }
 }
 
 pub(super) async fn decide(seat: &Seat, command: LedgerCommand) -> Result<LedgerReply, ClusterError> {

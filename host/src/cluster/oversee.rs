@@ -214,7 +214,7 @@ fn known_here(cluster: &Cluster, origin: Origin) -> Seq {
 }
 
 /// What a peer knows now.
-async fn ask(cluster: &Cluster, peer: PeerId) -> Option<StateAnswer> {
+pub(super) async fn ask(cluster: &Cluster, peer: PeerId) -> Option<StateAnswer> {
     let ask = messages::write(&StateAsk::Look);
     let response = cluster.inner.net.request(peer, Channel::State, ask, ASK_WITHIN).await.ok()?;
     messages::read(&response.body).ok()

@@ -76,7 +76,13 @@ pub enum LedgerCommand {
         at_ms: u64,
     },
     /// `None`: as it is.
-    SetMember { member: MemberId, role: Option<HostRole>, weight: Option<u32>, addresses: Option<Vec<String>> },
+    SetMember {
+        member: MemberId,
+        role: Option<HostRole>,
+        weight: Option<u32>,
+        draining: Option<bool>,
+        addresses: Option<Vec<String>>,
+    },
     /// Orderly; refused while it holds shards.
     Leave { member: MemberId },
     /// Of a lost host; refused until its shards were taken over or seized.

@@ -29,7 +29,10 @@ pub struct Member {
     pub peer: String,
     pub addresses: Vec<String>,
     pub role: HostRole,
+    /// How much it owns compared to others; 0: nothing new.
     pub weight: u32,
+    /// It is given nothing, whatever its weight, and what it holds goes to others.
+    pub draining: bool,
     pub protocol: ProtocolVersion,
     /// The entry by which it first joined: members in the order of joining are in the order of their numbers too.
     pub joined: u64,
@@ -45,7 +48,12 @@ impl Member {
 
     /// True if it may be given shards.
     pub const fn takes_shards(&self) -> bool {
-        self.role.owns() && self.weight > 0 && !self.is_deposed()
+        self.role.owns() && self.share() > 0 && !self.is_deposed()
+    }
+
+    /// Its weight, or none while it drains.
+    pub const fn share(&self) -> u32 {
+        if self.draining { 0 } else { self.weight }
     }
 }
 
@@ -156,6 +164,7 @@ impl State {
             addresses: addresses.to_vec(),
             role,
             weight,
+            draining: false,
             protocol,
             joined: index,
             joined_ms: at_ms,
@@ -247,6 +256,7 @@ impl State {
         id: MemberId,
         role: Option<HostRole>,
         weight: Option<u32>,
+        draining: Option<bool>,
         addresses: Option<&[String]>,
         changes: &mut Vec<Change>,
     ) -> Outcome {
@@ -259,6 +269,7 @@ impl State {
         let member = Member {
             role: role.unwrap_or(found.role),
             weight: weight.unwrap_or(found.weight),
+            draining: draining.unwrap_or(found.draining),
             addresses: addresses.map_or_else(|| found.addresses.clone(), <[String]>::to_vec),
             ..found.clone()
         };

@@ -71,7 +71,7 @@ impl State {
         let to = self.check_taker(of)?;
         if to == HostRole::Edge {
             let (role, deposed) = (to, false);
-            let weight = self.member(of.to)?.weight;
+            let weight = self.member(of.to)?.share();
             return Err(LedgerError::CannotOwn { member: of.to, role, weight, deposed });
         }
         let state = GrantState::Quarantined;
@@ -213,7 +213,7 @@ impl State {
         }
         let to = self.member(of.to)?;
         if !to.takes_shards() {
-            let (role, weight, deposed) = (to.role, to.weight, to.is_deposed());
+            let (role, weight, deposed) = (to.role, to.share(), to.is_deposed());
             return Err(LedgerError::CannotOwn { member: of.to, role, weight, deposed });
         }
         let pool = self.pool(of.pool)?;

@@ -78,7 +78,7 @@ impl State {
         let weighed =
             |member: &&Member| member.role.on_ring() && member.takes_shards() && !misread.contains_key(&member.id);
         let members = self.members.values().filter(weighed);
-        Ring::new(members.map(|member| RingMember { id: member.id, weight: member.weight }), self.terms.virtual_nodes)
+        Ring::new(members.map(|member| RingMember { id: member.id, weight: member.share() }), self.terms.virtual_nodes)
     }
 
     /// The grants of a pool with those of new shards, which are numbered behind the ones there are: their holders by the

@@ -89,8 +89,8 @@ impl State {
                 let newcomer = Newcomer { node, origin, peer, addresses, role, weight, protocol, at_ms };
                 self.join(index, &newcomer, changes)
             }
-            C::SetMember { member, role, weight, addresses } => {
-                self.set_member(*member, *role, *weight, addresses.as_deref(), changes)
+            C::SetMember { member, role, weight, draining, addresses } => {
+                self.set_member(*member, *role, *weight, *draining, addresses.as_deref(), changes)
             }
             C::Leave { member } => self.depart(index, *member, LedgerReply::Left(*member), changes),
             C::Remove { member, reason } => self.remove(index, *member, reason, changes),

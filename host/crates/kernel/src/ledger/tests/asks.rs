@@ -49,6 +49,7 @@ impl Ask {
                 member,
                 role: (self.off > 1).then_some(HostRole::Write),
                 weight: Some(u32::try_from(self.number).unwrap() * 400),
+                draining: (self.off > 0).then_some(self.off > 1),
                 addresses: None,
             },
             6 => LedgerCommand::Leave { member },

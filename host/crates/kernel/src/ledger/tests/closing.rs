@@ -223,7 +223,13 @@ fn a_pool_closes_where_no_owner_is_left_to_be_given_anything() {
     let mut bed = Bed::of(1);
     let pool = bed.creates(draft("p", 0, 64));
     bed.joins(join(2, HostRole::Read));
-    bed.ok(LedgerCommand::SetMember { member: MemberId(1), role: None, weight: Some(0), addresses: None });
+    bed.ok(LedgerCommand::SetMember {
+        member: MemberId(1),
+        role: None,
+        weight: Some(0),
+        draining: None,
+        addresses: None,
+    });
     bed.ok(close(pool, None));
     all_return(&mut bed, pool);
     bed.ok(LedgerCommand::FinishClose { pool });

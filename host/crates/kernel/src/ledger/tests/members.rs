@@ -13,7 +13,7 @@ fn renew(member: u32, nonce: u64) -> LedgerCommand {
 #[test]
 fn a_host_that_joins_again_keeps_its_number_and_what_an_operator_set() {
     let mut bed = Bed::of(2);
-    bed.ok(LedgerCommand::SetMember { member: ONE, role: None, weight: Some(7), addresses: None });
+    bed.ok(LedgerCommand::SetMember { member: ONE, role: None, weight: Some(7), draining: None, addresses: None });
     let LedgerCommand::Join { node, origin, peer, role, at_ms, .. } = join(1, HostRole::Write) else { unreachable!() };
     let addresses = vec!["10.9.9.9:1".to_owned()];
     let protocol = ProtocolVersion { major: 1, minor: 1 };
@@ -103,7 +103,13 @@ fn who_left_comes_back_as_a_later_incarnation_under_a_new_number() {
 fn who_holds_shards_cannot_leave_or_be_removed_and_the_last_core_host_stays() {
     let mut bed = Bed::of(1);
     assert_eq!(bed.refused(LedgerCommand::Leave { member: ONE }), LedgerError::LastCore { member: ONE });
-    let demote = LedgerCommand::SetMember { member: ONE, role: Some(HostRole::Write), weight: None, addresses: None };
+    let demote = LedgerCommand::SetMember {
+        member: ONE,
+        role: Some(HostRole::Write),
+        weight: None,
+        draining: None,
+        addresses: None,
+    };
     assert_eq!(bed.refused(demote), LedgerError::LastCore { member: ONE });
     let pool = bed.creates(draft("p", 0, 256));
     bed.joins(join(2, HostRole::Core));

@@ -104,7 +104,13 @@ fn nothing_is_given_to_who_may_not_own() {
     let (mut bed, pool) = bed();
     let mine = bed.shards(pool, 1, GrantKind::Escrow);
     let reader = bed.joins(join(4, HostRole::Read)).0;
-    bed.ok(LedgerCommand::SetMember { member: MemberId(2), role: None, weight: Some(0), addresses: None });
+    bed.ok(LedgerCommand::SetMember {
+        member: MemberId(2),
+        role: None,
+        weight: Some(0),
+        draining: None,
+        addresses: None,
+    });
     bed.deposes(3);
     for to in [reader, 2, 3] {
         let error = bed.refused(moved(pool, &mine, 1, to, 1));
@@ -213,7 +219,18 @@ fn another_kind_is_another_term_so_a_late_word_about_it_is_refused() {
 fn a_drained_host_is_wished_empty_and_fulfilled_wishes_leave_none() {
     let (mut bed, pool) = bed();
     assert!(bed.ledger.wishes().is_empty(), "a new pool lies where the ring has it");
-    bed.ok(LedgerCommand::SetMember { member: MemberId(3), role: None, weight: Some(0), addresses: None });
+    let drains = |draining| LedgerCommand::SetMember {
+        member: MemberId(3),
+        role: None,
+        weight: None,
+        draining: Some(draining),
+        addresses: None,
+    };
+    let ring = bed.ledger.ring();
+    bed.ok(drains(true));
+    bed.ok(drains(false));
+    assert_eq!(bed.ledger.ring().members(), ring.members(), "it has the weight that it had");
+    bed.ok(drains(true));
     let held = bed.ledger.pool(pool).unwrap().grants.iter().filter(|(_, grant)| grant.holder == MemberId(3)).count();
     let wishes = bed.ledger.wishes();
     assert_eq!(wishes.iter().filter(|wish| wish.from == MemberId(3)).count(), held);

@@ -94,11 +94,16 @@ fn wild() -> impl Strategy<Value = LedgerCommand> {
         (member(), prop::collection::vec(any_pool(), 0..3))
             .prop_map(|(member, pools)| LedgerCommand::Adopt { member, pools }),
         (0..4_u64, 0..3_u64, role()).prop_map(|(host, life, role)| join_as(host, &format!("host-{host}"), life, role)),
-        (member(), prop::option::of(role()), prop::option::of(any::<u32>()), any::<String>()).prop_map(
-            |(member, role, weight, text)| {
-                LedgerCommand::SetMember { member, role, weight, addresses: Some(vec![text]) }
-            }
-        ),
+        (
+            member(),
+            prop::option::of(role()),
+            prop::option::of(any::<u32>()),
+            prop::option::of(any::<bool>()),
+            any::<String>(),
+        )
+            .prop_map(|(member, role, weight, draining, text)| {
+                LedgerCommand::SetMember { member, role, weight, draining, addresses: Some(vec![text]) }
+            }),
         member().prop_map(|member| LedgerCommand::Leave { member }),
         (member(), any::<String>()).prop_map(|(member, reason)| LedgerCommand::Remove { member, reason }),
         (drafts(), any::<u64>()).prop_map(|(draft, at_ms)| LedgerCommand::CreatePool { draft, at_ms }),

@@ -76,13 +76,13 @@ impl World {
     /// An operator drains a host, or puts it to use again.
     fn weigh(&mut self, by: usize) {
         let members: Vec<(MemberId, u32)> =
-            self.host(by).ledger.members().values().map(|member| (member.id, member.weight)).collect();
+            self.host(by).ledger.members().values().map(|member| (member.id, member.share())).collect();
         if !self.host(by).is_awake(self.now) || members.is_empty() {
             return;
         }
         let (member, weight) = *self.draws.pick(&members);
-        let weight = Some(if weight == 0 { 1 } else { *self.draws.pick(&[0, 1, 2]) });
-        self.propose(by, Purpose::Order, LedgerCommand::SetMember { member, role: None, weight, addresses: None });
+        let weight = if weight == 0 { 1 } else { *self.draws.pick(&[0, 1, 2]) };
+        self.propose(by, Purpose::Order, share_of(member, weight));
     }
 
     /// A host that is no member yet joins, by another's word.
@@ -98,7 +98,7 @@ impl World {
     pub(super) fn leave(&mut self, at: usize) {
         let host = self.host(at);
         let Some(me) = host.member.filter(|_| host.is_awake(self.now)) else { return };
-        let drained = host.ledger.member(me).is_some_and(|member| member.weight == 0);
+        let drained = host.ledger.member(me).is_some_and(|member| member.share() == 0);
         let known = |other, origin| {
             let said = host.seen.get(&other).and_then(|(_, vector)| vector.get(&origin));
             said.copied().unwrap_or_default()
@@ -143,12 +143,18 @@ impl World {
     pub(super) fn put_to_use(&mut self) {
         let is_lost = |member: MemberId| self.host_of(member).is_some_and(|at| self.host(at).old);
         let there = || self.log.ledger.members().values().filter(|member| !is_lost(member.id));
-        if there().all(|member| member.weight == 0)
+        if there().all(|member| member.share() == 0)
             && let Some(member) = there().next().map(|member| member.id)
         {
             let by = self.hosts.iter().position(super::host::Host::is_up).unwrap_or(0);
-            let weight = Some(1);
-            self.propose(by, Purpose::Order, LedgerCommand::SetMember { member, role: None, weight, addresses: None });
+            self.propose(by, Purpose::Order, share_of(member, 1));
         }
     }
+}
+
+/// Drained without one, else put to use with it.
+const fn share_of(member: MemberId, weight: u32) -> LedgerCommand {
+    let draining = Some(weight == 0);
+    let weight = if weight == 0 { None } else { Some(weight) };
+    LedgerCommand::SetMember { member, role: None, weight, draining, addresses: None }
 }

@@ -69,7 +69,7 @@ impl World {
         match self.host_of(member) {
             Some(at) if weight == 0 => self.leave(at),
             Some(_) | None => {
-                let command = C::SetMember { member, role: None, weight: Some(0), addresses: None };
+                let command = C::SetMember { member, role: None, weight: Some(0), draining: None, addresses: None };
                 self.propose(by, Purpose::Order, command);
             }
         }
