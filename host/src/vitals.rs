@@ -84,10 +84,7 @@ impl Vitals {
         let conflicts = counter("nexus_clset_conflicts_total", "facts of other hosts that contradict known ones")?;
         let heard = counter("nexus_clset_heard_total", "operations of other hosts taken in")?;
         let repeats = counter("nexus_clset_repeats_total", "batches of other hosts that said nothing new")?;
-        let note_conflicts = counter(
-            "nexus_note_conflicts_total",
-            "notes that two hosts wrote at the same time, as this host heard of it",
-        )?;
+        let note_conflicts = counter("nexus_note_conflicts_total", "notes that two hosts wrote at the same time")?;
         let digest_mismatches = counter(
             "nexus_clset_digest_mismatch_total",
             "comparisons with hosts that heard the same and know something else",
