@@ -80,10 +80,7 @@ impl Vitals {
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
-        let note_conflicts = counter(
-            "nexus_note_conflicts_total",
-            "notes that two hosts wrote at the same time, as this host heard of it",
-        )?;
+        let note_conflicts = counter("nexus_note_conflicts_total", "notes that two hosts wrote at the same time")?;
         let digest_mismatches = counter(
             "nexus_clset_digest_mismatch_total",
             "comparisons with hosts that heard the same and know something else",

@@ -302,6 +302,17 @@ fn more(hosts: &Hosts, answered: &mut BTreeMap<String, String>, lines: Range<usi
     }
 }
 
+fn join_again(hosts: &Hosts, host: usize) {
+    wait_for("it joins again", || {
+        let (status, answer) = hosts.post(host, "/api/v1/cluster/join", &json!({}));
+        assert!(matches!(status, 200 | 503), "{answer}");
+        (status == 200).then_some(())
+    });
+    for host in 0..3 {
+        hosts.await_members(host, 3);
+    }
+}
+
 #[test]
 fn a_restored_member_joins_again_as_itself_and_its_shards_wait_for_an_operator() {
     let files = directory();
@@ -321,14 +332,7 @@ fn a_restored_member_joins_again_as_itself_and_its_shards_wait_for_an_operator()
     assert_eq!(hosts.status(2)["standing"], "waiting");
     let (status, answer) = hosts.post(2, "/api/v1/cluster/init", &json!({}));
     assert_eq!(status, 409, "{answer}");
-    wait_for("it joins again", || {
-        let (status, answer) = hosts.post(2, "/api/v1/cluster/join", &json!({}));
-        assert!(matches!(status, 200 | 503), "{answer}");
-        (status == 200).then_some(())
-    });
-    for host in 0..3 {
-        hosts.await_members(host, 3);
-    }
+    join_again(&hosts, 2);
     let status = hosts.status(2);
     assert_eq!(status["member"], 3, "as itself: {status}");
     // Everything is there again, what it answered after the backup too.
