@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kernel::Occupancy;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{GaugeVec, IntGauge, IntGaugeVec, Opts};
+use prometheus::{GaugeVec, IntCounter, IntGauge, IntGaugeVec, Opts};
 use view::View;
 
 use super::{Vitals, descriptions, families};
@@ -14,7 +14,7 @@ use crate::restored::Restored;
 /// OLT-BNGs named in labels; the rest are counted together as `other`.
 const NODE_LABELS: usize = 1_000;
 
-/// `nexus_pool_*`, `nexus_node_subscribers`, `nexus_clset_entries_total`, `nexus_clset_conflicts_open`,
+/// `nexus_pool_*`, `nexus_node_subscribers`, `nexus_clset_entries_total`, `nexus_clset_gets_total`, `nexus_clset_conflicts_open`,
 /// `nexus_store_damaged_pools` and `nexus_quarantined_pools`.
 #[derive(Debug)]
 pub(crate) struct PoolGauges {
@@ -31,6 +31,7 @@ struct Gauges {
     utilization: GaugeVec,
     subscribers: IntGaugeVec,
     entries: IntGauge,
+    gets: IntCounter,
     damaged: IntGauge,
     quarantined: IntGauge,
     conflicts: IntGauge,
@@ -49,6 +50,7 @@ impl Gauges {
                 &["olt_id"],
             )?,
             entries: IntGauge::new("nexus_clset_entries_total", "live allocations")?,
+            gets: IntCounter::new("nexus_clset_gets_total", "look-ups in this host's copy")?,
             damaged: IntGauge::new(
                 "nexus_store_damaged_pools",
                 "pools with damaged records; nothing is handed out of them",
@@ -65,7 +67,7 @@ impl Gauges {
     }
 
     fn collectors(self) -> Vec<Box<dyn Collector>> {
-        let Self { total, allocated, available, utilization, subscribers, entries, damaged, quarantined, conflicts } =
+        let Self { total, allocated, available, utilization, subscribers, entries, gets, damaged, quarantined, conflicts } =
             self;
         vec![
             Box::new(total),
@@ -74,6 +76,7 @@ impl Gauges {
             Box::new(utilization),
             Box::new(subscribers),
             Box::new(entries),
+            Box::new(gets),
             Box::new(damaged),
             Box::new(quarantined),
             Box::new(conflicts),
@@ -108,6 +111,7 @@ impl PoolGauges {
         gauges.quarantined.set(i64::try_from(quarantined).unwrap_or(i64::MAX));
         gauges.conflicts.set(i64::try_from(self.view.open_conflicts_count()).unwrap_or(i64::MAX));
         gauges.entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        gauges.gets.inc_by(self.view.gets());
         for (at, (node, count)) in self.view.nodes().into_iter().enumerate() {
             let label = if at < NODE_LABELS { node.as_str() } else { "other" };
             gauges.subscribers.with_label_values(&[label]).add(i64::try_from(count).unwrap_or(i64::MAX));

@@ -19,6 +19,7 @@ pub struct NotePage {
 impl View {
     /// What stands of a note, the winner first; empty: nothing.
     pub fn note(&self, tenant: &TenantId, key: &NoteKey) -> Vec<Written> {
+        self.got();
         self.notes.read().of(tenant, key).to_vec()
     }
 
@@ -31,6 +32,7 @@ impl View {
         after: Option<&NoteKey>,
         limit: usize,
     ) -> NotePage {
+        self.got();
         let notes = self.notes.read();
         let (mut rows, mut total, mut more) = (Vec::new(), 0, false);
         for (key, writes) in notes.query(tenant, prefix, None).filter(|(_, writes)| wanted(writes)) {

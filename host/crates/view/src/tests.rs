@@ -132,6 +132,7 @@ fn a_span_is_found_by_any_position_in_it() {
         assert_eq!(!bench.view.holders(PoolUid(1), None, position).is_empty(), found, "{position}");
     }
     assert!(bench.view.holders(PoolUid(2), None, 64).is_empty());
+    assert_eq!(bench.view.gets(), 5, "every look-up counts");
 }
 
 #[test]

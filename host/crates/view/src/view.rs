@@ -60,6 +60,8 @@ pub struct View {
     events: Events,
     /// The last operation of this host's own that says what became of a span.
     last_word: AtomicU64,
+    /// Times that somebody looked something up.
+    gets: AtomicU64,
     clock: BootClock,
     wall_offset_ms: AtomicI64,
     expiring: AtomicBool,
@@ -83,6 +85,7 @@ impl View {
             notes: RwLock::default(),
             events: Events::new(window),
             last_word: AtomicU64::new(0),
+            gets: AtomicU64::new(0),
             clock,
             wall_offset_ms: AtomicI64::new(0),
             expiring: AtomicBool::new(false),
@@ -266,6 +269,7 @@ impl View {
     /// All live allocations of a subscriber within a tenant, newest first; behind them those that another one of the same pool
     /// and key stands in place of.
     pub fn of_subscriber(&self, tenant: &TenantId, subscriber: &SubscriberId) -> Vec<Arc<Allocation>> {
+        self.got();
         let now_ms = self.now_ms();
         let mut found = self.subscribers.of(subscriber);
         let pools = self.pools.read();
@@ -275,6 +279,15 @@ impl View {
         let behind = |held: &Allocation| self.stands_in_place_of(held).is_some();
         found.sort_by_cached_key(|held| (behind(held), std::cmp::Reverse((held.created_ms(), held.seq()))));
         found
+    }
+
+    /// Look-ups so far: of a subscriber, of a position, and pages of lists.
+    pub fn gets(&self) -> u64 {
+        self.gets.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn got(&self) {
+        self.gets.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A subscriber's live allocation of this very span.
@@ -292,6 +305,7 @@ impl View {
 
     /// Who holds this position of a pool's line, by realm: in one, or in all of the pool's realms.
     pub fn holders(&self, pool: PoolUid, realm: Option<RealmUid>, position: u128) -> Vec<Arc<Allocation>> {
+        self.got();
         let now_ms = self.now_ms();
         let least = (pool, realm.unwrap_or(RealmUid(0)));
         let most = (pool, realm.unwrap_or(RealmUid(u32::MAX)));
@@ -302,6 +316,7 @@ impl View {
 
     /// The live allocations after `after` that match, ordered by pool, realm and position, at most `limit`.
     pub fn list(&self, filter: &AllocationFilter, after: Option<ListCursor>, limit: usize) -> Page {
+        self.got();
         let mut rows = Vec::new();
         let more = self.scan(filter, after, |held| {
             if rows.len() == limit {
