@@ -67,8 +67,18 @@ impl Gauges {
     }
 
     fn collectors(self) -> Vec<Box<dyn Collector>> {
-        let Self { total, allocated, available, utilization, subscribers, entries, gets, damaged, quarantined, conflicts } =
-            self;
+        let Self {
+            total,
+            allocated,
+            available,
+            utilization,
+            subscribers,
+            entries,
+            gets,
+            damaged,
+            quarantined,
+            conflicts,
+        } = self;
         vec![
             Box::new(total),
             Box::new(allocated),

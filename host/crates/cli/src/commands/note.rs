@@ -1,8 +1,11 @@
 //! `nexus note`.
 
-use nexus_proto::v1::{DeleteNoteRequest, GetNoteRequest, ListNotesRequest, PutNoteRequest, WatchNotesRequest};
+use nexus_proto::v1::{
+    DeleteNoteRequest, GetNoteRequest, ListNotesRequest, PutNoteRequest, WatchNotesRequest, WatchNotesResponse,
+};
 
 use super::list::{Page, paged};
+use super::watch::show;
 use crate::arguments::{Connection, NoteCommand};
 use crate::document::Fields;
 use crate::exit::Failure;
@@ -48,24 +51,8 @@ pub(super) async fn run(connection: &Connection, command: NoteCommand, screen: &
 
 async fn watch(connection: &Connection, prefix: String, resume: String, screen: &mut Screen) -> Result<(), Failure> {
     let client = connect(connection, Patience::Endless).await?;
-    let mut token = (!resume.is_empty()).then_some(resume);
-    let request = WatchNotesRequest { prefix, resume_token: token.clone().unwrap_or_default() };
-    let mut events = client.notes().watch_notes(request).await?.into_inner();
-    let mut columns = Columns::new(NOTE_EVENT_COLUMNS);
-    loop {
-        match events.message().await {
-            Ok(Some(event)) => {
-                if let Some(row) = note_event_row(&event) {
-                    screen.event(&row, &mut columns)?;
-                }
-                if !event.resume_token.is_empty() {
-                    token = Some(event.resume_token);
-                }
-            }
-            Ok(None) => return Err(Failure::WatchEnded { resume: token, source: None }),
-            Err(status) => {
-                return Err(Failure::WatchEnded { resume: token, source: Some(Box::new(status.into())) });
-            }
-        }
-    }
+    let request = WatchNotesRequest { prefix, resume_token: resume.clone() };
+    let events = client.notes().watch_notes(request).await?.into_inner();
+    let read = |event: WatchNotesResponse| (note_event_row(&event), event.resume_token);
+    show(events, resume, read, Columns::new(NOTE_EVENT_COLUMNS), screen).await
 }
