@@ -7,7 +7,7 @@ use kernel::Rule;
 use kernel::sim::cluster::{self, Breach, Summary};
 use kernel::sim::{Failure, Invariant};
 
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 2_000;
 
 /// Within so many seeds every breach is noticed that is not rare.
 const NOTICED_WITHIN: u64 = 1_500;
