@@ -15,6 +15,9 @@ use super::{DEADLINE, wait_for, wait_for_or_tell};
 
 const CLIENTS: usize = 4;
 
+/// Of each client between two subscribers: hosts that are asked all they can bear have no time for what is done to them.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// What the clients share.
 #[derive(Debug, Default)]
 struct Shared {
@@ -131,6 +134,7 @@ impl Shared {
             if self.stop.load(Ordering::Acquire) {
                 return;
             }
+            std::thread::park_timeout(PAUSE);
             let name = format!("load-{client}-{turn}");
             // And once more at another host.
             for host in 0..2 {
