@@ -40,6 +40,9 @@ const CUT: Duration = Duration::from_mins(1);
 const CROWD: u64 = 1_000_000;
 const BATCH: u64 = 5_000;
 
+/// A client of which each call comes so long after the answer before.
+const PACE: Duration = Duration::from_millis(45);
+
 /// The next subscriber that nobody asked for yet.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -139,8 +142,10 @@ fn owners(cluster: &Cluster, pool: &str) -> anyhow::Result<HashMap<u64, u64>> {
 /// Allocating at one host and at all, told apart by whether the host that was asked owned what it gave.
 fn allocate(cluster: &Cluster, pool: &'static str, length: Duration) -> anyhow::Result<()> {
     let owners = owners(cluster, pool)?;
-    for asked in [vec![0], (0..HOSTS).collect()] {
-        let (load, began) = (Load::start(cluster, &asked, pool, None)?, Instant::now());
+    let hosts: Vec<usize> = (0..HOSTS).collect();
+    // All they can bear, and about a third of that.
+    for (asked, pause) in [(vec![0], None), (hosts.clone(), None), (hosts, Some(2 * PACE))] {
+        let (load, began) = (Load::start(cluster, &asked, pool, pause)?, Instant::now());
         std::thread::sleep(length);
         let calls = load.end()?;
         let took = began.elapsed();
@@ -149,7 +154,8 @@ fn allocate(cluster: &Cluster, pool: &'static str, length: Duration) -> anyhow::
             call.shard.is_some_and(|shard| owners.get(&u64::from(shard)) == Some(&member(host)))
         };
         let all = || calls.iter().flat_map(|(host, calls)| calls.iter().map(move |call| (*host, call)));
-        println!("Allocate, pool {pool}, {} hosts asked, {STREAMS} calls under way at each", asked.len());
+        let pace = pause.map_or_else(String::new, |pause| format!(", each {pause:?} after the answer before"));
+        println!("Allocate, pool {pool}, {} hosts asked by {STREAMS} clients each{pace}", asked.len());
         print("all", &figures(all().map(|(_, call)| call), took));
         print(
             "the owner was asked",
@@ -162,9 +168,6 @@ fn allocate(cluster: &Cluster, pool: &'static str, length: Duration) -> anyhow::
     }
     Ok(())
 }
-
-/// A client of which each call comes so long after the answer before.
-const PACE: Duration = Duration::from_millis(45);
 
 /// Look-ups by subscriber at each host, while all hosts allocate.
 fn look_up(cluster: &Cluster, length: Duration) -> anyhow::Result<()> {

@@ -17,6 +17,7 @@ use crate::frame::{self, Codec};
 use crate::gate::{Gate, WhenShut};
 use crate::greeting::Greeter;
 use crate::limits::{self, Timing};
+use crate::patience::Patient;
 use crate::settings::NetSettings;
 
 pub(crate) const TOPIC: &str = "nexus-state";
@@ -150,7 +151,8 @@ fn scores(topic: &gossipsub::IdentTopic) -> gossipsub::PeerScoreParams {
     }
 }
 
-/// TCP, the cluster key, the greeting, noise, yamux: each within its time.
+/// TCP, the cluster key, the greeting, noise, yamux: each within its time. Who answers no ping is dropped, and who takes nothing
+/// any more is so after the same time.
 pub(crate) fn transport(
     settings: &NetSettings,
     timing: &Timing,
@@ -166,7 +168,9 @@ pub(crate) fn transport(
     // All channels full in both directions, on one connection, and what libp2p needs itself.
     let streams: usize = Channel::ALL.iter().map(|channel| channel.in_flight() * 3).sum();
     yamux.set_max_num_streams(streams.min(1000) + 24);
+    let silent = timing.ping_every + timing.ping_within;
     Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .map(move |socket, _| Patient::new(socket, silent))
         .and_then(move |socket, endpoint| greeter.greet(socket, endpoint))
         .upgrade(Version::V1)
         .authenticate(noise)

@@ -31,6 +31,7 @@ mod identity;
 mod key;
 mod limits;
 mod names;
+mod patience;
 mod peer;
 mod settings;
 mod stats;
