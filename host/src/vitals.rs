@@ -195,12 +195,12 @@ impl Vitals {
         *self.misreads.lock().unwrap_or_else(PoisonError::into_inner) = reasons;
     }
 
-    /// Another host's facts contradict what is known.
     /// Two hosts wrote one note and neither knew of the other.
     pub(crate) fn note_conflict(&self) {
         self.note_conflicts.inc();
     }
 
+    /// Another host's facts contradict what is known.
     pub(crate) fn conflict(&self) {
         self.conflicts.inc();
     }

@@ -158,7 +158,6 @@ async fn tell_sight(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut 
     Ok(())
 }
 
-/// `gives_up`: this host does not read the pool as recorded, and these shards can go to somebody who does.
 /// Who must have heard of a deletion before it is forgotten. The place in the ledger is told with it, for what others say they
 /// have counts only under the same list.
 async fn tell_members(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut Told) -> Result<(), EngineError> {
@@ -179,6 +178,7 @@ async fn tell_members(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mu
     Ok(())
 }
 
+/// `gives_up`: this host does not read the pool as recorded, and these shards can go to somebody who does.
 async fn tell_tenures(
     cluster: &Cluster,
     seat: &Seat,

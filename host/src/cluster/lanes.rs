@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Cluster;
 use super::messages::{self, CALLS, RouteAnswer, RouteAsk};
+use super::route::repeated;
 
 /// Shared messages that are under way to one host.
 const UNDER_WAY: usize = 4;
@@ -31,8 +32,7 @@ pub(super) struct Arrived {
 
 impl Arrived {
     fn nowhere(error: &EngineError, count: usize) -> Self {
-        let outcomes = std::iter::repeat_with(|| Some(Err(error.clone()))).take(count).collect();
-        Self { outcomes, rests_on: None }
+        Self { outcomes: repeated(error, count).into_iter().map(Some).collect(), rests_on: None }
     }
 }
 

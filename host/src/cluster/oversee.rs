@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use api::cluster::ClusterError;
 use kernel::ledger::{GrantKind, Ledger, LedgerCommand, Member};
 use kernel::{Epoch, LeaseTerms, MemberId, News, Origin, PoolUid, Seq, ShardId};
 use net::{Channel, PeerId};
+use tokio::time::Instant;
 
 use super::follow::note;
 use super::messages::{self, StateAnswer, StateAsk};
@@ -17,6 +19,9 @@ use crate::clock;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const DECIDE_WITHIN: Duration = Duration::from_secs(5);
 const ASK_WITHIN: Duration = Duration::from_secs(3);
+
+/// How long an operator waits for one host to hear what others know of a lost one.
+const KNOWN_WITHIN: Duration = Duration::from_secs(15);
 
 /// How often it is looked which part of the log others still need, milliseconds.
 const RETAIN_EVERY_MS: u64 = 10_000;
@@ -214,10 +219,52 @@ fn known_here(cluster: &Cluster, origin: Origin) -> Seq {
 }
 
 /// What a peer knows now.
-pub(super) async fn ask(cluster: &Cluster, peer: PeerId) -> Option<StateAnswer> {
+async fn ask(cluster: &Cluster, peer: PeerId) -> Option<StateAnswer> {
     let ask = messages::write(&StateAsk::Look);
     let response = cluster.inner.net.request(peer, Channel::State, ask, ASK_WITHIN).await.ok()?;
     messages::read(&response.body).ok()
+}
+
+/// Before a lost host's shards are another one's: waits until that one has what any member knows of the lost host's log. It would
+/// give out again what was given out, as far as it had not heard, and nobody waits for a majority in escrow.
+pub(super) async fn await_known_by(
+    cluster: &Cluster,
+    seat: &Seat,
+    to: MemberId,
+    from: MemberId,
+) -> Result<(), ClusterError> {
+    let until = Instant::now() + KNOWN_WITHIN;
+    loop {
+        let ledger = seat.book.ledger();
+        let Some(lost) = ledger.member(from) else { return Ok(()) };
+        let mut known = BTreeMap::new();
+        for member in ledger.members().values().filter(|member| member.id != from) {
+            known.insert(member.id, known_by(cluster, seat, member.id, lost.origin).await);
+        }
+        let behind = known.get(&to) < known.values().max();
+        if !behind {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            let to = ledger.member(to).map_or_else(|| format!("member {to}"), |member| member.node.to_string());
+            let why = format!("{to} has not heard yet all that others know of what {} wrote; ask again", lost.node);
+            return Err(ClusterError::Unavailable(why));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// How far a member has the log of an origin: as it says now, or said last.
+async fn known_by(cluster: &Cluster, seat: &Seat, member: MemberId, origin: Origin) -> Seq {
+    if member == seat.me {
+        return known_here(cluster, origin);
+    }
+    let Some(peer) = seat.peer_of(member) else { return Seq::default() };
+    let said = match ask(cluster, peer).await {
+        Some(answer) => answer.vector.get(&origin).copied(),
+        None => cluster.inner.acknowledged.lock().get(&peer).and_then(|vector| vector.get(&origin).copied()),
+    };
+    said.unwrap_or_default()
 }
 
 /// Ends quarantines: the former holder's log is here to its end, or the longest lease it may have given is over.

@@ -412,7 +412,7 @@ fn relayed(leg: Leg, command: &Command) -> Command {
     Command::Relayed { leg, command: Box::new(command.clone()) }
 }
 
-fn repeated(error: &EngineError, count: usize) -> Vec<Outcome> {
+pub(super) fn repeated(error: &EngineError, count: usize) -> Vec<Outcome> {
     std::iter::repeat_with(|| Err(error.clone())).take(count).collect()
 }
 

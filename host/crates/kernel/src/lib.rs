@@ -134,7 +134,7 @@ pub use id::{
     TenantId, Tick, TypeId,
 };
 pub use kernel::{Conflict, Input, Kernel, KernelSettings, Recovery, RecoveryFault};
-pub use note::{MemberList, Note, NoteEnds, NoteStamp, Notes, PutNote, Written};
+pub use note::{MemberList, Note, NoteEnds, NoteStamp, NoteWord, Notes, PutNote, Written};
 pub use plan::{Plan, Strategy, UnknownStrategy};
 pub use pool::{
     Alignment, Durability, Geometry, LeaseTerms, Occupancy, Pool, PoolDraft, PoolTerms, RealmRef, Shard, Sizing,

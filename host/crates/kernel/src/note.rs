@@ -13,9 +13,11 @@ mod book;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fact::Fact;
 use crate::id::{Dot, MemberId, NoteKey, NoteText, Origin, Seq, TenantId};
 
 pub(crate) use book::Recovered;
@@ -112,6 +114,51 @@ pub struct NoteEnds {
     pub tenant: TenantId,
     pub key: NoteKey,
     pub places: Box<[Seq]>,
+}
+
+/// What a fact says of a note.
+#[derive(Clone, Copy, Debug)]
+pub enum NoteWord<'f> {
+    Noted(&'f Arc<Note>),
+    Unnoted(&'f Arc<NoteEnds>),
+}
+
+impl<'f> NoteWord<'f> {
+    /// `None`: the fact is not about a note.
+    pub fn of(fact: &'f Fact) -> Option<Self> {
+        match fact {
+            Fact::Noted(note) => Some(Self::Noted(note)),
+            Fact::Unnoted(ends) => Some(Self::Unnoted(ends)),
+            Fact::Pool(_)
+            | Fact::PoolDeleted(_)
+            | Fact::Realm(_)
+            | Fact::Held(_)
+            | Fact::Resting(_)
+            | Fact::Free(_)
+            | Fact::Reserved(_)
+            | Fact::Unreserved(_)
+            | Fact::Clock
+            | Fact::Heard { .. }
+            | Fact::RestsOn(_)
+            | Fact::Adopted(_) => None,
+        }
+    }
+
+    /// Whose note, and which.
+    pub fn about(self) -> (&'f TenantId, &'f NoteKey) {
+        match self {
+            Self::Noted(note) => (&note.tenant, &note.key),
+            Self::Unnoted(ends) => (&ends.tenant, &ends.key),
+        }
+    }
+
+    /// Places in this host's log of what stands no more.
+    pub fn ends(self) -> &'f [Seq] {
+        match self {
+            Self::Noted(note) => &note.ends,
+            Self::Unnoted(ends) => &ends.places,
+        }
+    }
 }
 
 /// A note to be written.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use kernel::{
-    Allocation, Fact, NoteKey, Op, Pair, Pool, PoolUid, Reservation, Resting, Seq, SpanKey, TenantId, Written,
+    Allocation, Fact, NoteKey, NoteWord, Op, Pair, Pool, PoolUid, Reservation, Resting, Seq, SpanKey, TenantId, Written,
 };
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -149,22 +149,10 @@ pub(crate) fn event_of_note(op: &Op, before: &[Written], now: NoteChange) -> Opt
     let said = |writes: &[Written]| writes.iter().map(|write| write.note.value.clone()).collect::<Vec<_>>();
     let (before, after) = (said(before), said(&now.writes));
     let nothing = |writes: &[Option<_>]| writes.iter().all(Option::is_none);
-    let same = match &op.fact {
+    let same = match NoteWord::of(&op.fact) {
         // The same text again is a word on the matter.
-        Fact::Noted(note) => note.ends.contains(&op.seq),
-        Fact::Unnoted(_)
-        | Fact::Pool(_)
-        | Fact::PoolDeleted(_)
-        | Fact::Realm(_)
-        | Fact::Held(_)
-        | Fact::Resting(_)
-        | Fact::Free(_)
-        | Fact::Reserved(_)
-        | Fact::Unreserved(_)
-        | Fact::Clock
-        | Fact::Heard { .. }
-        | Fact::RestsOn(_)
-        | Fact::Adopted(_) => before == after,
+        Some(NoteWord::Noted(note)) => note.ends.contains(&op.seq),
+        Some(NoteWord::Unnoted(_)) | None => before == after,
     };
     let quiet = same || (nothing(&before) && nothing(&after));
     (!quiet).then(|| Event { seq: op.seq, stamp_ms: op.stamp_ms, kind: EventKind::Note(Arc::new(now)) })

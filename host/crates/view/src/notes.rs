@@ -1,6 +1,6 @@
 //! The notes, as far as they are on the disk.
 
-use kernel::{Fact, NoteKey, Op, TenantId, Written};
+use kernel::{NoteKey, NoteWord, Op, TenantId, Written};
 
 use crate::events::{Event, NoteChange, event_of_note};
 use crate::view::View;
@@ -56,22 +56,7 @@ impl View {
     }
 
     pub(crate) fn apply_note(&self, op: &Op) -> Option<Event> {
-        let (tenant, key) = match &op.fact {
-            Fact::Noted(note) => (&note.tenant, &note.key),
-            Fact::Unnoted(ends) => (&ends.tenant, &ends.key),
-            Fact::Pool(_)
-            | Fact::PoolDeleted(_)
-            | Fact::Realm(_)
-            | Fact::Held(_)
-            | Fact::Resting(_)
-            | Fact::Free(_)
-            | Fact::Reserved(_)
-            | Fact::Unreserved(_)
-            | Fact::Clock
-            | Fact::Heard { .. }
-            | Fact::RestsOn(_)
-            | Fact::Adopted(_) => return None,
-        };
+        let (tenant, key) = NoteWord::of(&op.fact)?.about();
         let mut notes = self.notes.write();
         let before = notes.of(tenant, key).to_vec();
         notes.apply(op);

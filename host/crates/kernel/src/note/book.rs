@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::{Note, NoteStamp};
+use super::{Note, NoteStamp, NoteWord};
 use crate::digest::Lanes;
 use crate::fact::{Fact, Op};
 use crate::id::{Dot, NoteKey, Origin, Seq, TenantId};
@@ -143,8 +143,8 @@ impl Notes {
 
     /// Takes an operation of the log, in its order. What is no note's is passed over.
     pub fn apply(&mut self, op: &Op) {
-        match &op.fact {
-            Fact::Noted(note) => {
+        match NoteWord::of(&op.fact) {
+            Some(NoteWord::Noted(note)) => {
                 let seq = op.from.map_or(op.seq, |from| from.seq);
                 let mut note = Arc::clone(note);
                 if op.from.is_none() && note.by != self.own {
@@ -153,19 +153,8 @@ impl Notes {
                 let write = Written { place: op.seq, seq, note: Arc::clone(&note) };
                 self.change(&note.tenant, &note.key, &note.ends, Some(write));
             }
-            Fact::Unnoted(ends) => self.change(&ends.tenant, &ends.key, &ends.places, None),
-            Fact::Pool(_)
-            | Fact::PoolDeleted(_)
-            | Fact::Realm(_)
-            | Fact::Held(_)
-            | Fact::Resting(_)
-            | Fact::Free(_)
-            | Fact::Reserved(_)
-            | Fact::Unreserved(_)
-            | Fact::Clock
-            | Fact::Heard { .. }
-            | Fact::RestsOn(_)
-            | Fact::Adopted(_) => {}
+            Some(NoteWord::Unnoted(ends)) => self.change(&ends.tenant, &ends.key, &ends.places, None),
+            None => {}
         }
     }
 

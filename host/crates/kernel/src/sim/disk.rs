@@ -6,6 +6,7 @@ use crate::fact::{Fact, Op, SpanKey};
 use crate::hash::Draws;
 use crate::id::{Origin, PoolUid, RealmUid, Seq};
 use crate::kernel::Recovery;
+use crate::note::NoteWord;
 
 /// Everything that is durable.
 #[derive(Debug, Default)]
@@ -64,22 +65,7 @@ fn checkpoint(old: &[Op]) -> Vec<&Op> {
     let mut ended: BTreeSet<Seq> = BTreeSet::new();
     for op in old {
         last.insert(about(op), op);
-        match &op.fact {
-            Fact::Noted(note) => ended.extend(note.ends.iter()),
-            Fact::Unnoted(ends) => ended.extend(ends.places.iter()),
-            Fact::Pool(_)
-            | Fact::PoolDeleted(_)
-            | Fact::Realm(_)
-            | Fact::Held(_)
-            | Fact::Resting(_)
-            | Fact::Free(_)
-            | Fact::Reserved(_)
-            | Fact::Unreserved(_)
-            | Fact::Clock
-            | Fact::Heard { .. }
-            | Fact::RestsOn(_)
-            | Fact::Adopted(_) => {}
-        }
+        ended.extend(NoteWord::of(&op.fact).into_iter().flat_map(NoteWord::ends));
     }
     let deleted = |uid: PoolUid| last.contains_key(&About::PoolDeleted(uid));
     let highest = last.keys().filter(|about| matches!(about, About::PoolDeleted(_))).max();
