@@ -56,7 +56,7 @@ use seat::Seat;
 
 pub(crate) use route::Router;
 pub(crate) use seat::{FILE as MEMBERSHIP, Membership, is_member, read as membership, replace};
-pub(crate) use versions::SPOKEN;
+pub(crate) use versions::{BUILT, SPOKEN};
 
 /// What the cluster is told at its start.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::{Arg, ArgAction, Command, value_parser};
 use kernel::ProtocolVersion;
 
-use crate::cluster::SPOKEN;
+use crate::cluster::BUILT;
 use crate::config::KEYS;
 use crate::plugins::BUILD_VARIABLE;
 
@@ -40,7 +40,7 @@ const PROTOCOL_VARIABLE: &str = "NEXUS_TEST_PROTOCOL";
 pub(crate) fn protocol() -> anyhow::Result<ProtocolVersion> {
     match std::env::var(PROTOCOL_VARIABLE) {
         Ok(text) => text.parse().with_context(|| format!("{PROTOCOL_VARIABLE} is for tests only")),
-        Err(_) => Ok(SPOKEN),
+        Err(_) => Ok(BUILT),
     }
 }
 

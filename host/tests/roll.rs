@@ -8,7 +8,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::hosts::{Hosts, pool};
+use common::hosts::{Build, Hosts, pool};
 use common::load::Load;
 use common::wait_for;
 use serde_json::{Value, json};
@@ -149,12 +149,12 @@ fn a_host_that_reads_a_pool_otherwise_gives_it_up_serves_by_routing_and_comes_ba
     }
 }
 
-/// A host goes over to a build of another protocol, as an upgrade does it.
-fn becomes(hosts: &mut Hosts, load: &Load, host: usize, protocol: &'static str) {
+/// A host goes over to another build, as an upgrade does it.
+fn becomes(hosts: &mut Hosts, load: &Load, host: usize, build: Build) {
     load.door(host, None);
     hosts.stop(host);
     load.go_on(10);
-    hosts.protocols[host] = Some(protocol);
+    hosts.builds[host] = build;
     hosts.start(host);
     hosts.await_members(host, 3);
     load.door(host, Some(&hosts.daemon(host).rest));
@@ -163,7 +163,7 @@ fn becomes(hosts: &mut Hosts, load: &Load, host: usize, protocol: &'static str) 
 
 /// A host does not come up with this protocol, and both ends say why.
 fn is_refused(hosts: &mut Hosts, protocol: &'static str, remedy: &str) {
-    hosts.protocols[2] = Some(protocol);
+    hosts.builds[2] = Build::Speaking(protocol);
     let output = hosts.start_of(2).command().output().expect("it runs and ends");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && told.contains(remedy) && told.contains(protocol), "{told}");
@@ -187,24 +187,24 @@ fn builds_of_adjacent_minors_work_together_and_others_are_refused_with_what_to_d
     hosts.create(0, &pool());
     let load = Load::start(&hosts, 3);
     load.go_on(20);
-    becomes(&mut hosts, &load, 0, "1.1");
-    becomes(&mut hosts, &load, 1, "1.1");
+    becomes(&mut hosts, &load, 0, Build::Next);
+    becomes(&mut hosts, &load, 1, Build::Next);
     wait_for("the upgrade shows", || {
         hosts.warnings(2).contains("core-3 speak protocol 1.0, the others 1.1").then_some(())
     });
     // Two different builds decide together, whichever is asked.
     hosts.create(0, &json!({"id": "of-the-new", "type": "vlan", "range": "100-200"}));
     hosts.create(2, &json!({"id": "of-the-old", "type": "vlan", "range": "300-400"}));
-    becomes(&mut hosts, &load, 0, "1.0");
-    becomes(&mut hosts, &load, 0, "1.1");
-    becomes(&mut hosts, &load, 2, "1.1");
+    becomes(&mut hosts, &load, 0, Build::This);
+    becomes(&mut hosts, &load, 0, Build::Next);
+    becomes(&mut hosts, &load, 2, Build::Next);
     wait_for("the upgrade is done", || (!hosts.warnings(0).contains("upgrade")).then_some(()));
     load.door(2, None);
     hosts.stop(2);
     is_refused(&mut hosts, "1.3", "run a build of protocol 1.2 here");
     is_refused(&mut hosts, "2.1", "run builds of one major");
     // Nor is one let in that never was a member.
-    hosts.protocols[3] = Some("1.3");
+    hosts.builds[3] = Build::Speaking("1.3");
     hosts.start(3);
     let (status, answer) = wait_for("it is decided", || {
         let answer = hosts.post(3, "/api/v1/cluster/join", &json!({}));
@@ -212,7 +212,7 @@ fn builds_of_adjacent_minors_work_together_and_others_are_refused_with_what_to_d
     });
     assert!(status == 409 && answer["error"].to_string().contains("one minor apart"), "{status} {answer}");
     hosts.kill(3);
-    hosts.protocols[2] = Some("1.2");
+    hosts.builds[2] = Build::Speaking("1.2");
     hosts.start(2);
     hosts.await_members(2, 3);
     load.door(2, Some(&hosts.daemon(2).rest));

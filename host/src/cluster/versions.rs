@@ -10,8 +10,12 @@ use parking_lot::Mutex;
 
 use super::Cluster;
 
-/// What this build speaks.
+/// The last version whose messages this code knows.
 pub(crate) const SPOKEN: ProtocolVersion = ProtocolVersion { major: 1, minor: 0 };
+
+/// What this build speaks: a minor more, if it was made to stand for the one that comes next.
+pub(crate) const BUILT: ProtocolVersion =
+    ProtocolVersion { minor: SPOKEN.minor + if cfg!(feature = "next-protocol") { 1 } else { 0 }, ..SPOKEN };
 
 /// Most hosts that are known to be apart; of more, some are forgotten.
 const APART: usize = 4_096;

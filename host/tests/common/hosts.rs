@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
+use std::ops::Range;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -22,8 +23,18 @@ pub struct Hosts {
     pub key: &'static str,
     /// What they are told beside.
     pub flags: Vec<&'static str>,
-    /// Which protocol each says that it speaks when it starts from now on; `None`: its own.
-    pub protocols: Vec<Option<&'static str>>,
+    /// Which build each is of when it starts from now on.
+    pub builds: Vec<Build>,
+}
+
+/// A build of the daemon.
+#[derive(Clone, Copy, Debug)]
+pub enum Build {
+    This,
+    /// Speaks a minor more.
+    Next,
+    /// This one, as if it spoke that version.
+    Speaking(&'static str),
 }
 
 /// Ports that nobody listens on now. Somebody else may take one before the daemon does; then the test fails and says so.
@@ -42,7 +53,7 @@ impl Hosts {
             running: (0..count).map(|_| None).collect(),
             key: KEY,
             flags: Vec::new(),
-            protocols: vec![None; count],
+            builds: vec![Build::This; count],
         }
     }
 
@@ -78,9 +89,10 @@ impl Hosts {
         let others = self.ports.iter().enumerate().filter(|(other, _)| *other != host);
         let peers: Vec<String> = others.map(|(_, port)| format!("127.0.0.1:{port}")).collect();
         let start = Start::on(self.dirs[host].path());
-        let start = match self.protocols[host] {
-            Some(protocol) => start.variable("NEXUS_TEST_PROTOCOL", protocol),
-            None => start,
+        let start = match self.builds[host] {
+            Build::This => start,
+            Build::Next => start.of_next_release(),
+            Build::Speaking(protocol) => start.variable("NEXUS_TEST_PROTOCOL", protocol),
         };
         start
             .named(&format!("core-{}", host + 1))
@@ -173,6 +185,25 @@ impl Hosts {
             (503, _) => None,
             other => panic!("{other:?}"),
         })
+    }
+
+    /// Subscribers of these numbers get an address at this host, in batches.
+    pub fn allocate_many(&self, host: usize, numbers: Range<usize>) -> BTreeMap<String, String> {
+        let count = numbers.len();
+        let mut wanted: Vec<String> = numbers.map(|line| format!("crowd-{host}-{line}")).collect();
+        let mut given = BTreeMap::new();
+        wait_for("all are given", || {
+            wanted.retain(|name| !given.contains_key(name));
+            let some = wanted.iter().take(500);
+            let requests: Vec<Value> = some.map(|name| json!({"pool_id": "homes", "subscriber_id": name})).collect();
+            let (status, answer) = self.post(host, "/api/v1/allocations:batch", &json!({"requests": requests}));
+            assert_eq!(status, 200, "{answer}");
+            let results = answer["results"].as_array().expect("results");
+            let allocated = results.iter().map(|one| &one["allocation"]).filter(|one| one.is_object());
+            given.extend(allocated.map(|one| (one["subscriber_id"].as_str().expect("text").to_owned(), address(one))));
+            (given.len() == count).then_some(())
+        });
+        given
     }
 
     pub fn held(&self, host: usize) -> BTreeMap<String, String> {

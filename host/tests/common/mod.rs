@@ -33,6 +33,7 @@ pub struct Daemon {
 /// How a daemon is started.
 #[derive(Debug)]
 pub struct Start {
+    program: PathBuf,
     data: PathBuf,
     node: String,
     extra: Vec<String>,
@@ -46,6 +47,7 @@ pub struct Start {
 impl Start {
     pub fn on(data: &Path) -> Self {
         Self {
+            program: env!("CARGO_BIN_EXE_nexus").into(),
             data: data.to_owned(),
             node: "core-1".to_owned(),
             extra: Vec::new(),
@@ -53,6 +55,13 @@ impl Start {
             log: None,
             ports: [0; 3],
         }
+    }
+
+    /// The build that stands for the next release.
+    pub fn of_next_release(mut self) -> Self {
+        self.program.set_file_name("nexus-next");
+        assert!(self.program.exists(), "{} is missing: run cargo xtask test", self.program.display());
+        self
     }
 
     /// With a variable in its environment.
@@ -85,7 +94,7 @@ impl Start {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
+        let mut command = Command::new(&self.program);
         command.arg("serve").arg("--data-path").arg(&self.data);
         let [rest, grpc, metrics] = self.ports.map(|port| port.to_string());
         command.args(["--http-port", &rest, "--grpc-port", &grpc, "--metrics-port", &metrics, "--node-id", &self.node]);
