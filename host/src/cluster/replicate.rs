@@ -336,25 +336,19 @@ pub(super) fn answer_look(cluster: &Cluster) -> StateAnswer {
 pub(super) fn answer_pull(cluster: &Cluster, theirs: &Vector) -> StateAnswer {
     let own = cluster.inner.settings.origin;
     let mut answer = answer_look(cluster);
-    let vector = answer.vector.clone();
-    let mut left = PULL_BYTES;
-    for (origin, known) in &vector {
-        let after = theirs.get(origin).copied().unwrap_or_default();
-        if after >= *known {
-            continue;
-        }
-        if left == 0 {
-            answer.more = true;
-            break;
-        }
+    let after = |origin: &Origin| theirs.get(origin).copied().unwrap_or_default();
+    let vector = answer.vector.iter().map(|(origin, known)| (*origin, after(origin), *known));
+    let behind: Vec<(Origin, Seq)> =
+        vector.filter(|(_, after, known)| after < known).map(|(origin, after, _)| (origin, after)).collect();
+    // Some of each, or what waits for another origin's words would take the place of those words for good.
+    let share = PULL_BYTES / behind.len().max(1);
+    for (origin, after) in &behind {
         let of = (*origin != own).then_some(*origin);
-        match cluster.inner.parts.reader.operations(of, after, left) {
+        match cluster.inner.parts.reader.operations(of, *after, share) {
             Ok(run) => {
                 answer.more |= run.more;
-                let weight: usize = run.ops.len().saturating_mul(96);
-                left = left.saturating_sub(weight);
-                if run.through > after {
-                    answer.batches.push(pack(cluster, *origin, after, run.through, &run.ops));
+                if run.through > *after {
+                    answer.batches.push(pack(cluster, *origin, *after, run.through, &run.ops));
                 }
             }
             Err(RunError::Gone { .. }) => answer.gone.push(*origin),
