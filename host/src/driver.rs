@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use api::engine::{EngineError, Inbox, Job, Waker};
 use api::ports::ResourceTypes;
-use kernel::{Command, Effects, Input, Kernel, KernelSettings, RequestId};
+use kernel::{Command, Effects, Input, Kernel, KernelSettings, RequestId, Seq};
 use store::{Reader, Store, StoreError};
 use view::View;
 
@@ -101,8 +101,8 @@ struct Loop {
     flushed: Receiver<Flushed>,
     flusher: Essential,
     flusher_idle: bool,
-    /// Conflicts between hosts that the log has been told of.
-    conflicts_told: usize,
+    /// The last conflict between hosts that the daemon's log was told of.
+    conflicts_told: Seq,
     pulse_due_ms: u64,
     next_slice_ms: u64,
     /// A command came since the last slice.
@@ -120,6 +120,7 @@ impl Loop {
         let working = Flusher::new(&parts, courier, waker);
         let flusher = Essential::start("flusher", move || working.run(&taken, &done));
         let flusher = flusher.expect("the daemon may start a thread");
+        let conflicts_told = last_conflict(&kernel);
         Self {
             parts,
             kernel,
@@ -130,7 +131,7 @@ impl Loop {
             flushed: outcome,
             flusher,
             flusher_idle: true,
-            conflicts_told: 0,
+            conflicts_told,
             pulse_due_ms: 0,
             next_slice_ms: 0,
             requested: false,
@@ -223,7 +224,7 @@ impl Loop {
             Command::Allocate(request) => damaged.why(request.pool),
             Command::Reserve(request) => damaged.why(request.pool),
             Command::CreatePool(_) => damaged.why_no_space(),
-            Command::PutNote(_) => None,
+            Command::PutNote(_) | Command::CloseConflict(_) => None,
             // Small, and what an operator frees space with; but it may add spans.
             Command::UpdatePool { .. } => {
                 return damaged.why_no_space().map(|why| EngineError::Damaged(why.to_owned()));
@@ -292,16 +293,17 @@ impl Loop {
         }
         let mut effects = std::mem::take(&mut self.effects);
         self.kernel.seal(&mut effects);
-        for conflict in self.kernel.conflicts().iter().skip(self.conflicts_told) {
+        let mut told = self.conflicts_told;
+        for (place, conflict) in self.kernel.conflicts().iter().filter(|(place, _)| *place > self.conflicts_told) {
             let heard = &conflict.heard;
             tracing::error!(
                 pool = %heard.pool, span = ?heard.span, subscriber = %heard.subscriber,
                 host = format_args!("{:016x}", conflict.from.origin.host),
                 "another host handed out what is held here by somebody else: release one of the two"
             );
-            self.parts.view.contradicted(conflict.clone());
+            told = place;
         }
-        self.conflicts_told = self.kernel.conflicts().len();
+        self.conflicts_told = told;
         let lease_clock = self.kernel.lease_clock();
         let group = Group { effects, waiters: std::mem::take(&mut self.waiters), lease_clock };
         self.flusher_idle = false;
@@ -344,7 +346,7 @@ impl Loop {
         match recovery::rebuild(&self.parts, &self.kernel) {
             Ok(recovery::Recovered { kernel, damaged }) => {
                 self.kernel = kernel;
-                self.conflicts_told = 0;
+                self.conflicts_told = last_conflict(&self.kernel);
                 self.parts.vitals.rebuilt();
                 self.failed = None;
                 // What the lost groups had to say of the clocks was not said.
@@ -361,4 +363,8 @@ impl Loop {
             }
         }
     }
+}
+
+fn last_conflict(kernel: &Kernel) -> Seq {
+    kernel.conflicts().iter().next_back().map_or(Seq(0), |(place, _)| place)
 }

@@ -160,7 +160,9 @@ fn pools(dir: &Path) -> anyhow::Result<Vec<Arc<Pool>>> {
         | Fact::Heard { .. }
         | Fact::Adopted(_)
         | Fact::Noted(_)
-        | Fact::Unnoted(_) => {}
+        | Fact::Unnoted(_)
+        | Fact::Conflict(_)
+        | Fact::ConflictClosed(_) => {}
     })?;
     pools.retain(|uid, _| !deleted.contains(uid));
     Ok(pools.into_values().collect())

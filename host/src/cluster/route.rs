@@ -114,6 +114,7 @@ const fn is_for_ledger(command: &Command) -> bool {
         | Command::Reserve(_)
         | Command::Unreserve { .. }
         | Command::PutNote(_)
+        | Command::CloseConflict(_)
         | Command::Relayed { .. }
         | Command::News(_) => false,
     }
@@ -133,6 +134,7 @@ const fn is_carried(command: &Command) -> bool {
         | Command::DeletePool { .. }
         | Command::Explain(_)
         | Command::PutNote(_)
+        | Command::CloseConflict(_)
         | Command::Relayed { .. }
         | Command::News(_) => false,
     }

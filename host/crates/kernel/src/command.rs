@@ -112,6 +112,9 @@ pub enum Command {
     },
     /// Writes a note or deletes it. Any host may.
     PutNote(Box<PutNote>),
+    /// Somebody looked after the conflict of this place in the log ([`Kernel::conflicts`](crate::Kernel::conflicts)). `Noted`,
+    /// also if it is not open. Never from another host.
+    CloseConflict(Seq),
     /// One of the requests above, sent on by another host.
     Relayed {
         leg: Leg,

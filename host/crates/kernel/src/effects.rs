@@ -90,7 +90,9 @@ impl Effects {
             | Fact::RestsOn(_)
             | Fact::Adopted(_)
             | Fact::Noted(_)
-            | Fact::Unnoted(_) => None,
+            | Fact::Unnoted(_)
+            | Fact::Conflict(_)
+            | Fact::ConflictClosed(_) => None,
         });
         let answered = self.replies.iter().filter_map(|(_, answer)| match answer {
             Ok(Reply::Allocated { allocation, created: false, .. } | Reply::Renewed { allocation, .. }) => {

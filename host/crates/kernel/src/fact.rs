@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::allocation::{Allocation, Reservation, Resting};
+use crate::conflict::Conflict;
 use crate::id::{Dot, Origin, PoolUid, RealmName, RealmUid, Seq, TenantId};
 use crate::note::{Note, NoteEnds};
 use crate::pool::Pool;
@@ -63,6 +64,10 @@ pub enum Fact {
     /// Writes of a note that do not stand any more and that no other write replaced: deletions that everybody knows of, and
     /// what a snapshot did not have. Of this log only.
     Unnoted(Arc<NoteEnds>),
+    /// What another host wrote contradicts what is held here. Of this log only.
+    Conflict(Arc<Conflict>),
+    /// Somebody looked after the conflict of this place in the log. Of this log only.
+    ConflictClosed(Seq),
 }
 
 impl Fact {
@@ -82,7 +87,9 @@ impl Fact {
             | Self::Heard { .. }
             | Self::RestsOn(_)
             | Self::Adopted(_)
-            | Self::Unnoted(_) => false,
+            | Self::Unnoted(_)
+            | Self::Conflict(_)
+            | Self::ConflictClosed(_) => false,
         }
     }
 }

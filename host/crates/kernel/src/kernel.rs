@@ -29,6 +29,7 @@ use hashbrown::HashTable;
 use crate::allocation::Allocation;
 use crate::clock::{Clock, Seen};
 use crate::command::{AllocateRequest, Command, CommandError, RequestId};
+use crate::conflict::Conflicts;
 use crate::effects::{Effects, Notice};
 use crate::fact::{Fact, Op, RealmRecord};
 use crate::hash::{self, Draws};
@@ -42,7 +43,6 @@ use crate::space::Layout;
 use crate::stock::Stock;
 use crate::tenure::{Leg, Tenure};
 
-pub use hear::Conflict;
 pub use recovery::{Recovery, RecoveryFault};
 
 /// What the kernel is told.
@@ -105,7 +105,7 @@ pub struct Kernel {
     adoption: Option<adopt::Adoption>,
     /// Pools whose log is an older state of itself: of a host that is alone, nothing is handed out of them.
     quarantined: BTreeSet<PoolUid>,
-    conflicts: Vec<Conflict>,
+    conflicts: Conflicts,
     notes: Notes,
     /// The last stamp of a note that was given or heard and believed.
     note_clock: NoteStamp,
@@ -291,6 +291,7 @@ impl Kernel {
             }
             Command::Allocate(request) => return self.allocate(id, leg, request, effects),
             Command::PutNote(put) => self.put_note(*put, effects),
+            Command::CloseConflict(place) => Ok(self.close_conflict(place, effects)),
             Command::Relayed { leg, command } => return self.request(id, leg, *command, effects),
             Command::News(news) => self.note(news, effects),
             Command::DeletePool { pool, force } => match self.delete_pool(id, pool, force, effects) {

@@ -90,6 +90,7 @@
 mod allocation;
 mod clock;
 mod command;
+mod conflict;
 mod digest;
 mod draft;
 mod effects;
@@ -125,6 +126,7 @@ pub use command::{
     AllocateRequest, AllocationTarget, Choice, Command, CommandError, ExplainedOutcome, Explanation, Held, News, Reply,
     RequestId, ReserveRequest, Ttl,
 };
+pub use conflict::{Conflict, Conflicts};
 pub use digest::{Digest, Fingerprint};
 pub use effects::{Answer, Durable, Effects, Notice};
 pub use fact::{Fact, Op, RealmRecord, SpanKey};
@@ -133,7 +135,7 @@ pub use id::{
     NoteText, Origin, PoolId, PoolUid, ProtocolVersion, RealmName, RealmUid, Revision, Seq, ShardId, SubscriberId,
     TenantId, Tick, TypeId,
 };
-pub use kernel::{Conflict, Input, Kernel, KernelSettings, Recovery, RecoveryFault};
+pub use kernel::{Input, Kernel, KernelSettings, Recovery, RecoveryFault};
 pub use note::{MemberList, Note, NoteEnds, NoteStamp, NoteWord, Notes, PutNote, Written};
 pub use plan::{Plan, Strategy, UnknownStrategy};
 pub use pool::{

@@ -140,7 +140,9 @@ impl<'f> NoteWord<'f> {
             | Fact::Clock
             | Fact::Heard { .. }
             | Fact::RestsOn(_)
-            | Fact::Adopted(_) => None,
+            | Fact::Adopted(_)
+            | Fact::Conflict(_)
+            | Fact::ConflictClosed(_) => None,
         }
     }
 

@@ -94,7 +94,7 @@ pub(crate) fn with_realm(fact: &Fact, realm: &mut impl FnMut(RealmUid) -> Option
         Fact::RestsOn(dot) => Fact::RestsOn(*dot),
         // Which places of a log it ended means nothing in another.
         Fact::Noted(note) => Fact::Noted(Arc::new(Note { ends: Box::default(), ..Note::clone(note) })),
-        Fact::Unnoted(_) => return None,
+        Fact::Unnoted(_) | Fact::Conflict(_) | Fact::ConflictClosed(_) => return None,
         Fact::Pool(_) | Fact::PoolDeleted(_) | Fact::Realm(_) | Fact::Clock | Fact::Heard { .. } | Fact::Adopted(_) => {
             return None;
         }

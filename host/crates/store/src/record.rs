@@ -19,7 +19,7 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kernel::{Dot, Fact, NodeId, Op, PoolUid, Seq, SpanKey};
+use kernel::{Dot, Fact, NodeId, Op, PoolUid, RealmUid, Seq, SpanKey};
 
 use origins::{OriginTable, Origins};
 pub(crate) use primitives::RecordFault;
@@ -50,10 +50,12 @@ pub(crate) enum Kind {
     Adopted = 12,
     Noted = 13,
     Unnoted = 14,
+    Conflict = 15,
+    ConflictClosed = 16,
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Pool,
         Self::PoolDeleted,
         Self::Realm,
@@ -68,6 +70,8 @@ impl Kind {
         Self::Adopted,
         Self::Noted,
         Self::Unnoted,
+        Self::Conflict,
+        Self::ConflictClosed,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -91,6 +95,8 @@ impl Kind {
             Self::Adopted => "adopted",
             Self::Noted => "noted",
             Self::Unnoted => "unnoted",
+            Self::Conflict => "conflict",
+            Self::ConflictClosed => "conflict closed",
         }
     }
 
@@ -110,6 +116,8 @@ impl Kind {
             Fact::Adopted(_) => Self::Adopted,
             Fact::Noted(_) => Self::Noted,
             Fact::Unnoted(_) => Self::Unnoted,
+            Fact::Conflict(_) => Self::Conflict,
+            Fact::ConflictClosed(_) => Self::ConflictClosed,
         }
     }
 }
@@ -129,8 +137,21 @@ pub(crate) fn span_key(fact: &Fact) -> Option<SpanKey> {
         | Fact::RestsOn(_)
         | Fact::Adopted(_)
         | Fact::Noted(_)
-        | Fact::Unnoted(_) => None,
+        | Fact::Unnoted(_)
+        | Fact::Conflict(_)
+        | Fact::ConflictClosed(_) => None,
     }
+}
+
+fn put_key(out: &mut Vec<u8>, key: SpanKey) {
+    put_varint(out, u64::from(key.pool.0));
+    put_varint(out, u64::from(key.realm.0));
+    put_span(out, key.span);
+}
+
+fn read_key(bytes: &mut Bytes<'_>) -> Result<SpanKey, RecordFault> {
+    let (pool, realm) = (PoolUid(bytes.varint_u32()?), RealmUid(bytes.varint_u32()?));
+    Ok(SpanKey { pool, realm, span: bytes.span()? })
 }
 
 /// Node ids by their text, so that a million records share a thousand of them.
@@ -204,9 +225,7 @@ impl BlockWriter {
             self.one.push(kind);
         }
         if let Some(key) = span_key(&op.fact) {
-            put_varint(&mut self.one, u64::from(key.pool.0));
-            put_varint(&mut self.one, u64::from(key.realm.0));
-            put_span(&mut self.one, key.span);
+            put_key(&mut self.one, key);
         }
         put_delta(&mut self.one, op.seq.0, base.seq);
         put_delta(&mut self.one, op.stamp_ms, base.stamp_ms);
@@ -359,11 +378,7 @@ impl<'a> Records<'_, 'a> {
         let kind = kind.ok_or_else(|| RecordFault::new(at, format!("record kind {plain} is unknown")))?;
         let from = if marked { Some(self.block.origins.dot(&mut bytes)?) } else { None };
         let key = match kind {
-            Kind::Held | Kind::Resting | Kind::Free | Kind::Reserved | Kind::Unreserved => Some(SpanKey {
-                pool: PoolUid(bytes.varint_u32()?),
-                realm: kernel::RealmUid(bytes.varint_u32()?),
-                span: bytes.span()?,
-            }),
+            Kind::Held | Kind::Resting | Kind::Free | Kind::Reserved | Kind::Unreserved => Some(read_key(&mut bytes)?),
             Kind::Pool
             | Kind::PoolDeleted
             | Kind::Realm
@@ -372,7 +387,9 @@ impl<'a> Records<'_, 'a> {
             | Kind::RestsOn
             | Kind::Adopted
             | Kind::Noted
-            | Kind::Unnoted => None,
+            | Kind::Unnoted
+            | Kind::Conflict
+            | Kind::ConflictClosed => None,
         };
         Ok(Record { kind, from, key, size, rest: bytes })
     }

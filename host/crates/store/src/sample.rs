@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use compact_str::ToCompactString as _;
 use kernel::{
-    Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, Dot, Durability, EndCause, Epoch, Fact,
-    Geometry, LeaseTerms, NodeId, Note, NoteEnds, NoteStamp, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid,
-    RealmRecord, RealmRef, RealmUid, Reservation, Resting, Revision, Seq, Series, Shard, ShardId, Sizing, Span,
-    SpanKey, Strategy,
+    Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, Conflict, Dot, Durability, EndCause,
+    Epoch, Fact, Geometry, LeaseTerms, NodeId, Note, NoteEnds, NoteStamp, Op, Origin, Pool, PoolDraft, PoolTerms,
+    PoolUid, RealmRecord, RealmRef, RealmUid, Reservation, Resting, Revision, Seq, Series, Shard, ShardId, Sizing,
+    Span, SpanKey, Strategy,
 };
 
 /// 2026-01-01, when all samples begin.
@@ -214,6 +214,21 @@ pub fn unnoted(seq: u64, key: u32, places: &[u64]) -> Op {
     op(seq, Fact::Unnoted(Arc::new(ends)))
 }
 
+/// What another host handed out contradicts what is held.
+#[must_use]
+pub fn conflict(seq: u64, pool: u32, place: u32, from: (u64, u64)) -> Op {
+    let Op { fact, .. } = held(seq, pool, place);
+    let Fact::Held(heard) = fact else { unreachable!("it is held") };
+    let from = Dot { origin: origin(from.0), seq: Seq(from.1) };
+    op(seq, Fact::Conflict(Arc::new(Conflict { heard, from })))
+}
+
+/// Somebody looked after the conflict of that place.
+#[must_use]
+pub fn conflict_closed(seq: u64, place: u64) -> Op {
+    op(seq, Fact::ConflictClosed(Seq(place)))
+}
+
 /// Snapshots of other hosts told what counts so far.
 #[must_use]
 pub fn adopted(seq: u64, vector: &[(u64, u64)]) -> Op {
@@ -232,7 +247,9 @@ pub struct Known {
     reserved: BTreeMap<SpanKey, (Seq, String)>,
     /// By place.
     notes: BTreeMap<Seq, (Seq, String)>,
-    /// Notes that do not stand any more.
+    /// Conflicts, by place.
+    conflicts: BTreeMap<Seq, (Seq, String)>,
+    /// Notes that do not stand any more, and conflicts that are closed.
     ended: BTreeSet<Seq>,
     /// How far each other origin was heard.
     pub heard: BTreeMap<Origin, Seq>,
@@ -294,6 +311,8 @@ impl Known {
                 self.ended.extend(note.ends.iter());
             }
             Fact::Unnoted(ends) => self.ended.extend(ends.places.iter()),
+            Fact::Conflict(_) => drop(put(&mut self.conflicts, op.seq, op)),
+            Fact::ConflictClosed(place) => drop(self.ended.insert(*place)),
             Fact::Clock | Fact::RestsOn(_) => {}
             Fact::Heard { origin, through } => self.hear(*origin, *through),
             Fact::Adopted(vector) => {
@@ -323,6 +342,7 @@ impl Known {
     pub fn settled(mut self) -> Self {
         let ended = std::mem::take(&mut self.ended);
         self.notes.retain(|place, _| !ended.contains(place));
+        self.conflicts.retain(|place, _| !ended.contains(place));
         let now_ms = self.high_water_ms;
         for (key, _) in self.rests.extract_if(.., |_, until_ms| *until_ms <= now_ms) {
             self.spans.remove(&key);

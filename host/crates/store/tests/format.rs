@@ -78,6 +78,9 @@ fn every_kind() -> Vec<Op> {
     ops.push(sample::relayed(sample::noted(24, 1, None, &[22]), 1, 490));
     ops.push(sample::noted(25, 1, Some("two\nlines"), &[]));
     ops.push(sample::unnoted(26, 1, &[24]));
+    ops.push(sample::conflict(27, 1, 14, (1, 480)));
+    ops.push(sample::conflict(28, 1, 15, (0, 186)));
+    ops.push(sample::conflict_closed(29, 27));
     numbered(ops)
 }
 

@@ -6,15 +6,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kernel::{Allocation, Conflict, Key, Pair, PoolUid, Span, SubscriberId, survivor};
+use kernel::{Allocation, Conflict, Fact, Key, Op, Pair, PoolUid, Seq, SubscriberId, survivor};
 use parking_lot::RwLock;
 
 use crate::cursor::ListCursor;
 use crate::events::PoolChange;
 use crate::view::View;
-
-/// Contradictions that are kept; later ones are only counted and logged.
-const CONTRADICTIONS: usize = 1_000;
 
 type Whose = (PoolUid, SubscriberId, Option<Key>);
 
@@ -22,13 +19,14 @@ type Whose = (PoolUid, SubscriberId, Option<Key>);
 #[derive(Debug, Default)]
 pub(crate) struct Conflicts {
     doubled: RwLock<BTreeSet<Whose>>,
-    contradictions: RwLock<Vec<Conflict>>,
+    contradictions: RwLock<kernel::Conflicts>,
 }
 
 impl Conflicts {
-    pub(crate) fn forget_pool(&self, pool: PoolUid) {
+    /// `op` is the end of that pool.
+    pub(crate) fn forget_pool(&self, pool: PoolUid, op: &Op) {
         self.doubled.write().retain(|(of, _, _)| *of != pool);
-        self.contradictions.write().retain(|conflict| conflict.heard.pool != pool);
+        self.contradictions.write().apply(op);
     }
 }
 
@@ -37,8 +35,8 @@ impl Conflicts {
 pub enum OpenConflict {
     /// Closed when the one that does not stand ends.
     Superseded(Pair),
-    /// What another host said it handed out, and who holds it here, if anybody still does. Kept as long as the daemon runs.
-    Contradiction { heard: Conflict, held: Option<Arc<Allocation>> },
+    /// What a host said it handed out and does not count, by its place in the log. Closed when somebody says so.
+    Contradiction(Seq, Arc<Conflict>),
 }
 
 impl OpenConflict {
@@ -46,7 +44,7 @@ impl OpenConflict {
     pub fn loser(&self) -> &Arc<Allocation> {
         match self {
             Self::Superseded(pair) => &pair.superseded,
-            Self::Contradiction { heard, .. } => &heard.heard,
+            Self::Contradiction(_, conflict) => &conflict.heard,
         }
     }
 
@@ -55,7 +53,7 @@ impl OpenConflict {
         let loser = self.loser();
         let kind = match self {
             Self::Superseded(_) => "s",
-            Self::Contradiction { .. } => "c",
+            Self::Contradiction(..) => "c",
         };
         format!("{kind}{}-{:x}-{:x}", loser.pool, loser.span.start(), loser.created_ms())
     }
@@ -88,7 +86,7 @@ impl View {
         // What stood until now does not stand any more, or the new one does not from the beginning.
         let superseded = if is_same(stands, new) { survivor(others)? } else { new };
         let (superseded, survivor) = (Arc::clone(superseded), Arc::clone(stands));
-        Some(PoolChange::Conflict(Pair { superseded, survivor }))
+        Some(PoolChange::Conflict(OpenConflict::Superseded(Pair { superseded, survivor })))
     }
 
     /// One of a subscriber's allocations is gone; gives which one is not superseded any more, if he had several: it ended, or
@@ -103,11 +101,11 @@ impl View {
         }
         let stands = Arc::clone(survivor(&left)?);
         let stood = Arc::clone(survivor(left.iter().chain([gone]))?);
-        Some(PoolChange::Settled(if is_same(&stood, gone) {
+        Some(PoolChange::Settled(OpenConflict::Superseded(if is_same(&stood, gone) {
             Pair { superseded: stands, survivor: stood }
         } else {
             Pair { superseded: Arc::clone(gone), survivor: stood }
-        }))
+        })))
     }
 
     /// What stands in place of an allocation, if it does not stand itself.
@@ -121,20 +119,16 @@ impl View {
         (!is_same(stands, held)).then(|| Arc::clone(stands))
     }
 
-    /// A word of another host contradicts what is held.
-    pub fn contradicted(&self, conflict: Conflict) {
+    /// A contradiction was written down, or closed; gives what is to be told of it.
+    pub(crate) fn apply_conflict(&self, op: &Op) -> Option<(PoolUid, PoolChange)> {
+        let closed = if let Fact::ConflictClosed(place) = &op.fact { Some(*place) } else { None };
+        let place = closed.unwrap_or(op.seq);
         let mut known = self.conflicts.contradictions.write();
-        if known.len() < CONTRADICTIONS {
-            known.push(conflict);
-        }
-    }
-
-    /// Whoever held what another host said it handed out has been looked after. False if there is no such contradiction.
-    pub fn settle_contradiction(&self, id: &str) -> bool {
-        let mut known = self.conflicts.contradictions.write();
-        let before = known.len();
-        known.retain(|heard| OpenConflict::Contradiction { heard: heard.clone(), held: None }.id() != id);
-        known.len() < before
+        let before = known.get(place).cloned();
+        known.apply(op);
+        let conflict = before.or_else(|| known.get(place).cloned())?;
+        let (pool, open) = (conflict.heard.pool, OpenConflict::Contradiction(place, conflict));
+        Some((pool, if closed.is_some() { PoolChange::Settled(open) } else { PoolChange::Conflict(open) }))
     }
 
     /// Everything that is open and wanted, by pool, realm and position. Costs as much as is open.
@@ -150,10 +144,12 @@ impl View {
             }));
         }
         let contradictions = self.conflicts.contradictions.read();
-        open.extend(contradictions.iter().filter(|heard| wanted(heard.heard.pool)).map(|heard| {
-            let Allocation { pool, realm, span, .. } = *heard.heard;
-            OpenConflict::Contradiction { heard: heard.clone(), held: self.first_in(pool, realm, span) }
-        }));
+        open.extend(
+            contradictions
+                .iter()
+                .filter(|(_, conflict)| wanted(conflict.heard.pool))
+                .map(|(place, conflict)| OpenConflict::Contradiction(place, Arc::clone(conflict))),
+        );
         drop(contradictions);
         open.sort_by_key(OpenConflict::place);
         open
@@ -165,7 +161,15 @@ impl View {
         if quiet { 0 } else { self.open_conflicts(|_| true).len() }
     }
 
-    fn first_in(&self, pool: PoolUid, realm: kernel::RealmUid, span: Span) -> Option<Arc<Allocation>> {
-        self.holders(pool, Some(realm), span.start()).into_iter().next()
+    /// What stands instead of what has to go: of a contradiction, what is held there now; `None`: nothing any more.
+    pub fn stands_instead(&self, open: &OpenConflict) -> Option<Arc<Allocation>> {
+        match open {
+            OpenConflict::Superseded(pair) => Some(Arc::clone(&pair.survivor)),
+            OpenConflict::Contradiction(_, conflict) => {
+                let lost = &conflict.heard;
+                let there = self.holders(lost.pool, Some(lost.realm), lost.span.start()).into_iter().next();
+                there.filter(|there| there.subscriber != lost.subscriber || there.key() != lost.key())
+            }
+        }
     }
 }

@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use kernel::{
-    Allocation, Fact, NoteKey, NoteWord, Op, Pair, Pool, PoolUid, Reservation, Resting, Seq, SpanKey, TenantId, Written,
+    Allocation, Fact, NoteKey, NoteWord, Op, Pool, PoolUid, Reservation, Resting, Seq, SpanKey, TenantId, Written,
 };
 use parking_lot::RwLock;
 use tokio::sync::watch;
+
+use crate::conflicts::OpenConflict;
 
 /// One thing that happened. Its id is the operation's place in the log.
 #[derive(Clone, Debug)]
@@ -46,10 +48,11 @@ pub enum PoolChange {
     PoolDeleted,
     Reserved(Arc<Reservation>),
     Unreserved(SpanKey),
-    /// A subscriber has two allocations under one key. Comes right after the one that made it so, under the same place.
-    Conflict(Pair),
-    /// What was superseded has ended, or stands since the other one has. The same.
-    Settled(Pair),
+    /// There is a conflict. That a subscriber has two allocations comes right after the one that made it so, under the same
+    /// place.
+    Conflict(OpenConflict),
+    /// What was superseded has ended, or stands since the other one has; or somebody looked after it. The same.
+    Settled(OpenConflict),
 }
 
 /// The events after the asked place are no longer kept.
@@ -139,7 +142,10 @@ pub(crate) fn event_of(op: &Op, known: impl FnOnce(PoolUid) -> Option<Arc<Pool>>
         | Fact::Adopted(_)
         // What comes of a note is known only once it is applied.
         | Fact::Noted(_)
-        | Fact::Unnoted(_) => return None,
+        | Fact::Unnoted(_)
+        // The same of a conflict.
+        | Fact::Conflict(_)
+        | Fact::ConflictClosed(_) => return None,
     };
     Some(Event { seq: op.seq, stamp_ms: op.stamp_ms, kind: EventKind::InPool(pool, kind) })
 }

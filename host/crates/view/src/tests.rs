@@ -270,8 +270,8 @@ fn who_has_two_under_one_key_is_listed_until_one_is_gone() {
     let told: Vec<(bool, u128)> = told
         .iter()
         .filter_map(|event| match &event.kind {
-            EventKind::InPool(_, PoolChange::Conflict(pair)) => Some((true, pair.superseded.span.start())),
-            EventKind::InPool(_, PoolChange::Settled(pair)) => Some((false, pair.superseded.span.start())),
+            EventKind::InPool(_, PoolChange::Conflict(open)) => Some((true, open.loser().span.start())),
+            EventKind::InPool(_, PoolChange::Settled(open)) => Some((false, open.loser().span.start())),
             EventKind::InPool(..) | EventKind::Note(_) => None,
         })
         .collect();

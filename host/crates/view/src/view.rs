@@ -162,7 +162,7 @@ impl View {
             Fact::PoolDeleted(uid) => {
                 self.places.write().retain(|(pool, _), _| pool != uid);
                 self.pools.write().delete(*uid);
-                self.conflicts.forget_pool(*uid);
+                self.conflicts.forget_pool(*uid, op);
             }
             Fact::Realm(realm) => self.pools.write().put_realm(realm),
             Fact::Reserved(reservation) => self.pools.write().reserve(reservation),
@@ -173,6 +173,7 @@ impl View {
             | Fact::Adopted(_)
             | Fact::Noted(_)
             | Fact::Unnoted(_) => {}
+            Fact::Conflict(_) | Fact::ConflictClosed(_) => return self.apply_conflict(op),
         }
         None
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kernel::{Allocation, Command, CommandError, Pair, Pool, PoolUid, Reply};
+use kernel::{Allocation, Command, CommandError, Pool, PoolUid, Reply};
 use view::OpenConflict;
 
 use super::App;
@@ -32,7 +32,7 @@ impl App {
         let more = open.len() > limit;
         open.truncate(limit);
         let next = open.last().filter(|_| more).map(|last| last.place().encode());
-        Ok(Page { rows: open.iter().filter_map(|conflict| self.shown_conflict(conflict)).collect(), total, next })
+        Ok(Page { rows: open.iter().filter_map(|conflict| self.shown(conflict)).collect(), total, next })
     }
 
     /// Nobody uses what has to go any more: it ends by its owner's word. Gives the conflict as it was.
@@ -41,11 +41,13 @@ impl App {
         let unknown = || AppError::ConflictUnknown { id: super::error::Fault::new("", id, "").value };
         let open = self.open_conflicts(caller, None).into_iter().find(|conflict| conflict.id() == id);
         let open = open.ok_or_else(unknown)?;
-        let shown = self.shown_conflict(&open).ok_or_else(unknown)?;
+        let shown = self.shown(&open).ok_or_else(unknown)?;
         match &open {
-            OpenConflict::Contradiction { .. } => {
-                self.view.settle_contradiction(id);
-            }
+            OpenConflict::Contradiction(place, _) => match self.engine.submit(Command::CloseConflict(*place)).await? {
+                Ok(Reply::Noted) => {}
+                Ok(other) => return Err(unexpected(&other)),
+                Err(error) => return Err(self.refused(&shown.superseded.pool, error)),
+            },
             OpenConflict::Superseded(_) => {
                 let command = Command::Release(target(&shown.superseded));
                 match self.engine.submit(command).await? {
@@ -68,22 +70,19 @@ impl App {
     }
 
     /// `None` if its pool is gone.
-    fn shown_conflict(&self, open: &OpenConflict) -> Option<Conflict> {
-        let pool = self.view.pool_by_uid(open.loser().pool)?;
-        let (kind, survivor) = match open {
-            OpenConflict::Superseded(pair) => (ConflictKind::Superseded, Some(&pair.survivor)),
-            OpenConflict::Contradiction { held, .. } => (ConflictKind::Contradiction, held.as_ref()),
-        };
-        let superseded = self.nameable(&pool, open.loser());
-        let survivor = survivor.map(|held| self.nameable(&pool, held));
-        Some(Conflict { id: open.id(), kind, superseded, survivor })
+    fn shown(&self, open: &OpenConflict) -> Option<Conflict> {
+        Some(self.shown_conflict(&self.view.pool_by_uid(open.loser().pool)?, open))
     }
 
-    /// The same of a pair that a watch tells of.
-    pub(crate) fn shown_pair(&self, pool: &Arc<Pool>, pair: &Pair) -> Conflict {
-        let (superseded, survivor) = (self.nameable(pool, &pair.superseded), self.nameable(pool, &pair.survivor));
-        let id = OpenConflict::Superseded(pair.clone()).id();
-        Conflict { id, kind: ConflictKind::Superseded, superseded, survivor: Some(survivor) }
+    /// As it is listed and a watch tells of it.
+    pub(crate) fn shown_conflict(&self, pool: &Arc<Pool>, open: &OpenConflict) -> Conflict {
+        let kind = match open {
+            OpenConflict::Superseded(_) => ConflictKind::Superseded,
+            OpenConflict::Contradiction(..) => ConflictKind::Contradiction,
+        };
+        let superseded = self.nameable(pool, open.loser());
+        let survivor = self.view.stands_instead(open).map(|held| self.nameable(pool, &held));
+        Conflict { id: open.id(), kind, superseded, survivor }
     }
 
     /// With its name, if it has or can get one now.

@@ -108,7 +108,7 @@ impl Watch {
             PoolChange::Held(allocation) => Some(&allocation.subscriber),
             PoolChange::Ended(resting) => Some(&resting.subscriber),
             PoolChange::Reserved(reservation) => Some(&reservation.subscriber),
-            PoolChange::Conflict(pair) | PoolChange::Settled(pair) => Some(&pair.superseded.subscriber),
+            PoolChange::Conflict(open) | PoolChange::Settled(open) => Some(&open.loser().subscriber),
             PoolChange::Pool | PoolChange::PoolDeleted | PoolChange::Unreserved(_) => None,
         };
         pool.draft.tenant == self.caller.tenant
@@ -145,8 +145,8 @@ impl Watch {
                 let resource = self.text(&pool, key.span);
                 Change::Unreserved { pool, key: *key, resource }
             }
-            PoolChange::Conflict(pair) => Change::Conflict(self.app.shown_pair(&pool, pair)),
-            PoolChange::Settled(pair) => Change::ConflictClosed(self.app.shown_pair(&pool, pair)),
+            PoolChange::Conflict(open) => Change::Conflict(self.app.shown_conflict(&pool, open)),
+            PoolChange::Settled(open) => Change::ConflictClosed(self.app.shown_conflict(&pool, open)),
         }
     }
 

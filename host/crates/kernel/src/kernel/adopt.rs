@@ -87,7 +87,9 @@ impl Kernel {
                     | Fact::Heard { .. }
                     | Fact::RestsOn(_)
                     | Fact::Adopted(_)
-                    | Fact::Unnoted(_),
+                    | Fact::Unnoted(_)
+                    | Fact::Conflict(_)
+                    | Fact::ConflictClosed(_),
                 )
                 | None => {}
             }

@@ -7,23 +7,13 @@ use super::late::Late;
 use super::{Kernel, PoolState};
 use crate::allocation::{Allocation, Reservation, Resting};
 use crate::command::Reply;
+use crate::conflict::{Conflict, Conflicts};
 use crate::effects::{Effects, Notice};
 use crate::fact::{Fact, Op, SpanKey};
 use crate::id::{Dot, Origin, PoolUid, RealmUid, Seq};
-use crate::replica::{Batch, with_realm};
+use crate::replica::{Batch, moved, with_realm};
 use crate::rules::Rule;
 use crate::stock::{Afterwards, HeldByItsOwn, Stock};
-
-/// Conflicts remembered; later ones are only counted.
-const CONFLICTS: usize = 1_000;
-
-/// Two hosts wrote that they handed out the same space, or a host wrote about space that was never its own. With the rules
-/// kept this does not happen; it is what an operator must hear of if it does.
-#[derive(Clone, Debug)]
-pub struct Conflict {
-    pub heard: Arc<Allocation>,
-    pub from: Dot,
-}
 
 /// Whether an operation can be taken in now.
 pub(super) enum Readiness {
@@ -72,8 +62,8 @@ impl Kernel {
         &self.heard
     }
 
-    /// What contradicts what is known.
-    pub fn conflicts(&self) -> &[Conflict] {
+    /// What contradicts what is known, and nobody looked after it yet.
+    pub const fn conflicts(&self) -> &Conflicts {
         &self.conflicts
     }
 
@@ -96,7 +86,9 @@ impl Kernel {
             | Fact::RestsOn(_)
             | Fact::Adopted(_)
             | Fact::Noted(_)
-            | Fact::Unnoted(_) => {
+            | Fact::Unnoted(_)
+            | Fact::Conflict(_)
+            | Fact::ConflictClosed(_) => {
                 return Readiness::Now;
             }
         };
@@ -166,7 +158,9 @@ impl Kernel {
             | Fact::Clock
             | Fact::Heard { .. }
             | Fact::Adopted(_)
-            | Fact::Unnoted(_) => return None,
+            | Fact::Unnoted(_)
+            | Fact::Conflict(_)
+            | Fact::ConflictClosed(_) => return None,
             Fact::Noted(note) => {
                 self.hear_note(note, from, effects);
                 return None;
@@ -189,7 +183,7 @@ impl Kernel {
         let (parts, name): (crate::allocation::AllocationParts, _) = held.clone().into();
         let node = parts.node.as_ref().map(|node| self.nodes.intern(node));
         let parts = crate::allocation::AllocationParts { seq: self.log.next, node, ..parts };
-        let held: Arc<Allocation> = Arc::new((parts, name).into());
+        let mut held: Arc<Allocation> = Arc::new((parts, name).into());
         let place = self.holders.place(held.pool, &held.subscriber, held.key());
         let there = self.holders.starting_at(held.pool, held.realm, held.span.start()).cloned();
         let same = |there: &&Arc<Allocation>| {
@@ -214,6 +208,10 @@ impl Kernel {
             if stock.hold(held.span).is_err() && !self.make_way(&held, from, effects) {
                 self.conflict(held, from, effects);
                 return;
+            }
+            if held.seq() != self.log.next {
+                // What made way for it came first.
+                held = Arc::new(moved(&held, held.realm, self.log.next));
             }
             self.holders.insert(place, Arc::clone(&held));
         }
@@ -320,9 +318,21 @@ impl Kernel {
 
     pub(super) fn conflict(&mut self, heard: Arc<Allocation>, from: Dot, effects: &mut Effects) {
         effects.notices.push(Notice::Conflict);
-        if self.conflicts.len() < CONFLICTS {
-            self.conflicts.push(Conflict { heard, from });
+        if self.conflicts.has_room() {
+            self.write_of_conflict(Fact::Conflict(Arc::new(Conflict { heard, from })), effects);
         }
+    }
+
+    pub(super) fn close_conflict(&mut self, place: Seq, effects: &mut Effects) -> Reply {
+        if self.conflicts.get(place).is_some() {
+            self.write_of_conflict(Fact::ConflictClosed(place), effects);
+        }
+        Reply::Noted
+    }
+
+    fn write_of_conflict(&mut self, fact: Fact, effects: &mut Effects) {
+        self.conflicts.apply(&Op { seq: self.log.next, stamp_ms: 0, from: None, fact: fact.clone() });
+        self.log.write(effects, |_| fact);
     }
 }
 

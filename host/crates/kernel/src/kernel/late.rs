@@ -45,7 +45,9 @@ impl Kernel {
             | Fact::RestsOn(_)
             | Fact::Adopted(_)
             | Fact::Noted(_)
-            | Fact::Unnoted(_) => None,
+            | Fact::Unnoted(_)
+            | Fact::Conflict(_)
+            | Fact::ConflictClosed(_) => None,
         };
         if said_in.is_some_and(|epoch| epoch >= term.epoch) {
             return None;

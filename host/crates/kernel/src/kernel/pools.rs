@@ -170,6 +170,7 @@ impl Kernel {
             }
         }
         self.pools.remove(&uid);
+        self.conflicts.forget_pool(uid);
     }
 
     /// What a pool has in each realm.

@@ -10,6 +10,7 @@ use super::pools::layout;
 use super::{Kernel, KernelSettings, Log, Nodes, PoolState, Realms};
 use crate::allocation::{Allocation, Reservation, Resting};
 use crate::clock::Clock;
+use crate::conflict::Conflicts;
 use crate::fact::{Fact, Op, SpanKey};
 use crate::hash::{self, Draws};
 use crate::holders::Holders;
@@ -36,6 +37,7 @@ pub struct Recovery {
     reservations: BTreeMap<SpanKey, (Seq, Option<Arc<Reservation>>)>,
     heard: BTreeMap<Origin, Seq>,
     notes: Recovered,
+    conflicts: Conflicts,
     /// The last operation of this host's own about a span.
     last_word: Seq,
     /// Of the kernel before, if the process lives on.
@@ -98,6 +100,7 @@ impl Recovery {
             reservations: BTreeMap::new(),
             heard: BTreeMap::new(),
             notes: Recovered::default(),
+            conflicts: Conflicts::default(),
             last_word: Seq(0),
             clock: None,
             quarantined: BTreeSet::new(),
@@ -162,6 +165,7 @@ impl Recovery {
             Fact::Clock | Fact::RestsOn(_) => {}
             Fact::Heard { origin, through } => self.heard(*origin, *through),
             Fact::Noted(_) | Fact::Unnoted(_) => self.notes.apply(op),
+            Fact::Conflict(_) | Fact::ConflictClosed(_) => self.conflicts.apply(op),
             Fact::Adopted(vector) => {
                 for (origin, through) in vector.iter() {
                     self.heard(*origin, *through);
@@ -215,8 +219,11 @@ impl Recovery {
     ///
     /// What contradicts itself is left out and told by [`Kernel::faults`].
     pub fn finish(self, now: Tick) -> Kernel {
-        let Self { settings, rules, last, high_water_ms, pools, deleted, next_pool, clock, .. } = self;
+        let Self { settings, rules, last, high_water_ms, pools, deleted, next_pool, clock, mut conflicts, .. } = self;
         let Self { realms, realm_names, spans, reservations, heard, notes, last_word, quarantined, .. } = self;
+        for uid in &deleted {
+            conflicts.forget_pool(*uid);
+        }
         let next = Seq(last.0 + 1);
         let grace_ms = if rules.keep(Rule::RestartGrace) { settings.restart_grace_ms } else { 0 };
         let clock = match clock {
@@ -245,7 +252,7 @@ impl Recovery {
             parked: std::collections::VecDeque::new(),
             early: std::collections::VecDeque::new(),
             deletions: std::collections::VecDeque::new(),
-            conflicts: Vec::new(),
+            conflicts,
             cluster: settings.cluster.map(|origin| super::cluster::Cluster::new(origin, last)),
             touched: Vec::new(),
             // Operations may be forgotten that were words: then nothing is said of what is not known for sure.

@@ -50,6 +50,7 @@ impl Clients {
             | Command::Reserve(_)
             | Command::Unreserve { .. }
             | Command::PutNote(_)
+            | Command::CloseConflict(_)
             | Command::Relayed { .. }
             | Command::News(_) => {}
         }

@@ -28,6 +28,7 @@ enum About {
     Heard(Origin),
     Adopted,
     Note(Seq),
+    Conflict(Seq),
 }
 
 fn about(op: &Op) -> About {
@@ -40,7 +41,8 @@ fn about(op: &Op) -> About {
         Fact::Free(key) => About::Span(*key),
         Fact::Reserved(kept) => About::Reservation(SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }),
         Fact::Unreserved(key) => About::Reservation(*key),
-        Fact::Clock | Fact::RestsOn(_) | Fact::Unnoted(_) => About::Clock,
+        Fact::Clock | Fact::RestsOn(_) | Fact::Unnoted(_) | Fact::ConflictClosed(_) => About::Clock,
+        Fact::Conflict(_) => About::Conflict(op.seq),
         Fact::Noted(_) => About::Note(op.seq),
         Fact::Adopted(_) => About::Adopted,
         Fact::Heard { origin, .. } => About::Heard(*origin),
@@ -52,9 +54,13 @@ fn pool_of(about: &About) -> Option<PoolUid> {
     match about {
         About::Pool(uid) => Some(*uid),
         About::Span(key) | About::Reservation(key) => Some(key.pool),
-        About::PoolDeleted(_) | About::Realm(_) | About::Clock | About::Heard(_) | About::Adopted | About::Note(_) => {
-            None
-        }
+        About::PoolDeleted(_)
+        | About::Realm(_)
+        | About::Clock
+        | About::Heard(_)
+        | About::Adopted
+        | About::Note(_)
+        | About::Conflict(_) => None,
     }
 }
 
@@ -66,12 +72,20 @@ fn checkpoint(old: &[Op]) -> Vec<&Op> {
     for op in old {
         last.insert(about(op), op);
         ended.extend(NoteWord::of(&op.fact).into_iter().flat_map(NoteWord::ends));
+        if let Fact::ConflictClosed(place) = &op.fact {
+            ended.insert(*place);
+        }
     }
     let deleted = |uid: PoolUid| last.contains_key(&About::PoolDeleted(uid));
     let highest = last.keys().filter(|about| matches!(about, About::PoolDeleted(_))).max();
     let kept = last.iter().filter(|(about, op)| match &op.fact {
-        Fact::Free(_) | Fact::Unreserved(_) | Fact::Clock | Fact::RestsOn(_) | Fact::Unnoted(_) => false,
-        Fact::Noted(_) => !ended.contains(&op.seq),
+        Fact::Free(_)
+        | Fact::Unreserved(_)
+        | Fact::Clock
+        | Fact::RestsOn(_)
+        | Fact::Unnoted(_)
+        | Fact::ConflictClosed(_) => false,
+        Fact::Noted(_) | Fact::Conflict(_) => !ended.contains(&op.seq),
         Fact::PoolDeleted(_) => Some(*about) == highest,
         Fact::Pool(_)
         | Fact::Realm(_)

@@ -204,7 +204,9 @@ impl Model {
             | Fact::RestsOn(_)
             | Fact::Adopted(_)
             | Fact::Noted(_)
-            | Fact::Unnoted(_) => Ok(()),
+            | Fact::Unnoted(_)
+            | Fact::Conflict(_)
+            | Fact::ConflictClosed(_) => Ok(()),
         }
     }
 

@@ -29,6 +29,7 @@ pub(super) fn judge(
         | Command::Reserve(_)
         | Command::Unreserve { .. }
         | Command::PutNote(_)
+        | Command::CloseConflict(_)
         | Command::Relayed { .. }
         | Command::News(_) => Ok(()),
     }

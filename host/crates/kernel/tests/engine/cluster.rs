@@ -479,3 +479,32 @@ fn what_a_pool_gained_is_not_handed_out_before_the_ledger_says_whose_it_is() {
     }
     panic!("the host handed out more than it owns");
 }
+
+/// An operator seized shards from a host that was alive: both handed out the same.
+#[test]
+fn a_contradiction_is_known_after_a_restart_until_somebody_looked_after_it() {
+    let mut hosts = Hosts::new(2);
+    hosts.grant(0, Epoch(1), |_| 0);
+    let lost = given(hosts.allocate(0, Leg::Home, "line-1"));
+    hosts.grant(1, Epoch(2), |_| 1);
+    let stands = given(hosts.allocate(1, Leg::Home, "line-2"));
+    assert_eq!(lost.span, stands.span);
+    hosts.grant(0, Epoch(2), |_| 1);
+    hosts.share(1, 0);
+    let bed = &mut hosts.beds[0];
+    let open =
+        |bed: &Bed| bed.kernel.conflicts().iter().map(|(place, open)| (place, open.heard.span)).collect::<Vec<_>>();
+    let known = open(bed);
+    assert_eq!(known.iter().map(|(_, span)| *span).collect::<Vec<_>>(), [lost.span]);
+    bed.recover();
+    assert_eq!(open(bed), known);
+    assert_eq!(bed.occupancy(stands.pool).held, 1, "who holds it now is not forgotten either");
+    let (place, _) = known[0];
+    assert!(matches!(bed.ask(Command::CloseConflict(place)), Ok(Reply::Noted)));
+    assert!(open(bed).is_empty());
+    let written = bed.log.len();
+    assert!(matches!(bed.ask(Command::CloseConflict(place)), Ok(Reply::Noted)));
+    assert_eq!(bed.log.len(), written, "what is closed is not closed again");
+    bed.recover();
+    assert!(open(bed).is_empty());
+}

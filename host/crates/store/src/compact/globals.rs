@@ -1,4 +1,4 @@
-//! The facts that are few: notes, pools, realms, reservations, and two marks. A cycle holds them in memory.
+//! The facts that are few: notes, conflicts, pools, realms, reservations, and marks. A cycle holds them in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +15,8 @@ pub(super) struct Globals {
     reserved: BTreeMap<SpanKey, Op>,
     /// Writes that stand, by their place in the log.
     notes: BTreeMap<Seq, Op>,
+    /// Conflicts that are open, the same.
+    conflicts: BTreeMap<Seq, Op>,
     /// The deleted pool with the highest number: its number must never be given again.
     last_deleted: Option<(PoolUid, Op)>,
     /// The operation with the latest time.
@@ -45,6 +47,8 @@ impl Globals {
                 let uid = *uid;
                 self.pools.remove(&uid);
                 self.reserved.retain(|key, _| key.pool != uid);
+                self.conflicts
+                    .retain(|_, op| !matches!(&op.fact, Fact::Conflict(conflict) if conflict.heard.pool == uid));
                 self.gone.insert(uid);
                 if self.last_deleted.as_ref().is_none_or(|(last, _)| *last < uid) {
                     self.last_deleted = Some((uid, op));
@@ -69,6 +73,8 @@ impl Globals {
                 self.end_notes(&note.ends);
             }
             Fact::Unnoted(ends) => self.end_notes(&ends.places),
+            Fact::Conflict(_) => drop(self.conflicts.insert(op.seq, op)),
+            Fact::ConflictClosed(place) => drop(self.conflicts.remove(place)),
             Fact::Held(_) | Fact::Resting(_) | Fact::Free(_) | Fact::RestsOn(_) => {}
         }
     }
@@ -105,7 +111,9 @@ impl Globals {
             | Fact::RestsOn(_)
             | Fact::Adopted(_)
             | Fact::Noted(_)
-            | Fact::Unnoted(_) => false,
+            | Fact::Unnoted(_)
+            | Fact::Conflict(_)
+            | Fact::ConflictClosed(_) => false,
         }
     }
 
@@ -129,7 +137,8 @@ impl Globals {
             out.push(RowKey::Reserved(*key), op)?;
         }
         let heard = self.heard.values().map(|(_, op)| op);
-        let marks = self.last_deleted.iter().map(|(_, op)| op).chain(&self.latest).chain(heard);
+        let marks =
+            self.last_deleted.iter().map(|(_, op)| op).chain(&self.latest).chain(heard).chain(self.conflicts.values());
         for op in marks {
             out.push(RowKey::Marks, op)?;
         }

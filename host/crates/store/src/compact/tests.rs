@@ -39,6 +39,8 @@ fn random_op(seq: u64, choice: u8, number: u32) -> Op {
             &[seq / 2, seq.saturating_sub(3)],
         ),
         110..=113 => sample::unnoted(seq, number % 5, &[seq / 3, seq.saturating_sub(2)]),
+        114..=117 => sample::conflict(seq, pool, number, (1, seq)),
+        118 => sample::conflict_closed(seq, seq.saturating_sub(u64::from(number))),
         _ => sample::op(seq, Fact::PoolDeleted(PoolUid(7 + number))),
     };
     match number {

@@ -86,7 +86,9 @@ impl Contents {
             | Fact::Clock
             | Fact::RestsOn(_)
             | Fact::Noted(_)
-            | Fact::Unnoted(_) => {}
+            | Fact::Unnoted(_)
+            | Fact::Conflict(_)
+            | Fact::ConflictClosed(_) => {}
         }
     }
 

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use kernel::{
-    Allocation, AllocationExtra, AllocationKind, AllocationParts, Dot, EndCause, Epoch, Fact, InvalidId, NodeId, Op,
-    PoolUid, RealmRecord, RealmUid, Reservation, Resting, Seq, ShardId, SpanKey, Superseded,
+    Allocation, AllocationExtra, AllocationKind, AllocationParts, Conflict, Dot, EndCause, Epoch, Fact, InvalidId,
+    NodeId, Op, PoolUid, RealmRecord, RealmUid, Reservation, Resting, Seq, ShardId, SpanKey, Superseded,
 };
 
 use super::origins::{OriginTable, Origins};
 use super::primitives::{Bytes, RecordFault, put_delta, put_span, put_text, put_varint};
-use super::{Interner, Kind, NodeTable, note, pool};
+use super::{Interner, Kind, NodeTable, note, pool, put_key, read_key};
 
 /// What a record's fields are relative to.
 pub(super) struct Context<'a> {
@@ -100,6 +100,13 @@ pub(super) fn put_fact(out: &mut Vec<u8>, op: &Op, nodes: &mut NodeTable, origin
         Fact::Heard { origin, through } => origins.put(out, Dot { origin: *origin, seq: *through }),
         Fact::Noted(written) => note::put_note(out, written, op, origins),
         Fact::Unnoted(ends) => note::put_ends(out, ends, op.seq),
+        Fact::Conflict(conflict) => {
+            let Allocation { pool, realm, span, .. } = *conflict.heard;
+            origins.put(out, conflict.from);
+            put_key(out, SpanKey { pool, realm, span });
+            put_held(out, &conflict.heard, op, nodes);
+        }
+        Fact::ConflictClosed(place) => put_delta(out, place.0, op.seq.0),
         Fact::Free(_) | Fact::Unreserved(_) | Fact::Clock => {}
     }
 }
@@ -122,6 +129,11 @@ pub(super) fn read_fact(
         Kind::Unreserved => Fact::Unreserved(keyed()?),
         Kind::Noted => Fact::Noted(Arc::new(note::read_note(bytes, context)?)),
         Kind::Unnoted => Fact::Unnoted(Arc::new(note::read_ends(bytes, context.seq)?)),
+        Kind::Conflict => {
+            let (from, key) = (context.origins.dot(bytes)?, read_key(bytes)?);
+            Fact::Conflict(Arc::new(Conflict { heard: Arc::new(read_held(bytes, key, context)?), from }))
+        }
+        Kind::ConflictClosed => Fact::ConflictClosed(Seq(bytes.delta(context.seq.0)?)),
         Kind::Clock => Fact::Clock,
         Kind::RestsOn => Fact::RestsOn(context.origins.dot(bytes)?),
         Kind::Adopted => {

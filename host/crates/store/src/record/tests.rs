@@ -4,10 +4,10 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use kernel::{
-    Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, Dot, Durability, EndCause, Epoch, Fact,
-    Geometry, LeaseTerms, NodeId, Note, NoteEnds, NoteStamp, Op, Origin, Pool, PoolDraft, PoolTerms, PoolUid,
-    RealmRecord, RealmRef, RealmUid, Reservation, Resting, Revision, Seq, Series, Shard, ShardId, Sizing, Span,
-    SpanKey, Strategy as Placement, Superseded,
+    Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, Conflict, Dot, Durability, EndCause,
+    Epoch, Fact, Geometry, LeaseTerms, NodeId, Note, NoteEnds, NoteStamp, Op, Origin, Pool, PoolDraft, PoolTerms,
+    PoolUid, RealmRecord, RealmRef, RealmUid, Reservation, Resting, Revision, Seq, Series, Shard, ShardId, Sizing,
+    Span, SpanKey, Strategy as Placement, Superseded,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -236,6 +236,13 @@ fn note_ends() -> impl Strategy<Value = Fact> {
         .prop_map(|(tenant, key, places)| Fact::Unnoted(Arc::new(NoteEnds { tenant, key, places: places.into() })))
 }
 
+fn conflict() -> impl Strategy<Value = Fact> {
+    (held(), origin(), number()).prop_map(|(fact, origin, seq)| {
+        let Fact::Held(heard) = fact else { unreachable!("it is held") };
+        Fact::Conflict(Arc::new(Conflict { heard, from: Dot { origin, seq: Seq(seq) } }))
+    })
+}
+
 fn fact() -> impl Strategy<Value = Fact> {
     prop_oneof![
         4 => held().boxed(),
@@ -250,6 +257,8 @@ fn fact() -> impl Strategy<Value = Fact> {
         1 => (origin(), number()).prop_map(|(origin, through)| Fact::Heard { origin, through: Seq(through) }),
         1 => note().boxed(),
         1 => note_ends().boxed(),
+        1 => conflict().boxed(),
+        1 => number().prop_map(|place| Fact::ConflictClosed(Seq(place))),
         1 => (origin(), number()).prop_map(|(origin, seq)| Fact::RestsOn(Dot { origin, seq: Seq(seq) })),
         1 => prop::collection::btree_map(origin(), number().prop_map(Seq), 0..9)
             .prop_map(|vector| Fact::Adopted(Arc::new(vector))),

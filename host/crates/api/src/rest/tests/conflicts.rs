@@ -61,6 +61,28 @@ async fn a_conflict_is_listed_until_it_is_confirmed() {
 }
 
 #[tokio::test]
+async fn what_two_hosts_gave_to_two_is_listed_and_told_until_it_is_confirmed() {
+    let face = Face::with_pool().await;
+    face.allocate("s").await;
+    let held = face.allocate("t").await;
+    let place = face.daemon.shown("t").span.start();
+    face.daemon.hear_of_another(&face.daemon.shown("s"), place, false).await;
+    let told = read_until(&face, watch("after=0&subscriber_id=s"), |text| text.contains("event: conflict\n")).await;
+    assert!(told.contains("\"kind\":\"contradiction\""), "{told}");
+    let conflicts = open(&face).await;
+    let [conflict] = conflicts.as_slice() else { panic!("{conflicts:?}") };
+    assert_eq!(conflict["kind"], "contradiction");
+    let of = |which: &str| (conflict[which]["subscriber_id"].clone(), conflict[which]["ip"].clone());
+    assert_eq!(of("superseded"), (json!("s"), held["ip"].clone()));
+    assert_eq!(of("survivor"), (json!("t"), held["ip"].clone()));
+    let path = format!("/api/v1/conflicts/{}/confirm", conflict["id"].as_str().unwrap());
+    face.post(&path, &json!({})).await.with(200);
+    read_until(&face, watch("after=0"), |text| text.contains("event: conflict-closed\n")).await;
+    assert!(open(&face).await.is_empty());
+    face.post(&path, &json!({})).await.problem(404, "CONFLICT_UNKNOWN");
+}
+
+#[tokio::test]
 async fn conflicts_are_paged_and_each_is_the_tenants_own() {
     let face = Face::with_pool().await;
     for (at, name) in ["a", "b", "c"].into_iter().enumerate() {

@@ -36,7 +36,7 @@ impl World {
                     return broken(Invariant::Owned, format!("hosts {other} and {at} hand out from {of:?}"));
                 }
             }
-            if let Some(conflict) = kernel.conflicts().first() {
+            if let Some((_, conflict)) = kernel.conflicts().iter().next() {
                 return broken(Invariant::Unique, format!("host {at}: {conflict:?}"));
             }
             for (of, found) in kernel.occupancy() {
@@ -229,8 +229,14 @@ fn concerns_others(op: &Op) -> bool {
         F::Held(_) | F::Resting(_) | F::Free(_) | F::Reserved(_) | F::Unreserved(_) | F::RestsOn(_) | F::Noted(_) => {
             true
         }
-        F::Pool(_) | F::PoolDeleted(_) | F::Realm(_) | F::Clock | F::Heard { .. } | F::Adopted(_) | F::Unnoted(_) => {
-            false
-        }
+        F::Pool(_)
+        | F::PoolDeleted(_)
+        | F::Realm(_)
+        | F::Clock
+        | F::Heard { .. }
+        | F::Adopted(_)
+        | F::Unnoted(_)
+        | F::Conflict(_)
+        | F::ConflictClosed(_) => false,
     }
 }

@@ -94,7 +94,9 @@ impl World {
                 | Fact::RestsOn(_)
                 | Fact::Adopted(_)
                 | Fact::Noted(_)
-                | Fact::Unnoted(_) => None,
+                | Fact::Unnoted(_)
+                | Fact::Conflict(_)
+                | Fact::ConflictClosed(_) => None,
             })
             .collect();
         for (pool, span) in lost {
