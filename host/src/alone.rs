@@ -112,6 +112,10 @@ impl Cluster for Alone {
         }
     }
 
+    fn quarantined_shards(&self, pool: &Pool) -> usize {
+        if self.restored.has(pool.uid) { pool.shards.len() } else { 0 }
+    }
+
     fn init(&self) -> Doing<ClusterStatus> {
         refuse()
     }

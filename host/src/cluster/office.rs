@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::cluster::{Cluster as Port, ClusterError, ClusterStatus, Doing, HashringStatus, QuarantineOrder, ShardOrder};
 use kernel::ledger::{HostRole, Ledger, LedgerCommand, LedgerError, LedgerReply};
-use kernel::{ClusterId, MemberId, PoolUid, ShardId};
+use kernel::{ClusterId, MemberId, Pool, PoolUid, ShardId};
 use std::sync::Arc;
 
 use super::door::Refusal;
@@ -22,6 +22,12 @@ impl Port for Cluster {
 
     fn hashring(&self) -> HashringStatus {
         self.ring_now()
+    }
+
+    fn quarantined_shards(&self, pool: &Pool) -> usize {
+        let Some(seat) = self.seat() else { return 0 };
+        let ledger = seat.book.ledger();
+        ledger.pool(pool.uid).map_or(0, |found| found.grants.iter().filter(|(_, grant)| grant.is_doubtful()).count())
     }
 
     fn init(&self) -> Doing<ClusterStatus> {

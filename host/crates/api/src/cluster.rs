@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use kernel::{MemberId, PoolUid, ShardId};
+use kernel::{MemberId, Pool, PoolUid, ShardId};
 use serde::{Deserialize, Serialize};
 
 /// What an operator asks of the cluster, answered when it is decided.
@@ -189,6 +189,8 @@ pub struct QuarantineOrder {
 pub trait Cluster: fmt::Debug + Send + Sync {
     fn status(&self) -> ClusterStatus;
     fn hashring(&self) -> HashringStatus;
+    /// How many of a pool's shards are quarantined or were seized: nothing new is handed out from them for now.
+    fn quarantined_shards(&self, pool: &Pool) -> usize;
     /// Forms the ledger with this host as its only member. Once in a cluster's life.
     fn init(&self) -> Doing<ClusterStatus>;
     /// Makes this host a member of the cluster that the host at the address (as in `p2p.peers`) belongs to; without an

@@ -118,6 +118,8 @@ pub struct PoolStats {
     pub realms: Vec<(RealmName, Occupancy)>,
     /// What each further realm has at its first use, in a pool whose requests make its realms; `None` in others.
     pub per_realm: Option<Occupancy>,
+    /// Of its shards, those from which nothing new is handed out for now: quarantined, or seized.
+    pub quarantined_shards: usize,
     /// A few short texts that together cover the pool, if its plugin can be asked.
     pub summary: Vec<CompactString>,
 }

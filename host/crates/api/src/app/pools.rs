@@ -174,7 +174,8 @@ impl App {
         let realms = counted.iter().filter_map(|(realm, one)| Some((self.realm_name(*realm)?, *one))).collect();
         let per_realm = if pool.draft.terms.realm_by.is_empty() { None } else { pool.untouched() };
         let summary = self.summary(&pool).await;
-        Ok(PoolStats { pool, sum, realms, per_realm, summary })
+        let quarantined_shards = self.cluster.quarantined_shards(&pool);
+        Ok(PoolStats { pool, sum, realms, per_realm, quarantined_shards, summary })
     }
 
     /// A few words for what the pool holds; nothing if its plugin cannot be asked.

@@ -215,9 +215,13 @@ pub(super) fn pool(pool: &Pool) -> v1::Pool {
         gateway: attribute("gateway"),
         dns: attribute("dns").split(',').filter(|one| !one.is_empty()).map(|one| one.trim().to_owned()).collect(),
         attributes: attributes(pool),
-        shards: u32::try_from(pool.shards.len()).unwrap_or(u32::MAX),
+        shards: shards(pool.shards.len()),
         mapping_id: draft.mapping_id.to_string(),
     }
+}
+
+fn shards(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// A number of grains. Above 2^64 it is told as text.
@@ -254,6 +258,8 @@ pub(super) fn stats(stats: &PoolStats) -> v1::PoolStats {
             .collect(),
         summary: stats.summary.iter().map(ToString::to_string).collect(),
         per_realm: stats.per_realm.as_ref().map(occupancy),
+        shards: shards(stats.pool.shards.len()),
+        quarantined_shards: shards(stats.quarantined_shards),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use kernel::{MemberId, PoolUid, Ring, RingMember, ShardId};
+use kernel::{MemberId, Pool, PoolUid, Ring, RingMember, ShardId};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use view::View;
@@ -147,6 +147,10 @@ impl Cluster for Pair {
                 .collect(),
         });
         HashringStatus { virtual_nodes: 2, points: ring.points().collect(), pools: shown.collect() }
+    }
+
+    fn quarantined_shards(&self, _pool: &Pool) -> usize {
+        0
     }
 
     fn init(&self) -> Doing<ClusterStatus> {

@@ -132,5 +132,12 @@ async fn stats(connection: &Connection, id: String, screen: &mut Screen) -> Resu
     let rows: Vec<_> = stats_rows(&stats).into_iter().map(|cells| Row { cells, document: Document::Null }).collect();
     let mut list = List::begin(screen, "realms", STATS_COLUMNS);
     list.rows(&rows)?;
-    Ok(list.end(&[])?)
+    list.end(&[])?;
+    if stats.quarantined_shards > 0 {
+        let (some, all) = (stats.quarantined_shards, stats.shards);
+        let told = format!("{some} of {all} shards: nothing new is handed out from them (nexus shard list)");
+        screen.gap()?;
+        screen.lines(&[("quarantined", told.into())])?;
+    }
+    Ok(())
 }

@@ -147,6 +147,8 @@ pub(crate) fn stats_document(stats: &PoolStats) -> Document {
     let fields = Fields::default().text("pool_id", &stats.pool_id).text("type", &stats.r#type);
     occupancy_fields(fields, stats.occupancy.as_ref())
         .number("utilization", format!("{:.6}", stats.utilization))
+        .number("shards", stats.shards)
+        .number("quarantined_shards", stats.quarantined_shards)
         .put("realms", Document::List(realms.collect()))
         .some("per_realm", stats.per_realm.as_ref().map(|each| occupancy_fields(Fields::default(), Some(each)).done()))
         .done()

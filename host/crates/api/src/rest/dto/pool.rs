@@ -271,7 +271,7 @@ impl From<&Occupancy> for OccupancyBody {
 
 /// How full a pool is: over all its realms, and each realm.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PoolStats, example = json!({"pool_id": "isp-east", "type": "ipv4", "capacity": 256, "allocated": 12, "available": 236, "hold_down": 3, "reserved": 2, "excluded": 3, "allocations": 12, "utilization": 0.047, "shards": 1, "realms": [{"realm": "default", "capacity": 256, "allocated": 12, "available": 236, "hold_down": 3, "reserved": 2, "excluded": 3, "allocations": 12}], "summary": ["10.0.0.0/24"]}))]
+#[schema(as = PoolStats, example = json!({"pool_id": "isp-east", "type": "ipv4", "capacity": 256, "allocated": 12, "available": 236, "hold_down": 3, "reserved": 2, "excluded": 3, "allocations": 12, "utilization": 0.047, "shards": 1, "quarantined_shards": 0, "realms": [{"realm": "default", "capacity": 256, "allocated": 12, "available": 236, "hold_down": 3, "reserved": 2, "excluded": 3, "allocations": 12}], "summary": ["10.0.0.0/24"]}))]
 pub(crate) struct StatsBody<'a> {
     pool_id: &'a str,
     #[serde(rename = "type")]
@@ -281,6 +281,8 @@ pub(crate) struct StatsBody<'a> {
     /// 0 to 1.
     utilization: f64,
     shards: usize,
+    /// Of these, those from which nothing new is handed out for now: quarantined, or seized.
+    quarantined_shards: usize,
     realms: Vec<RealmStatsBody<'a>>,
     /// Only with `realm_by`: what each further realm has at its first use. The sums count realms that were used.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -307,6 +309,7 @@ impl<'a> StatsBody<'a> {
             sum: (&stats.sum).into(),
             utilization: stats.utilization(),
             shards: stats.pool.shards.len(),
+            quarantined_shards: stats.quarantined_shards,
             realms: realms
                 .map(|(realm, one)| RealmStatsBody { realm: realm.as_str(), occupancy: one.into() })
                 .collect(),
