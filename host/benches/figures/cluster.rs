@@ -125,7 +125,9 @@ async fn client(
         };
         calls.push(Call { number, answered: Instant::now(), took: sent.elapsed(), shard });
         if let Some(pause) = pause {
-            tokio::time::sleep(pause).await;
+            // Half of it to one and a half, or clients whose answers came together ask together from then on.
+            let spread = u32::try_from(number * 7_919 % 1_001).unwrap_or_default();
+            tokio::time::sleep(pause / 2 + pause * spread / 1_000).await;
         }
     }
     Ok(calls)
@@ -154,7 +156,7 @@ fn allocate(cluster: &Cluster, pool: &'static str, length: Duration) -> anyhow::
             call.shard.is_some_and(|shard| owners.get(&u64::from(shard)) == Some(&member(host)))
         };
         let all = || calls.iter().flat_map(|(host, calls)| calls.iter().map(move |call| (*host, call)));
-        let pace = pause.map_or_else(String::new, |pause| format!(", each {pause:?} after the answer before"));
+        let pace = pause.map_or_else(String::new, |pause| format!(", each about {pause:?} after the answer before"));
         println!("Allocate, pool {pool}, {} hosts asked by {STREAMS} clients each{pace}", asked.len());
         print("all", &figures(all().map(|(_, call)| call), took));
         print(

@@ -12,6 +12,7 @@ use kernel::{Durability, Seq};
 use net::{Channel, PeerId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
 use super::messages::{self, PushAnswer, StateAsk};
 use super::replicate::{PULL_BYTES, pack};
@@ -26,6 +27,9 @@ const PUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// After a push that brought nothing; doubled each time, up to [`LOOK_AGAIN`].
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// How long a host that is about to get shards may take to hear the last of them.
+const BROUGHT_UP_WITHIN: Duration = Duration::from_secs(15);
 
 /// How often it is looked who is there although nothing was heard of.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -187,6 +191,23 @@ async fn push_to(cluster: Cluster, peer: PeerId) {
             changed = wanted.changed(), if progress.is_none() => if changed.is_err() { return },
             () = tokio::time::sleep(sleep) => {}
             () = cluster.stopping().cancelled() => return,
+        }
+    }
+}
+
+/// Pushes until the peer has this host's log up to there on its disk; false: that takes too long.
+pub(super) async fn bring_up(cluster: &Cluster, peer: PeerId, through: Seq) -> bool {
+    let until = Instant::now() + BROUGHT_UP_WITHIN;
+    loop {
+        let known = cluster.known_to(peer);
+        if known.is_some_and(|known| known >= through) {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        if !push_once(cluster, peer, known).await {
+            tokio::time::sleep(PAUSE).await;
         }
     }
 }

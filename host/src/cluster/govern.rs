@@ -4,14 +4,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use kernel::ledger::{ClosingWhat, Ledger, LedgerCommand, LedgerError, LedgerReply, Offer};
 use kernel::{Command, Epoch, MemberId, News, PoolUid, Seq, ShardId, Tenure};
 use tokio::time::Instant;
 use view::AllocationFilter;
 
-use super::Cluster;
 use super::follow::note;
 use super::seat::Seat;
+use super::{Cluster, acks};
 use crate::clock;
 
 /// Shards given away by one entry of the ledger.
@@ -240,7 +241,8 @@ async fn give_away(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::R
     offer(cluster, seat, pool, &shards, epoch, to).await
 }
 
-/// One offer: stop, say so durably, then let the ledger decide.
+/// One offer: stop, say so durably, wait until the taker knows it, then let the ledger decide. Without the wait the shards would be
+/// nobody's if this host were lost before its last words were heard.
 pub(super) async fn offer(
     cluster: &Cluster,
     seat: &Seat,
@@ -264,6 +266,11 @@ pub(super) async fn offer(
         anyhow::bail!("the kernel did not stop handing out");
     }
     let cut = Seq(*cluster.inner.parts.view.committed().borrow());
+    let peer = seat.peer_of(to).context("the host that shards are offered to is no member")?;
+    anyhow::ensure!(
+        acks::bring_up(cluster, peer, cut).await,
+        "the host that shards are offered to has not heard yet what was handed out from them"
+    );
     let (from, shards) = (seat.me, shards.to_vec());
     seat.carry_out(LedgerCommand::Move { pool, shards, from, epoch, to, cut }, DECIDE_WITHIN).await?;
     Ok(())
