@@ -8,7 +8,7 @@ use std::path::Path;
 use kernel::NodeId;
 
 use crate::error::StoreError;
-use crate::medium::{Medium, replace};
+use crate::medium::{Medium, OsMedium, replace};
 use crate::text::Fields;
 
 /// The format this version writes. `FORMAT.md` describes it; a newer one is refused, an older one is moved to this one.
@@ -78,6 +78,15 @@ impl Identity {
     pub(crate) fn write(&self, medium: &dyn Medium) -> Result<(), StoreError> {
         let text = self.to_text().map_err(|why| StoreError::corrupt(FILE, why))?;
         replace(medium, FILE, text.as_bytes())
+    }
+
+    /// Whose data directory it is, which is only looked at; `None`: nobody's yet.
+    pub fn of_directory(dir: &Path) -> Result<Option<Self>, StoreError> {
+        if !dir.is_dir() {
+            return Ok(None);
+        }
+        let medium = OsMedium::new(dir).map_err(|error| StoreError::path("open", dir, error))?;
+        Ok(Self::read(&medium, dir)?.map(|(identity, _)| identity))
     }
 
     /// The directory's identity and format; `None` if it has none yet.

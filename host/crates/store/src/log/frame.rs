@@ -37,6 +37,12 @@ impl FileHeader {
         bytes
     }
 
+    /// Of a header that is damaged: if the salt is not, the frames show it.
+    pub(super) fn salvaged(raw: &[u8], ordinal: Ordinal) -> Self {
+        let salt = raw.get(20..28).and_then(|salt| salt.first_chunk()).map_or(0, |salt| u64::from_le_bytes(*salt));
+        Self { format: FORMAT, ordinal, salt }
+    }
+
     /// `None`: these bytes are not the header of this file.
     pub(super) fn parse(raw: &[u8], ordinal: Ordinal) -> Option<Self> {
         let (signed, rest) = raw.split_at_checked(28)?;

@@ -7,7 +7,7 @@ use kernel::Seq;
 use parking_lot::Mutex;
 
 use super::frame::{self, FILE_HEADER_BYTES, FileHeader, FrameAt};
-use super::walk::{Tail, walk};
+use super::walk::{Tail, is_blank, walk};
 use super::{FileIndex, LogFile, Ordinal, Place};
 use crate::error::{Damage, StoreError};
 use crate::medium::Medium;
@@ -110,14 +110,24 @@ fn read_file(
     let failed = |error| StoreError::io("read", name, error);
     let len = file.len().map_err(failed)?;
     let raw = file.read_at(0, FILE_HEADER_BYTES).map_err(failed)?;
-    let Some(header) = FileHeader::parse(&raw, ordinal) else {
-        // The header is synced before the file is used: without one it was never in use, or it is damaged.
-        if frame::is_begun(&raw, 0) {
-            settle(torn, found);
-            *torn = Some(Torn { key: format!("{name} header"), bytes: len });
+    let header = match FileHeader::parse(&raw, ordinal) {
+        Some(header) => header,
+        // The header is synced before the first frame: without one the file was never in use, or it is damaged.
+        None if is_blank(&*file, FILE_HEADER_BYTES, len).map_err(failed)? => {
+            if frame::is_begun(&raw, 0) {
+                settle(torn, found);
+                *torn = Some(Torn { key: format!("{name} header"), bytes: len });
+            }
+            found.unmade.push(name.to_owned());
+            return Ok(());
         }
-        found.unmade.push(name.to_owned());
-        return Ok(());
+        None => {
+            settle(torn, found);
+            found
+                .damage
+                .push(damage(format!("{name} header"), "is no header of this file, but groups follow it".into()));
+            FileHeader::salvaged(&raw, ordinal)
+        }
     };
     let mut index = FileIndex::default();
     let walked = walk(&*file, header.salt, len, |frame, skipped| {

@@ -168,6 +168,29 @@ fn a_bad_header_before_good_files_is_damage_and_at_the_end_an_unfinished_file() 
 }
 
 #[test]
+fn a_bad_header_of_the_last_file_with_groups_is_damage_and_what_can_be_read_is_read() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), 1, 100);
+    let path = log_files(dir.path()).pop().unwrap();
+    let whole = fs::read(&path).unwrap();
+    for at in 0..32 {
+        let mut bad = whole.clone();
+        bad[at] ^= 1;
+        fs::write(&path, &bad).unwrap();
+        let found = read(dir.path());
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(
+            found.damage.iter().any(|told| told.starts_with(&format!("{name} header"))),
+            "byte {at}: {:?}",
+            found.damage
+        );
+        assert_eq!(fs::read(&path).unwrap(), bad, "whoever repairs it finds what was there");
+        let salt = (20..28).contains(&at);
+        assert_eq!(found.seqs.len() == 300, !salt, "byte {at}");
+    }
+}
+
+#[test]
 fn a_frame_inside_an_operation_is_not_believed() {
     // A client that knows the format puts a whole frame into its metadata. It cannot know the file's salt.
     let dir = TempDir::new().unwrap();

@@ -56,7 +56,7 @@ pub(super) fn walk<E>(
 }
 
 /// True if only zeros are left.
-fn is_blank(file: &dyn MediumFile, from: u64, end: u64) -> io::Result<bool> {
+pub(super) fn is_blank(file: &dyn MediumFile, from: u64, end: u64) -> io::Result<bool> {
     let mut at = from;
     while at < end {
         let window = file.read_at(at, WINDOW_BYTES.min(end - at))?;
