@@ -8,6 +8,7 @@
 
 mod acks;
 mod agreement;
+mod arrival;
 mod book;
 mod door;
 mod follow;
@@ -160,6 +161,9 @@ struct Inner {
     /// When another host last needed a newer checkpoint.
     checkpoint_wanted: Mutex<Option<std::time::Instant>>,
     agreement: agreement::Agreement,
+    arrival: Mutex<arrival::Arrival>,
+    /// Hosts that are there and belong to another cluster, in words.
+    foreign: Mutex<BTreeMap<PeerId, String>>,
     flights: route::Flights,
     lanes: lanes::Lanes,
     /// What this host stopped handing out from, to give it away.
@@ -222,6 +226,8 @@ impl Cluster {
             owner_asked: std::sync::atomic::AtomicU32::new(0),
             checkpoint_wanted: Mutex::default(),
             agreement: agreement::Agreement::default(),
+            arrival: Mutex::default(),
+            foreign: Mutex::default(),
             flights: route::Flights::default(),
             lanes: lanes::Lanes::default(),
             stopped: Mutex::new(stopped),
@@ -265,6 +271,7 @@ impl Cluster {
         tasks.spawn(govern::renew(self.clone()));
         tasks.spawn(govern::vote(self.clone()));
         tasks.spawn(govern::give(self.clone()));
+        tasks.spawn(govern::close(self.clone()));
         tasks.spawn(readings::say(self.clone()));
         tasks.spawn(oversee::run(self.clone()));
         tasks
@@ -279,6 +286,11 @@ impl Cluster {
         *self.inner.seat.write() = Some(Arc::new(seat));
         self.inner.parts.vitals.waiting(false);
         self.inner.bell.notify_waiters();
+        // Whoever was there before: only now it can be told whether it is of this cluster.
+        for peer in self.inner.net.connected() {
+            let cluster = self.clone();
+            tokio::spawn(async move { door::greet(&cluster, peer).await });
+        }
     }
 
     /// The way to this host's kernel, while the daemon serves.

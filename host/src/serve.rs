@@ -193,7 +193,7 @@ fn build(config: &Config, cluster_key: Option<&Secret>) -> anyhow::Result<Option
     let shared = settings.cluster.is_some();
     let plugins = Arc::new(Plugins::new(shared));
     let types: Arc<dyn ResourceTypes> = Arc::<Plugins>::clone(&plugins);
-    let vitals = Arc::new(Vitals::new(&registry)?);
+    let vitals = Arc::new(Vitals::new(&registry, shared)?);
     vitals.damaged(recovered.damaged.clone());
     registry.register(Box::new(PoolGauges::new(Arc::clone(&view), Arc::clone(&vitals), Arc::clone(&restored))?))?;
     let (engine, inbox) = Engine::channel(config.queue.get());
@@ -269,8 +269,28 @@ struct Opened {
     restored: Arc<Restored>,
 }
 
+/// A member of a cluster is known to the others by its name: under another one its directory is somebody else's.
+fn check_node(config: &Config) -> anyhow::Result<()> {
+    let path = &config.data_path;
+    if let Some(wanted) = &config.node_id
+        && cluster::is_member(path)
+        && let Some(found) = store::Identity::of_directory(path)?
+        && found.node != *wanted
+    {
+        anyhow::bail!(
+            "the data directory {} is host {}'s, a member of a cluster, and node.id says {wanted}: give each host its own directory, or leave node.id out",
+            path.display(),
+            found.node
+        );
+    }
+    Ok(())
+}
+
 fn open(config: &Config) -> anyhow::Result<Opened> {
-    let restored = Arc::new(Restored::read(&config.data_path)?);
+    let path = &config.data_path;
+    anyhow::ensure!(!path.exists() || path.is_dir(), "storage.path {} is no directory", path.display());
+    check_node(config)?;
+    let restored = Arc::new(Restored::read(path)?);
     let store_settings = store_settings(config);
     let log_file_bytes = store_settings.log_file_bytes;
     let (store, identity) = Store::open(&config.data_path, store_settings, clock::wall_ms())?;
@@ -320,7 +340,7 @@ fn watch(
     cluster: &Arc<dyn api::cluster::Cluster>,
     running: Option<&Running>,
 ) -> anyhow::Result<()> {
-    registry.register(Box::new(ClusterGauges::new(Arc::clone(cluster))?))?;
+    registry.register(Box::new(ClusterGauges::new(Arc::clone(cluster), running.is_some())?))?;
     if let Some(running) = running {
         running.register(registry)?;
     }

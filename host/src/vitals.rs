@@ -22,6 +22,9 @@ mod pools;
 pub(crate) use cluster::ClusterGauges;
 pub(crate) use pools::PoolGauges;
 
+/// What a host that is no member any more has to say.
+pub(crate) const REMOVED: &str = "this host is no member of its cluster any more: stop it, delete its data directory, and join it anew if it is wanted";
+
 /// Seen by readiness, metrics and the log alike. One per daemon.
 pub(crate) struct Vitals {
     serving: AtomicBool,
@@ -29,6 +32,10 @@ pub(crate) struct Vitals {
     disk_low: AtomicBool,
     /// It has peers, and is no member yet.
     waiting: AtomicBool,
+    /// It has joined and not heard yet what the others knew then.
+    arriving: AtomicBool,
+    /// The ledger does not list it any more.
+    removed: AtomicBool,
     /// Milliseconds the clocks are apart; 0: they agree.
     clocks_apart_ms: AtomicU64,
     damaged: Mutex<Damaged>,
@@ -63,71 +70,71 @@ impl fmt::Debug for Vitals {
 }
 
 impl Vitals {
-    /// Makes the metrics and registers them.
-    pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let histogram = |name: &str, help: &str, buckets| {
-            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
-            registry.register(Box::new(histogram.clone()))?;
-            Ok::<_, prometheus::Error>(histogram)
-        };
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::with_opts(Opts::new(name, help))?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
-        let note_conflicts = counter("nexus_note_conflicts_total", "notes that two hosts wrote at the same time")?;
+    /// Makes the metrics and registers them: those that only several hosts have, if this one is `shared`.
+    pub(crate) fn new(registry: &Registry, shared: bool) -> prometheus::Result<Self> {
+        // What is counted between hosts is kept by a host that is alone, too, and shown to nobody.
+        let among = if shared { registry.clone() } else { Registry::new() };
+        let note_conflicts =
+            counter(&among, "nexus_note_conflicts_total", "notes that two hosts wrote at the same time")?;
         let digest_mismatches = counter(
+            &among,
             "nexus_clset_digest_mismatch_total",
             "comparisons with hosts that heard the same and know something else",
         )?;
-        let waited = |reached: &str| {
-            let opts = Opts::new("nexus_answers_acknowledged_total", "answers that waited for another host's disk");
-            let counter = IntCounter::with_opts(opts.const_label("reached", reached))?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
         Ok(Self {
             serving: AtomicBool::new(false),
             storage_failed: AtomicBool::new(false),
             disk_low: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
+            arriving: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
             clocks_apart_ms: AtomicU64::new(0),
             damaged: Mutex::default(),
             flush_seconds: histogram(
+                registry,
                 "nexus_store_flush_duration_seconds",
                 "from a group's first byte to its sync",
                 exponential_buckets(0.000_05, 2.0, 16)?,
             )?,
             group_size: histogram(
+                registry,
                 "nexus_store_group_size",
                 "operations in a group",
                 exponential_buckets(1.0, 2.0, 13)?,
             )?,
-            puts: counter("nexus_clset_puts_total", "operations made durable")?,
-            heard: counter("nexus_clset_heard_total", "operations of other hosts taken in")?,
-            repeats: counter("nexus_clset_repeats_total", "batches of other hosts that said nothing new")?,
+            puts: counter(registry, "nexus_clset_puts_total", "operations made durable")?,
+            heard: counter(&among, "nexus_clset_heard_total", "operations of other hosts taken in")?,
+            repeats: counter(&among, "nexus_clset_repeats_total", "batches of other hosts that said nothing new")?,
             sync_seconds: histogram(
+                &among,
                 "nexus_clset_sync_duration_seconds",
                 "from asking a peer for what is missing until nothing more can be taken in from it",
                 exponential_buckets(0.000_5, 2.0, 16)?,
             )?,
-            conflicts: counter("nexus_clset_conflicts_total", "facts of other hosts that contradict known ones")?,
+            conflicts: counter(
+                &among,
+                "nexus_clset_conflicts_total",
+                "facts of other hosts that contradict known ones",
+            )?,
             note_conflicts,
-            answers_peer: waited("peer")?,
-            answers_local: waited("local")?,
+            answers_peer: waited(&among, "peer")?,
+            answers_local: waited(&among, "local")?,
             unacknowledged: AtomicBool::new(false),
             rebuilds: AtomicU64::new(0),
             taken_over: AtomicU64::new(0),
             digest_mismatches,
             misreads: Mutex::default(),
-            misread_pools: gauge("nexus_misread_pools", "pools that this host's plugins do not read as recorded")?,
-            disk_free: gauge("nexus_store_free_bytes", "free bytes on the data directory's disk")?,
-            clock_gauge: gauge("nexus_clock_suspect", "1 while boot and wall clock disagree and leases do not expire")?,
+            misread_pools: gauge(
+                registry,
+                "nexus_misread_pools",
+                "pools that this host's plugins do not read as recorded",
+            )?,
+            disk_free: gauge(registry, "nexus_store_free_bytes", "free bytes on the data directory's disk")?,
+            clock_gauge: gauge(
+                registry,
+                "nexus_clock_suspect",
+                "1 while boot and wall clock disagree and leases do not expire",
+            )?,
         })
     }
 
@@ -157,6 +164,16 @@ impl Vitals {
     /// The host waits to be joined to a cluster (`true`), or is a member of one.
     pub(crate) fn waiting(&self, waiting: bool) {
         self.waiting.store(waiting, Ordering::Release);
+    }
+
+    /// The host has joined, and does not know yet what the others knew then (`true`), or it does.
+    pub(crate) fn arrives(&self, arrives: bool) {
+        self.arriving.store(arrives, Ordering::Release);
+    }
+
+    /// Whether the ledger has lost this host from its list.
+    pub(crate) fn removed(&self, removed: bool) {
+        self.removed.store(removed, Ordering::Release);
     }
 
     /// The kernel was made again from the disk: it knows nothing of the cluster.
@@ -296,6 +313,12 @@ impl Readiness for Ready {
                 "the host waits: nexus cluster init forms a cluster, nexus cluster join adds it to one".to_owned(),
             );
         }
+        if vitals.arriving.load(Ordering::Acquire) {
+            reasons.push("the host has joined and has not heard yet all that the others knew then".to_owned());
+        }
+        if vitals.removed.load(Ordering::Acquire) {
+            reasons.push(REMOVED.to_owned());
+        }
         let listed = self.types.list();
         for pool in self.view.pools(None) {
             let type_id = pool.draft.type_id.as_str();
@@ -345,4 +368,30 @@ fn families(metrics: &[Box<dyn Collector>]) -> Vec<MetricFamily> {
 
 fn descriptions(metrics: &[Box<dyn Collector>]) -> Vec<&Desc> {
     metrics.iter().flat_map(|metric| metric.desc()).collect()
+}
+
+fn histogram(of: &Registry, name: &str, help: &str, buckets: Vec<f64>) -> prometheus::Result<Histogram> {
+    let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
+    of.register(Box::new(histogram.clone()))?;
+    Ok(histogram)
+}
+
+fn gauge(of: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    let gauge = IntGauge::with_opts(Opts::new(name, help))?;
+    of.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn counter(of: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    let counter = IntCounter::new(name, help)?;
+    of.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+/// Answers by what was reached.
+fn waited(of: &Registry, reached: &str) -> prometheus::Result<IntCounter> {
+    let opts = Opts::new("nexus_answers_acknowledged_total", "answers that waited for another host's disk");
+    let counter = IntCounter::with_opts(opts.const_label("reached", reached))?;
+    of.register(Box::new(counter.clone()))?;
+    Ok(counter)
 }

@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::hosts::{Hosts, address, distinct, pool};
+use common::hosts::{Hosts, address, distinct};
 use common::{Daemon, Start, directory, wait_for};
 use serde_json::{Value, json};
 
@@ -318,14 +318,23 @@ fn a_restored_member_joins_again_as_itself_and_its_shards_wait_for_an_operator()
     let files = directory();
     let file = files.path().join("core-3.tar");
     let mut hosts = Hosts::formed(3);
-    hosts.create(0, &pool());
+    hosts.create(0, &json!({"id": "homes", "cidr": "100.64.0.0/22", "hold_down": "0s"}));
     let mut answered = BTreeMap::new();
     more(&hosts, &mut answered, 0..60, &[0, 1, 2]);
+    let mut gone = BTreeMap::new();
+    more(&hosts, &mut gone, 1_000..1_060, &[0, 1, 2]);
     note_between(&hosts, 2, 0, "olt/1", "before");
     done(&backup(hosts.daemon(2), &file));
+    // What the backup has is released, and given to others.
+    for name in gone.keys() {
+        let (status, answer) = hosts.daemon(0).call("DELETE", &format!("/api/v1/allocations/{name}"), None);
+        assert_eq!(status, 204, "{answer}");
+    }
+    hosts.await_held(&answered);
     note_between(&hosts, 2, 0, "olt/1", "after");
     note_between(&hosts, 2, 1, "olt/2", "only after");
-    more(&hosts, &mut answered, 60..120, &[2]);
+    more(&hosts, &mut answered, 60..180, &[2, 0, 1]);
+    assert!(gone.values().any(|ip| answered.values().any(|given| given == ip)), "some are given again");
     hosts.await_held(&answered);
     lose_and_restore(&mut hosts, 2, &file);
     hosts.start(2);
@@ -335,7 +344,9 @@ fn a_restored_member_joins_again_as_itself_and_its_shards_wait_for_an_operator()
     join_again(&hosts, 2);
     let status = hosts.status(2);
     assert_eq!(status["member"], 3, "as itself: {status}");
-    // Everything is there again, what it answered after the backup too.
+    // Everything is there again, what it answered after the backup too, and nothing else.
+    wait_for("it knows what the others do", || (hosts.get(2, "/ready").0 == 200).then_some(()));
+    assert_eq!(hosts.held(2), answered);
     hosts.await_held(&answered);
     await_note(&hosts, 2, "olt/1", "after");
     await_note(&hosts, 2, "olt/2", "only after");
@@ -347,13 +358,13 @@ fn a_restored_member_joins_again_as_itself_and_its_shards_wait_for_an_operator()
     };
     assert!(quarantined() > 0);
     // Others serve new subscribers meanwhile, whomever they ask.
-    more(&hosts, &mut answered, 120..150, &[0, 1, 2]);
+    more(&hosts, &mut answered, 180..210, &[0, 1, 2]);
     distinct(&answered);
     wait_for("the operator's word is taken", || {
         end_quarantine(hosts.daemon(2), "homes").status.success().then_some(())
     });
     wait_for("nothing is quarantined", || (quarantined() == 0).then_some(()));
-    more(&hosts, &mut answered, 150..210, &[2]);
+    more(&hosts, &mut answered, 210..270, &[2]);
     distinct(&answered);
     hosts.await_held(&answered);
     wait_for("it votes again", || {

@@ -5,11 +5,13 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::ops::Range;
 use std::sync::Mutex;
 
 use common::hosts::{Hosts, address, distinct, pool};
-use common::{Start, call, directory, wait_for};
+use common::{Daemon, Start, call, directory, wait_for};
 use serde_json::{Value, json};
 
 #[test]
@@ -117,6 +119,8 @@ fn a_host_that_joins_later_gets_its_share_and_one_that_leaves_gives_everything_b
     hosts.start(1);
     assert_eq!(hosts.post(1, "/api/v1/cluster/join", &json!({})).0, 200);
     hosts.await_members(1, 2);
+    wait_for("it is ready", || (hosts.get(1, "/ready").0 == 200).then_some(()));
+    assert_eq!(hosts.held(1), answered, "who is ready knows what there was");
     let shards = |hosts: &Hosts, member: u64| {
         let status = hosts.status(0);
         let members = status["members"].as_array().expect("members").clone();
@@ -138,6 +142,55 @@ fn a_host_that_joins_later_gets_its_share_and_one_that_leaves_gives_everything_b
     for (name, ip) in &answered {
         assert_eq!(&address(&hosts.allocate(0, name)), ip, "{name}");
     }
+    // Who has left says so, and serves nobody who goes by that.
+    let reason = "is no member of its cluster any more";
+    wait_for("it is not ready", || hosts.get(1, "/ready").1.to_string().contains(reason).then_some(()));
+    let (status, answer) = hosts.post(1, "/api/v1/cluster/join", &json!({}));
+    assert!(status == 409 && answer["error"].to_string().contains(reason), "{answer}");
+    let (status, answer) = hosts.post(0, "/api/v1/cluster/leave", &json!({}));
+    assert!(status == 409 && answer["error"].to_string().contains("last core host"), "{answer}");
+    assert_eq!(hosts.status(0)["members"][0]["draining"], false);
+}
+
+/// Sends a request whose answer nobody will read, once what is given is dropped.
+fn asks_and_goes(daemon: &Daemon, method: &str, path: &str, body: &str) -> TcpStream {
+    let address = daemon.rest.strip_prefix("http://").expect("an address");
+    let mut stream = TcpStream::connect(address).expect("the daemon listens");
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{body}");
+    stream.write_all(head.as_bytes()).expect("written");
+    stream
+}
+
+#[test]
+fn a_deletion_and_a_shrinking_end_although_nobody_waits_for_them() {
+    let mut hosts = Hosts::formed(3);
+    hosts.create(0, &pool());
+    hosts.create(0, &json!({"id": "gone", "type": "vlan", "range": "100-600"}));
+    let held = BTreeMap::from([("line".to_owned(), address(&hosts.allocate(0, "line")))]);
+    hosts.await_held(&held);
+    hosts.kill(2);
+    let closing = |hosts: &Hosts| {
+        let (_, ring) = hosts.get(1, "/api/v1/hashring");
+        let pools = ring["pools"].as_array().expect("pools");
+        pools.iter().filter(|pool| pool["shards"].to_string().contains("closing")).count()
+    };
+    let smaller = json!({"id": "homes", "cidr": "100.64.0.0/17"});
+    let asked = [
+        asks_and_goes(hosts.daemon(0), "DELETE", "/api/v1/pools/gone", ""),
+        asks_and_goes(hosts.daemon(0), "PUT", "/api/v1/pools/homes", &smaller.to_string()),
+    ];
+    wait_for("both have begun", || (closing(&hosts) == 2).then_some(()));
+    drop(asked);
+    wait_for("it is told", || hosts.warnings(1).contains("pool gone is being deleted or shrunk").then_some(()));
+    hosts.start(2);
+    wait_for("nothing closes any more", || (closing(&hosts) == 0).then_some(()));
+    wait_for("the pool is gone", || (hosts.get(1, "/api/v1/pools/gone").0 == 404).then_some(()));
+    wait_for("the other one can be changed", || {
+        let edit = json!({"id": "homes", "cidr": "100.64.0.0/17", "metadata": {"by": "test"}});
+        (hosts.daemon(1).call("PUT", "/api/v1/pools/homes", Some(&edit)).0 == 200).then_some(())
+    });
+    hosts.await_held(&held);
 }
 
 #[test]
@@ -277,6 +330,30 @@ fn hosts_that_start_together_form_nothing_by_themselves_and_two_clusters_do_not_
     });
     assert_eq!(refused.0, 409, "{}", refused.1);
     assert!(refused.1["error"].as_str().is_some_and(|error| error.contains("core-1")), "{}", refused.1);
+}
+
+#[test]
+fn two_clusters_with_one_key_are_told_and_nobody_changes_over_silently() {
+    let mut hosts = Hosts::new(2);
+    hosts.start(1);
+    let unknown = hosts.post(1, "/api/v1/allocate", &json!({"pool_id": "homes", "subscriber_id": "line"}));
+    assert_eq!((unknown.0, &unknown.1["reason"]), (503, &json!("NOT_IN_CLUSTER")));
+    assert_eq!(hosts.get(1, "/api/v1/allocations/line").0, 503);
+    assert_eq!(hosts.post(1, "/api/v1/cluster/init", &json!({})).0, 200);
+    hosts.stop(1);
+    hosts.start(0);
+    assert_eq!(hosts.post(0, "/api/v1/cluster/init", &json!({})).0, 200);
+    hosts.start(1);
+    for host in 0..2 {
+        wait_for("both tell it", || hosts.warnings(host).contains("has this one's key").then_some(()));
+    }
+    let (status, answer) = hosts.post(1, "/api/v1/cluster/join", &json!({"address": "127.0.0.1:9"}));
+    assert!(status == 409 && answer["error"].to_string().contains("a cluster of its own already"), "{answer}");
+    // Nor is its directory another host's.
+    hosts.stop(1);
+    let output = hosts.start_of(1).named("other").command().output().expect("it runs and ends");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && told.contains("core-2") && told.contains("other"), "{told}");
 }
 
 #[test]

@@ -15,6 +15,9 @@ use crate::clock;
 /// How often a peer that appeared is asked who it is.
 const GREETINGS: usize = 3;
 
+/// After its start a host that is a member has said so.
+const SEATED_WITHIN: Duration = Duration::from_secs(15);
+
 const JOIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Serves the network until it stops.
@@ -34,9 +37,11 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
                     // First what may end this host.
                     greet(&greeted, peer).await;
                     old_disk::ask(&greeted, peer).await;
+                    look_again(&greeted, peer).await;
                 });
             }
             Some(NetEvent::Disconnected { peer }) => {
+                cluster.inner.foreign.lock().remove(&peer);
                 tracing::info!(%peer, "a host is gone");
                 cluster.inner.bell.notify_waiters();
             }
@@ -49,7 +54,7 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
             }
             Some(NetEvent::IdentityClash { address }) => tracing::error!(
                 address,
-                "another host uses this host's p2p.key: stop one of the two and delete its p2p.key, so that it gets its own"
+                "another host uses this host's p2p.key, so one of the two runs on a copy of the other's directory: stop the copy, delete its directory and join it anew"
             ),
         }
     }
@@ -72,8 +77,21 @@ async fn who_is(cluster: &Cluster, peer: PeerId) -> Option<net::Response> {
     None
 }
 
+/// A host that was just started does not say at once which cluster it is of.
+async fn look_again(cluster: &Cluster, peer: PeerId) {
+    tokio::select! {
+        () = tokio::time::sleep(SEATED_WITHIN) => {}
+        () = cluster.stopping().cancelled() => return,
+    }
+    if cluster.inner.net.connected().contains(&peer)
+        && cluster.seat().is_some_and(|seat| seat.member_of(peer).is_none())
+    {
+        greet(cluster, peer).await;
+    }
+}
+
 /// Tells people whom they met; a host of another cluster under one key must not go unnoticed.
-async fn greet(cluster: &Cluster, peer: PeerId) {
+pub(super) async fn greet(cluster: &Cluster, peer: PeerId) {
     let Some(response) = who_is(cluster, peer).await else { return };
     let Ok(HelloAnswer::Who { node, origin, seat, protocol }) = messages::read::<HelloAnswer>(&response.body) else {
         tracing::warn!(%peer, "a host does not say who it is: its build may be too different from this one");
@@ -92,10 +110,15 @@ async fn greet(cluster: &Cluster, peer: PeerId) {
         tracing::error!(%peer, %node, "that host has this host's node id: give one of the two another");
     }
     match (seat, cluster.seat()) {
-        (Some((theirs, _)), Some(ours)) if theirs != ours.cluster => tracing::error!(
-            %peer, %node, cluster = %theirs,
-            "that host is of another cluster but has this one's key: give each cluster a key of its own"
-        ),
+        (Some((theirs, _)), Some(ours)) if theirs != ours.cluster => {
+            tracing::error!(
+                %peer, %node, cluster = %theirs,
+                "that host is of another cluster but has this one's key: give each cluster a key of its own"
+            );
+            let told =
+                format!("{node} is of cluster {theirs} but has this one's key: give each cluster a key of its own");
+            cluster.inner.foreign.lock().insert(peer, told);
+        }
         _ => tracing::info!(%peer, %node, "a host is there"),
     }
 }
@@ -291,6 +314,8 @@ impl Cluster {
                     }
                 }
                 let membership = seat::Membership::new(cluster, member);
+                // Before the seat is known: nobody may take this host for one that knows what the others do.
+                self.inner.parts.vitals.arrives(true);
                 let seat = seat::Seat::take(self, membership).await;
                 self.sit(seat.map_err(|error| Refusal::Final(format!("{error:#}")))?);
                 Ok(())

@@ -195,7 +195,8 @@ async fn tell_tenures(
         let tenure = if taking_over && grant.holder == seat.me {
             Tenure::Theirs(MemberId(0))
         } else {
-            let tenure = pool.tenure(seat.me, grant, &vector, stopped.holds(uid, shard, grant.epoch));
+            let stopped = stopped.holds(uid, shard, grant.epoch) || cluster.lacks_former_life(pool, shard);
+            let tenure = pool.tenure(seat.me, grant, &vector, stopped);
             gives_up.as_ref().map_or(tenure, |leaving| unread(tenure, leaving.contains(&shard)))
         };
         let said = (grant.epoch, tenure);

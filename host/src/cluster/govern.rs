@@ -1,7 +1,7 @@
 //! What keeps the cluster in shape without anybody's asking: this host's node lease, the voters, and shards that should live
 //! elsewhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -157,6 +157,43 @@ pub(super) async fn give(cluster: Cluster) {
         if let Err(error) = give_away(&cluster, &seat, &ledger).await {
             tracing::debug!(error = format_args!("{error:#}"), "no shards were given away");
         }
+    }
+}
+
+/// How long a deletion or a shrinking may wait for what is held, counted by the leader: longer than whoever asked for it does.
+const CLOSING_LASTS: Duration = Duration::from_secs(15);
+
+/// The leader ends what closes and nobody attends to, because who asked for it went away: it is carried out once every holder
+/// gave its shards back, and taken back if something is held there still.
+pub(super) async fn close(cluster: Cluster) {
+    let mut began: BTreeMap<(PoolUid, u64), Instant> = BTreeMap::new();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(VOTE_EVERY) => {}
+            () = cluster.stopping().cancelled() => return,
+        }
+        let Some(seat) = cluster.seat() else { continue };
+        let ledger = seat.book.ledger();
+        let leads = seat.consensus.state().leader == Some(u64::from(seat.me.0));
+        let closing = ledger.pools().iter().filter_map(|(uid, pool)| Some((*uid, pool.closing.as_ref()?)));
+        let mut there = BTreeSet::new();
+        for (pool, closing) in closing.filter(|_| leads) {
+            there.insert((pool, closing.since));
+            let since = *began.entry((pool, closing.since)).or_insert_with(Instant::now);
+            // A pool without allocations goes once whoever is away is back, or its shards were seized.
+            let stays = closing.what != ClosingWhat::Whole || cluster.held_in(pool) > 0;
+            let command = if closing.waiting.is_empty() {
+                LedgerCommand::FinishClose { pool }
+            } else if stays && since.elapsed() > CLOSING_LASTS {
+                LedgerCommand::ReopenPool { pool }
+            } else {
+                continue;
+            };
+            if let Err(error) = seat.carry_out(command, DECIDE_WITHIN).await {
+                tracing::debug!(pool = pool.0, error = format_args!("{error:#}"), "a closing was not ended yet");
+            }
+        }
+        began.retain(|closing, _| there.contains(closing));
     }
 }
 

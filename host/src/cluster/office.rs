@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use api::cluster::{Cluster as Port, ClusterError, ClusterStatus, Doing, HashringStatus, QuarantineOrder, ShardOrder};
-use kernel::ledger::{HostRole, Ledger, LedgerCommand, LedgerError, LedgerReply};
+use kernel::ledger::{HostRole, Ledger, LedgerCommand, LedgerError, LedgerReply, Member};
 use kernel::{ClusterId, MemberId, Pool, PoolUid, ShardId};
 use std::sync::Arc;
 
@@ -22,6 +22,10 @@ impl Port for Cluster {
 
     fn hashring(&self) -> HashringStatus {
         self.ring_now()
+    }
+
+    fn waits(&self) -> bool {
+        self.seat().is_none()
     }
 
     fn quarantined_shards(&self, pool: &Pool) -> usize {
@@ -44,6 +48,12 @@ impl Port for Cluster {
         let cluster = self.clone();
         Box::pin(async move {
             let seat = cluster.needs_seat()?;
+            let ledger = seat.book.ledger();
+            let is_core = |member: &&Member| member.role == HostRole::Core;
+            if ledger.members().values().filter(is_core).all(|member| member.id == seat.me) {
+                let last = LedgerError::LastCore { member: seat.me };
+                return Err(ClusterError::Refused(last.to_string()));
+            }
             decide(&seat, drained(seat.me, true)).await?;
             let until = tokio::time::Instant::now() + WITHIN;
             // What others write meanwhile they tell each other.
@@ -256,6 +266,19 @@ impl Cluster {
         let _one_at_a_time = self.inner.forming.lock().await;
         if let Some(seat) = self.seat() {
             self.settle_in(&seat).await;
+            let ledger = seat.book.ledger();
+            if ledger.last_index() > 0 && ledger.member(seat.me).is_none() {
+                return Err(ClusterError::Refused(crate::vitals::REMOVED.to_owned()));
+            }
+            // To join again is no error, a job does it at every start. To join another cluster is.
+            if let (Some(_), [only]) = (&address, ledger.members().values().collect::<Vec<_>>().as_slice())
+                && only.id == seat.me
+            {
+                return Err(ClusterError::Refused(format!(
+                    "this host is a cluster of its own already, {}: a host joins empty, so start it with an empty data directory",
+                    seat.cluster
+                )));
+            }
             return Ok(self.status_now());
         }
         if let Some(address) = address {
@@ -291,7 +314,7 @@ impl Cluster {
                     Err(Refusal::NotNow(why)) => last = why,
                 }
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
         Err(ClusterError::Unavailable(last))
     }

@@ -61,6 +61,9 @@ pub(super) async fn run(cluster: Cluster) {
             retain(&cluster, &seat, &ledger);
             retained_ms = now_ms;
         }
+        cluster.arrive(&seat, &ledger).await;
+        let removed = ledger.last_index() > 0 && ledger.member(seat.me).is_none();
+        cluster.inner.parts.vitals.removed(removed);
         depose_lost(&seat, &ledger, &mut renewals).await;
         if let Err(error) = take_over(&cluster, &seat, &ledger).await {
             tracing::debug!(error = format_args!("{error:#}"), "no shards were taken over yet");
@@ -182,29 +185,13 @@ async fn take_over(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::R
 
 /// The last operation of an origin that a majority of voters has, once this host has it too.
 async fn last_words(cluster: &Cluster, seat: &Seat, ledger: &Ledger, origin: Origin) -> Option<Seq> {
-    let voters: Vec<PeerId> = seat
-        .consensus
-        .state()
-        .voters
-        .iter()
-        .filter_map(|voter| ledger.member(MemberId(u32::try_from(voter.member).ok()?)))
-        .filter(|voter| voter.id != seat.me)
-        .filter_map(|voter| voter.peer.parse().ok())
-        .collect();
-    let own_vote = usize::from(seat.consensus.state().voters.iter().any(|voter| voter.member == u64::from(seat.me.0)));
-    let mut answered = own_vote;
     let mut cut = known_here(cluster, origin);
     let mut best = None;
-    for peer in &voters {
-        let Some(answer) = ask(cluster, *peer).await else { continue };
-        answered += 1;
-        let theirs = answer.vector.get(&origin).copied().unwrap_or_default();
+    for (peer, vector) in asked_of_most(cluster, seat, ledger).await? {
+        let theirs = vector.get(&origin).copied().unwrap_or_default();
         if theirs > cut {
-            (cut, best) = (theirs, Some(*peer));
+            (cut, best) = (theirs, Some(peer));
         }
-    }
-    if answered * 2 <= voters.len() + own_vote {
-        return None;
     }
     if let Some(peer) = best {
         // What is missing is pulled; the next round looks again.
@@ -212,6 +199,33 @@ async fn last_words(cluster: &Cluster, seat: &Seat, ledger: &Ledger, origin: Ori
         return None;
     }
     Some(cut)
+}
+
+/// What the other voters know; `None`: with this one they are no majority.
+async fn asked_of_most(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> Option<Vec<(PeerId, Vector)>> {
+    let state = seat.consensus.state();
+    let members = state.voters.iter().filter_map(|voter| ledger.member(MemberId(u32::try_from(voter.member).ok()?)));
+    let others = members.filter(|voter| voter.id != seat.me).filter_map(|voter| voter.peer.parse::<PeerId>().ok());
+    let own_vote = usize::from(state.voters.iter().any(|voter| voter.member == u64::from(seat.me.0)));
+    let (mut asked, mut answered) = (own_vote, Vec::new());
+    for peer in others {
+        asked += 1;
+        answered.extend(ask(cluster, peer).await.map(|answer| (peer, answer.vector)));
+    }
+    ((own_vote + answered.len()) * 2 > asked).then_some(answered)
+}
+
+/// How far a majority of the voters, this host among them if it votes, knows each log. What is missing here is pulled.
+pub(super) async fn known_to_most(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> Option<Vector> {
+    let mut known = Vector::new();
+    for (peer, vector) in asked_of_most(cluster, seat, ledger).await? {
+        cluster.pull_from(peer);
+        for (origin, through) in vector {
+            let most = known.entry(origin).or_default();
+            *most = through.max(*most);
+        }
+    }
+    Some(known)
 }
 
 fn known_here(cluster: &Cluster, origin: Origin) -> Seq {

@@ -141,7 +141,7 @@ impl Cluster {
         Ok(Ok(Reply::PoolDeleted { released }))
     }
 
-    fn held_in(&self, uid: PoolUid) -> u64 {
+    pub(super) fn held_in(&self, uid: PoolUid) -> u64 {
         self.inner.parts.view.count(&AllocationFilter { pool: Some(uid), ..AllocationFilter::default() })
     }
 

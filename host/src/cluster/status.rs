@@ -117,7 +117,12 @@ impl Cluster {
                 "{named} heard the same operations as this host and knows something else: compare what both say, and make the wrong one anew"
             )
         });
-        taking.into_iter().chain(differing).chain(self.apart()).collect()
+        let removed = ledger.filter(|ledger| {
+            ledger.last_index() > 0 && self.seat().is_some_and(|seat| ledger.member(seat.me).is_none())
+        });
+        let removed = removed.map(|_| crate::vitals::REMOVED.to_owned());
+        let foreign: Vec<String> = self.inner.foreign.lock().values().cloned().collect();
+        removed.into_iter().chain(taking).chain(differing).chain(self.apart()).chain(foreign).collect()
     }
 
     fn member_status(&self, member: &Member, ledger: Option<&Ledger>, voters: &[u64], reachable: bool) -> MemberStatus {
@@ -187,6 +192,20 @@ fn warnings(ledger: Option<&Ledger>, majority: bool, reachable: impl Fn(&Member)
         for (member, misread) in &pool.misread {
             let host = ledger.member(*member).map_or_else(|| member.to_string(), |member| member.node.to_string());
             warnings.push(describe(&pool.record, &host, misread));
+        }
+    }
+    for pool in ledger.pools().values() {
+        let Some(closing) = &pool.closing else { continue };
+        let waits = closing.waiting.iter().filter_map(|shard| pool.grants.of(*shard));
+        let hosts: BTreeSet<MemberId> = waits.map(|grant| grant.holder).collect();
+        let named = |member: &MemberId| ledger.member(*member).map(|member| member.node.to_string());
+        let hosts: Vec<String> = hosts.iter().filter_map(named).collect();
+        if !hosts.is_empty() {
+            let id = &pool.record.draft.id;
+            warnings.push(format!(
+                "pool {id} is being deleted or shrunk and hands out nothing there: it waits for {}",
+                hosts.join(", ")
+            ));
         }
     }
     if !majority {

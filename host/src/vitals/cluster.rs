@@ -14,6 +14,7 @@ use super::{descriptions, families};
 #[derive(Debug)]
 pub(crate) struct ClusterGauges {
     cluster: Arc<dyn Cluster>,
+    shared: bool,
     described: Vec<Desc>,
 }
 
@@ -59,11 +60,16 @@ impl Gauges {
         })
     }
 
-    fn collectors(self) -> Vec<Box<dyn Collector>> {
+    /// Those that say something of a host that is alone, or of all if it is not.
+    fn collectors(self, shared: bool) -> Vec<Box<dyn Collector>> {
         let Self { nodes, peers, hearing, behind, warnings, pools, shards, leader, majority, term, committed, applied } =
             self;
-        let one = [peers, hearing, warnings, leader, majority, term, committed, applied];
-        let by = [nodes, behind, pools, shards];
+        let mut one = vec![warnings];
+        let mut by = vec![nodes, pools, shards];
+        if shared {
+            one.extend([peers, hearing, leader, majority, term, committed, applied]);
+            by.push(behind);
+        }
         let one = one.into_iter().map(|gauge| Box::new(gauge) as Box<dyn Collector>);
         one.chain(by.into_iter().map(|gauge| Box::new(gauge) as Box<dyn Collector>)).collect()
     }
@@ -120,9 +126,10 @@ fn count(found: impl Iterator) -> i64 {
 }
 
 impl ClusterGauges {
-    pub(crate) fn new(cluster: Arc<dyn Cluster>) -> prometheus::Result<Self> {
-        let described = descriptions(&Gauges::new()?.collectors()).into_iter().cloned().collect();
-        Ok(Self { cluster, described })
+    /// `shared`: the host has others beside it, or waits for them.
+    pub(crate) fn new(cluster: Arc<dyn Cluster>, shared: bool) -> prometheus::Result<Self> {
+        let described = descriptions(&Gauges::new()?.collectors(shared)).into_iter().cloned().collect();
+        Ok(Self { cluster, shared, described })
     }
 }
 
@@ -134,6 +141,6 @@ impl Collector for ClusterGauges {
     fn collect(&self) -> Vec<MetricFamily> {
         let gauges = Gauges::new().expect("the same names and labels were accepted at start");
         gauges.read(&self.cluster.status(), &self.cluster.hashring());
-        families(&gauges.collectors())
+        families(&gauges.collectors(self.shared))
     }
 }

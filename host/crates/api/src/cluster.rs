@@ -188,6 +188,10 @@ pub struct QuarantineOrder {
 /// The cluster behind the API.
 pub trait Cluster: fmt::Debug + Send + Sync {
     fn status(&self) -> ClusterStatus;
+    /// Whether this host is to be one of several and is in no cluster yet: what it does not know may well be there.
+    fn waits(&self) -> bool {
+        false
+    }
     fn hashring(&self) -> HashringStatus;
     /// How many of a pool's shards are quarantined or were seized: nothing new is handed out from them for now.
     fn quarantined_shards(&self, pool: &Pool) -> usize;

@@ -249,7 +249,7 @@ pub enum Reply {
 pub enum CommandError {
     #[error("pool is unknown")]
     PoolUnknown { pool: PoolUid },
-    #[error("pool {pool} is being deleted")]
+    #[error("pool {pool} is being deleted or shrunk")]
     PoolClosing { pool: PoolId },
     #[error("pool {pool} exists and differs in {}", fields.join(", "))]
     PoolDiffers { pool: PoolId, fields: Vec<CompactString> },

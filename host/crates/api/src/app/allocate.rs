@@ -95,7 +95,7 @@ impl App {
     fn ready(&self, caller: &Caller, input: AllocateInput) -> Result<Ready, AppError> {
         let Some(pool) = self.view.pool(&caller.tenant, &input.pool) else {
             self.metrics.allocation_in_unknown_pool();
-            return Err(AppError::PoolUnknown { pool: input.pool });
+            return Err(self.or_waits(AppError::PoolUnknown { pool: input.pool }));
         };
         let realm_value = realm_value(&pool, input.node.as_ref(), &input.attributes)?;
         let plan = self.plan(&pool, &input)?;

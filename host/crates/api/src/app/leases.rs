@@ -7,7 +7,7 @@ use super::allocate::unexpected;
 use super::caller::{Caller, Role};
 use super::error::AppError;
 use super::input::{ReleaseScope, Select};
-use super::lookups::{nothing_held, shown};
+use super::lookups::shown;
 use super::output::{Granted, Holding};
 use crate::engine::{EngineError, Outcome};
 
@@ -60,7 +60,7 @@ impl App {
                 Err(error) => return Err(self.refused(&held.pool, error)),
             }
         }
-        if released.is_empty() { Err(nothing_held(subscriber, select)) } else { Ok(released) }
+        if released.is_empty() { Err(self.nothing_held(subscriber, select)) } else { Ok(released) }
     }
 
     /// Renews every lease of a subscriber that `select` leaves; gives back the renewed allocations.
@@ -74,7 +74,7 @@ impl App {
         caller.needs(Role::Allocate)?;
         let all = self.all_of(caller, subscriber, select)?;
         if all.is_empty() {
-            return Err(nothing_held(subscriber, select));
+            return Err(self.nothing_held(subscriber, select));
         }
         let leased = all.into_iter().filter(|held| held.allocation.expires_ms().is_some());
         // What another one stands in place of runs out. If only such are left, its owner says so.
@@ -104,7 +104,7 @@ impl App {
         match superseded {
             _ if !renewed.is_empty() => Ok(renewed),
             Some(error) => Err(error),
-            None => Err(nothing_held(subscriber, select)),
+            None => Err(self.nothing_held(subscriber, select)),
         }
     }
 

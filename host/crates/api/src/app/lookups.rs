@@ -11,6 +11,7 @@ use super::caller::{Caller, Role};
 use super::error::AppError;
 use super::input::{ListQuery, MOST_ROWS, Select};
 use super::output::{Holding, Holdings, NodeSeen, Page};
+use crate::engine::EngineError;
 
 impl App {
     /// The allocation a subscriber is shown by: within what `select` leaves the newest ipv4, else the newest ipv6, else
@@ -18,7 +19,7 @@ impl App {
     pub fn holdings(&self, caller: &Caller, subscriber: &SubscriberId, select: &Select) -> Result<Holdings, AppError> {
         caller.needs(Role::Read)?;
         let all = self.all_of(caller, subscriber, select)?;
-        let shown = shown(&all).cloned().ok_or_else(|| nothing_held(subscriber, select))?;
+        let shown = shown(&all).cloned().ok_or_else(|| self.nothing_held(subscriber, select))?;
         for held in &all {
             self.name(&held.pool, &held.allocation)?;
         }
@@ -29,7 +30,7 @@ impl App {
     pub fn holding(&self, caller: &Caller, subscriber: &SubscriberId, select: &Select) -> Result<Holding, AppError> {
         caller.needs(Role::Read)?;
         let all = self.all_of(caller, subscriber, select)?;
-        let shown = shown(&all).ok_or_else(|| nothing_held(subscriber, select))?;
+        let shown = shown(&all).ok_or_else(|| self.nothing_held(subscriber, select))?;
         self.name(&shown.pool, &shown.allocation)?;
         Ok(shown.clone())
     }
@@ -67,7 +68,16 @@ impl App {
 
     /// The tenant's pool of this id.
     pub(crate) fn pool_of(&self, caller: &Caller, id: &PoolId) -> Result<Arc<Pool>, AppError> {
-        self.view.pool(&caller.tenant, id).ok_or_else(|| AppError::PoolUnknown { pool: id.clone() })
+        self.view.pool(&caller.tenant, id).ok_or_else(|| self.or_waits(AppError::PoolUnknown { pool: id.clone() }))
+    }
+
+    pub(crate) fn nothing_held(&self, subscriber: &SubscriberId, select: &Select) -> AppError {
+        self.or_waits(AppError::NothingHeld { subscriber: subscriber.clone(), pool: select.pool.clone() })
+    }
+
+    /// That something is not there, unless this host knows nothing yet.
+    pub(crate) fn or_waits(&self, unknown: AppError) -> AppError {
+        if self.cluster.waits() { AppError::Engine(EngineError::NotInCluster) } else { unknown }
     }
 
     /// A page of the tenant's allocations, in order of pool, realm and position.
@@ -193,10 +203,6 @@ impl App {
 pub(crate) fn shown(all: &[Holding]) -> Option<&Holding> {
     let of_type = |wanted: &str| all.iter().find(|held| held.pool.draft.type_id.as_str() == wanted);
     of_type("ipv4").or_else(|| of_type("ipv6")).or_else(|| all.first())
-}
-
-pub(crate) fn nothing_held(subscriber: &SubscriberId, select: &Select) -> AppError {
-    AppError::NothingHeld { subscriber: subscriber.clone(), pool: select.pool.clone() }
 }
 
 pub(crate) fn page_limit(limit: Option<usize>) -> Result<usize, AppError> {

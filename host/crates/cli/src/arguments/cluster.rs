@@ -53,7 +53,7 @@ pub(crate) enum ShardCommand {
         #[arg(default_value = "", hide_default_value = true)]
         pool: String,
     },
-    /// Move shards to another owner; both owners must be reachable
+    /// Move shards to another owner; asked of the host that holds them, and the other one must be reachable
     Move {
         #[command(flatten)]
         order: OrderArgs,

@@ -48,7 +48,9 @@ pub enum LedgerError {
     Deposed { member: MemberId, at: u64 },
     #[error("host {member} last renewed at entry {found}, not {asked}")]
     RenewalDiffers { member: MemberId, found: u64, asked: u64 },
-    #[error("host {member} is not deposed, its last renewal is entry {renewed}: depose it first")]
+    #[error(
+        "host {member} is not deposed, its last renewal is entry {renewed}: if it is gone, wait until its node lease and the grace are over; if it is alive, have it move them"
+    )]
     NotDeposed { member: MemberId, renewed: u64 },
     #[error(
         "host {member} cannot be given shards: its role is {role:?}, its weight {weight}, deposed: {deposed}; right would be an owning role, a weight above 0, and not deposed"
