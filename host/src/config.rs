@@ -236,6 +236,11 @@ impl Raw {
         self.get(path, "a size such as 512KiB, 256MiB, 4GiB or a number of bytes", bytes)
     }
 
+    fn some_bytes(&mut self, path: &'static str) -> Option<NonZeroU64> {
+        let some = |text: &str| bytes(text).and_then(NonZeroU64::new);
+        self.get(path, "a size of at least one byte, such as 512KiB, 256MiB, 4GiB or a number of bytes", some)
+    }
+
     fn socket(&mut self, listen: Option<IpAddr>, path: &'static str) -> Option<SocketAddr> {
         let port = self.get(path, "a port, 0 to 65535", |text| text.parse().ok())?;
         Some(SocketAddr::new(listen?, port))
@@ -311,8 +316,8 @@ impl Raw {
         let watch_window = self.get("server.watch_window", "a number of at least 1", |text| text.parse().ok());
         let data_path = self.path("storage.path");
         let min_free_bytes = self.bytes("storage.min_free");
-        let cache_bytes = self.bytes("storage.cache").and_then(NonZeroU64::new);
-        let compact_at_bytes = self.bytes("storage.compact_at").and_then(NonZeroU64::new);
+        let cache_bytes = self.some_bytes("storage.cache");
+        let compact_at_bytes = self.some_bytes("storage.compact_at");
         let history_retention = self.duration("history.retention");
         let history_max_bytes = self.bytes("history.max_bytes");
         let plugin_dir = self.path("plugins.dir").or_else(|| data_path.as_ref().map(|path| path.join("plugins")));

@@ -112,6 +112,8 @@ impl Failure {
                 ConnectError::Address { .. }
                 | ConnectError::Credential { .. }
                 | ConnectError::File { .. }
+                | ConnectError::NoCertificate { .. }
+                | ConnectError::Untrusted { .. }
                 | ConnectError::Tls { .. } => Exit::Usage,
             },
             Self::Refused(error) => Exit::of_refusal(error),

@@ -20,8 +20,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 fn next_release() -> Result<()> {
     let build = ["test", "--no-run", "--workspace", "--test", "roll", "--features", "nexus/next-protocol"];
     Shell::cargo().dir(workspace::root()).args(build).run()?;
-    let built = workspace::target_dir()?.join("debug");
-    let (from, to) = (built.join("nexus"), built.join("nexus-next"));
+    let folder = workspace::target_dir()?.join("debug");
+    let (from, to) = (folder.join("nexus"), folder.join("nexus-next"));
     std::fs::copy(&from, &to).with_context(|| format!("could not copy {} to {}", from.display(), to.display()))?;
     Ok(())
 }

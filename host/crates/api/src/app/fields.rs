@@ -18,7 +18,7 @@ const MOST_PAIR_BYTES: usize = 256;
 /// Most bytes of metadata, as text.
 const MOST_METADATA: usize = 16 * 1024;
 
-const DURATION_REMEDY: &str = "must be a duration such as \"30s\", \"5m\", \"7d\" or integer seconds";
+const DURATION_REMEDY: &str = "must be a duration such as \"30s\", \"5m\", \"7d\" or integer seconds, up to 100 years";
 
 /// The faults found so far.
 #[derive(Debug, Default)]

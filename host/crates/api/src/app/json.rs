@@ -3,8 +3,10 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::error::Category;
 
@@ -33,6 +35,36 @@ pub(crate) fn malformed(error: &serde_json::Error) -> AppError {
             format!("malformed JSON at line {line} column {column}: {why}")
         }
     })
+}
+
+/// What must be written as a JSON object: serde would take an array for one too, by the order of its fields.
+#[derive(Debug)]
+pub(crate) struct OneObject<T>(pub(crate) T);
+
+impl<T: Default> Default for OneObject<T> {
+    fn default() -> Self {
+        Self(T::default())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneObject<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = OneObject<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("one JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OneObject<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(OneObject)
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
 }
 
 /// Notes the keys that stand twice in one object, with the path to them.

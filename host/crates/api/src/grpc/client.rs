@@ -58,8 +58,13 @@ pub enum ConnectError {
     Credential { what: &'static str },
     #[error("{} cannot be read", path.display())]
     File { path: PathBuf, source: std::io::Error },
+    #[error("{} holds no certificate: it must be a PEM file of the authorities that sign the server's", path.display())]
+    NoCertificate { path: PathBuf },
     #[error("TLS settings are not usable")]
     Tls { source: tonic::transport::Error },
+    /// Asking again will not help, another `--ca` may.
+    #[error("the certificate of {address} is not trusted: {why}")]
+    Untrusted { address: String, why: String },
     #[error("no connection to {address}")]
     Unreachable { address: String, source: tonic::transport::Error },
 }
@@ -109,7 +114,7 @@ impl Client {
             let tls = tls(settings)?;
             endpoint = endpoint.tls_config(tls).map_err(|source| ConnectError::Tls { source })?;
         }
-        let channel = endpoint.connect().await.map_err(|source| ConnectError::Unreachable { address, source })?;
+        let channel = endpoint.connect().await.map_err(|source| unconnected(address, source))?;
         Ok(Self { channel, credentials })
     }
 
@@ -171,11 +176,45 @@ impl Credentials {
     }
 }
 
+/// What a certificate in a PEM file begins with.
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
+/// Why there is no connection. What TLS has against a certificate comes as text only, under other errors.
+fn unconnected(address: String, source: tonic::transport::Error) -> ConnectError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&source);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if let Some((_, why)) = text.split_once("invalid peer certificate: ") {
+            let why = match why {
+                "UnknownIssuer" => {
+                    "none of the authorities known here signed it; name the right ones with --ca FILE".into()
+                }
+                why if why.contains("CaUsedAsEndEntity") => {
+                    "it is an authority's own certificate, not a server's: have it sign one for the server".into()
+                }
+                why if why.contains("NotValidForName") => {
+                    format!("it is for another name than the server is asked by ({why})")
+                }
+                why => why.to_owned(),
+            };
+            return ConnectError::Untrusted { address, why };
+        }
+        cause = error.source();
+    }
+    ConnectError::Unreachable { address, source }
+}
+
 fn tls(settings: &ClientSettings) -> Result<ClientTlsConfig, ConnectError> {
     let read = |path: &PathBuf| std::fs::read(path).map_err(|source| ConnectError::File { path: path.clone(), source });
     let tls = ClientTlsConfig::new();
     let tls = match &settings.ca {
-        Some(ca) => tls.ca_certificate(Certificate::from_pem(read(ca)?)),
+        Some(ca) => {
+            let pem = read(ca)?;
+            if !pem.windows(CERTIFICATE.len()).any(|words| words == CERTIFICATE) {
+                return Err(ConnectError::NoCertificate { path: ca.clone() });
+            }
+            tls.ca_certificate(Certificate::from_pem(pem))
+        }
         None => tls.with_native_roots(),
     };
     Ok(match &settings.identity {

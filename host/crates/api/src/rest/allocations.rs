@@ -15,6 +15,7 @@ use super::lists::{beside, list_expiring, rows};
 use super::openapi::{Conflicts, Problems, Unknown};
 use super::params::{By, Params, Segments};
 use super::problem::{Refusal, problem};
+use crate::app::json::OneObject;
 use crate::app::{App, AppError, Granted, Holding, Pairs, Select, read_id};
 
 /// Allocate a resource, or get the one that is held already.
@@ -61,7 +62,7 @@ pub(super) async fn batch(By(caller): By, State(rest): State<Rest>, body: Body) 
     if requests.len() > limit {
         return Err(AppError::invalid("requests", requests.len(), format!("must have at most {limit} entries")).into());
     }
-    let read: Vec<_> = requests.iter().map(AllocateBody::read).collect();
+    let read: Vec<_> = requests.iter().map(|OneObject(request)| request.read()).collect();
     let mut inputs = Vec::with_capacity(read.len());
     let faults: Vec<Option<AppError>> =
         read.into_iter().map(|read| read.map(|input| inputs.push(input)).err()).collect();

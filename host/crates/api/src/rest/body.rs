@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 
 use super::Rest;
 use super::problem::Refusal;
-use crate::app::{AppError, json};
+use crate::app::AppError;
+use crate::app::json::{self, OneObject};
 
 /// Of a body that is too long so much more is read, so that the client sees the answer before its connection ends.
 const MOST_DRAINED: usize = 64 << 20;
@@ -45,7 +46,8 @@ impl FromRequest<Rest> for Body {
 impl Body {
     /// Reads it as JSON.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, AppError> {
-        serde_json::from_slice(&self.0).map_err(|error| json::malformed(&error))
+        let read = serde_json::from_slice(&self.0).map_err(|error| json::malformed(&error));
+        read.map(|OneObject(read)| read)
     }
 
     /// Reads it as a document of which every key stands once.

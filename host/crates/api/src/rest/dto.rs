@@ -14,7 +14,8 @@ pub(super) mod pool;
 pub(super) mod problem;
 pub(super) mod reservation;
 
-use serde::Serializer;
+use serde::{Deserialize, Serializer};
+use utoipa::ToSchema;
 
 /// The largest whole number that JSON readers with floating-point numbers keep exactly.
 const EXACT: u128 = (1 << 53) - 1;
@@ -22,6 +23,16 @@ const EXACT: u128 = (1 << 53) - 1;
 /// The text beside a count that some readers of JSON would round.
 pub(super) fn exact(count: u128) -> Option<String> {
     (count > EXACT).then(|| count.to_string())
+}
+
+/// A duration: integer seconds, or text such as `"1h30m"` or `"1500ms"`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = Duration, example = json!("1h"))]
+#[serde(untagged)]
+#[allow(dead_code, reason = "how it is described; what comes is read with words for whoever sent something else")]
+pub(crate) enum DurationBody {
+    Seconds(i64),
+    Text(String),
 }
 
 /// A duration as integer seconds where it is whole, else as `"1500ms"`.

@@ -40,11 +40,19 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Rest> for Segments<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, rest: &Rest) -> Result<Self, Refusal> {
+        let whole = is_encoded(parts.uri.path());
         match Path::<T>::from_request_parts(parts, rest).await {
-            Ok(Path(segments)) => Ok(Self(segments)),
-            Err(_) => Err(AppError::invalid("path", parts.uri.path(), "must be percent-encoded UTF-8").into()),
+            Ok(Path(segments)) if whole => Ok(Self(segments)),
+            Ok(_) | Err(_) => Err(AppError::invalid("path", parts.uri.path(), "must be percent-encoded UTF-8").into()),
         }
     }
+}
+
+/// Whether every `%` begins a byte in hexadecimal: what is decoded leaves others as they are.
+fn is_encoded(path: &str) -> bool {
+    path.split('%')
+        .skip(1)
+        .all(|after| after.as_bytes().get(..2).is_some_and(|byte| byte.iter().all(u8::is_ascii_hexdigit)))
 }
 
 /// The query's parameters.

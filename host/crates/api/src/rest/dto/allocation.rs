@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::json_or_empty;
+use super::{DurationBody, json_or_empty};
+use crate::app::json::OneObject;
 use crate::app::{AllocateInput, AppError, Holding, Reader, Superseding, key_of, rfc3339};
 
 /// A request for a resource. Every field is read by itself, so that an error names it; unknown ones are ignored.
@@ -44,7 +45,7 @@ pub(crate) struct AllocateBody {
     #[schema(value_type = Option<String>)]
     mac: Option<Value>,
     /// The wished lease: integer seconds or text such as `"1h"`. Negative: no lease; 0: the pool's default.
-    #[schema(value_type = Option<i64>)]
+    #[schema(value_type = Option<DurationBody>)]
     ttl: Option<Value>,
     /// `permanent`: no lease, as with a negative ttl. `session` and `sticky` follow from the pool's terms and ask for
     /// nothing.
@@ -150,7 +151,8 @@ impl AllocateBody {
 #[schema(as = BatchRequest, example = json!({"requests": [{"pool_id": "isp-east", "subscriber_id": "alice"}, {"pool_id": "isp-east", "subscriber_id": "bob"}]}))]
 pub(crate) struct BatchBody {
     /// Each is carried out by itself and has its own result.
-    pub(crate) requests: Vec<AllocateBody>,
+    #[schema(value_type = Vec<AllocateBody>)]
+    pub(crate) requests: Vec<OneObject<AllocateBody>>,
     /// Must be false or absent.
     #[serde(default)]
     pub(crate) atomic: bool,
@@ -383,7 +385,7 @@ pub(crate) struct BatchResult<'a> {
 #[schema(as = RenewRequest, example = json!({"ttl": 3600}))]
 pub(crate) struct RenewBody {
     /// The wished lease, as in an allocate request.
-    #[schema(value_type = Option<i64>)]
+    #[schema(value_type = Option<DurationBody>)]
     ttl: Option<Value>,
 }
 

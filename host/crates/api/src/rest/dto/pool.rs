@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{duration, exact, json_or_empty};
+use super::{DurationBody, duration, exact, json_or_empty};
 use crate::app::{PoolStats, PoolUpdated, capacity, rfc3339, shown_shards};
 
 /// A pool to be made or changed. Only for the document: what is sent is read field by field.
@@ -39,7 +39,7 @@ pub(crate) struct PoolBody {
     #[schema(value_type = Option<Object>)]
     lease: Option<Value>,
     /// How long a released resource rests: `"60s"` or integer seconds.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<DurationBody>)]
     hold_down: Option<Value>,
     /// Rather refuse than hand out a resting resource.
     strict: Option<bool>,
@@ -103,7 +103,7 @@ pub(crate) struct PoolAnswer<'a> {
     #[schema(value_type = Object)]
     lease: Value,
     /// Integer seconds, or text such as `"1500ms"`.
-    #[schema(value_type = u64)]
+    #[schema(value_type = DurationBody)]
     hold_down: Value,
     strict: bool,
     /// `local`, `peer`, or `default` if nothing was chosen.

@@ -13,6 +13,17 @@ async fn malformed_json_is_told_with_its_place() {
     face.ask(Method::POST, "/api/v1/allocations", "").await.problem(400, "MALFORMED");
     face.ask(Method::POST, "/api/v1/allocations", "[]").await.problem(400, "MALFORMED");
     face.ask(Method::POST, "/api/v1/pools", "[]").await.problem(400, "INVALID_FIELD");
+    // Nor is an array taken for the object by the order of its fields.
+    let row = json!(["p", "s", null, null, null, null, null, null, null, null, null, null, null, null, null]);
+    for (path, body) in
+        [("/api/v1/allocations", row.clone()), ("/api/v1/allocations:batch", json!({"requests": [row, 5]}))]
+    {
+        let problem = face.post(path, &body).await.problem(400, "MALFORMED");
+        assert!(problem["error"].as_str().unwrap().contains("expected one JSON object"), "{problem}");
+    }
+    face.get("/api/v1/allocations/s").await.problem(404, "ALLOCATION_NOT_FOUND");
+    let problem = face.get("/api/v1/allocations/%zz").await.problem(400, "INVALID_FIELD");
+    assert_eq!(problem["errors"][0]["field"], "path");
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     face.ask(Method::POST, "/api/v1/pools", deep).await.problem(400, "MALFORMED");
 }
