@@ -13,18 +13,23 @@ use common::load::Load;
 use common::wait_for;
 use serde_json::{Value, json};
 
-/// The embedded plugin of a type as another version, or with another mapping: its descriptor has both beside each other.
+/// The embedded plugin of a type as another version, or with another mapping.
 fn ipv4(version: &str, mapping: &str) -> Vec<u8> {
     let named = std::env::var_os("NEXUS_PLUGINS_DIR").map(PathBuf::from);
     let beside = Path::new(env!("CARGO_BIN_EXE_nexus")).ancestors().nth(2).map(|target| target.join("nexus-plugins"));
     let folder = named.or(beside).expect("the daemon lies in a target directory");
     let mut bytes = std::fs::read(folder.join("ipv4.wasm")).expect("run cargo xtask plugins");
-    let descriptor = b"ipv40.1.0ipv4/1";
-    let found: Vec<usize> =
-        bytes.windows(descriptor.len()).enumerate().filter(|(_, at)| at == descriptor).map(|(at, _)| at).collect();
-    let [at] = found[..] else { panic!("the descriptor of ipv4 is not where it was: {found:?}") };
-    let other = format!("ipv4{version}ipv4/{mapping}");
-    bytes[at..at + descriptor.len()].copy_from_slice(other.as_bytes());
+    // Where the compiler puts these texts is its own affair; each stands there once.
+    for (text, other) in [("0.1.0", version), ("ipv4/1", &format!("ipv4/{mapping}"))] {
+        let places: Vec<usize> = bytes
+            .windows(text.len())
+            .enumerate()
+            .filter(|(_, found)| *found == text.as_bytes())
+            .map(|(at, _)| at)
+            .collect();
+        let [at] = places[..] else { panic!("{text} does not stand once in the plugin ipv4: {places:?}") };
+        bytes[at..at + text.len()].copy_from_slice(other.as_bytes());
+    }
     bytes
 }
 
