@@ -162,6 +162,8 @@ struct Inner {
     checkpoint_wanted: Mutex<Option<std::time::Instant>>,
     agreement: agreement::Agreement,
     arrival: Mutex<arrival::Arrival>,
+    /// Where a host was met last that has another cluster key.
+    other_key: Mutex<Option<String>>,
     /// Hosts that are there and belong to another cluster, in words.
     foreign: Mutex<BTreeMap<PeerId, String>>,
     flights: route::Flights,
@@ -227,6 +229,7 @@ impl Cluster {
             checkpoint_wanted: Mutex::default(),
             agreement: agreement::Agreement::default(),
             arrival: Mutex::default(),
+            other_key: Mutex::default(),
             foreign: Mutex::default(),
             flights: route::Flights::default(),
             lanes: lanes::Lanes::default(),

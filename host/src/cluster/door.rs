@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kernel::ledger::{HostRole, LedgerCommand, LedgerError, LedgerReply};
 use kernel::{Batch, NodeId, Origin, ProtocolVersion};
-use net::{Channel, NetEvent, NetEvents, PeerId, Replier};
+use net::{Channel, NetEvent, NetEvents, PeerId, Replier, StrangerReason};
 
 use super::messages::{self, HelloAnswer, HelloAsk, RouteAsk, StateAsk};
 use super::replicate::{self, Hint};
@@ -50,6 +50,9 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
                 tokio::spawn(answer(cluster.clone(), peer, channel, body, left, reply));
             }
             Some(NetEvent::StrangerRefused { address, reason }) => {
+                if reason == StrangerReason::OtherKey {
+                    *cluster.inner.other_key.lock() = Some(address.clone());
+                }
                 tracing::warn!(address, ?reason, "a host without this cluster's key was refused");
             }
             Some(NetEvent::IdentityClash { address }) => tracing::error!(

@@ -160,13 +160,14 @@ pub(super) async fn give(cluster: Cluster) {
     }
 }
 
-/// How long a deletion or a shrinking may wait for what is held, counted by the leader: longer than whoever asked for it does.
-const CLOSING_LASTS: Duration = Duration::from_secs(15);
+/// A deletion or a shrinking is left to whoever asked for it twice as long as he may wait, and so much more.
+const CLOSING_MARGIN: Duration = Duration::from_secs(5);
 
 /// The leader ends what closes and nobody attends to, because who asked for it went away: it is carried out once every holder
 /// gave its shards back, and taken back if something is held there still.
 pub(super) async fn close(cluster: Cluster) {
     let mut began: BTreeMap<(PoolUid, u64), Instant> = BTreeMap::new();
+    let lasts = cluster.inner.settings.response_deadline * 2 + CLOSING_MARGIN;
     loop {
         tokio::select! {
             () = tokio::time::sleep(VOTE_EVERY) => {}
@@ -180,14 +181,15 @@ pub(super) async fn close(cluster: Cluster) {
         for (pool, closing) in closing.filter(|_| leads) {
             there.insert((pool, closing.since));
             let since = *began.entry((pool, closing.since)).or_insert_with(Instant::now);
-            // A pool without allocations goes once whoever is away is back, or its shards were seized.
-            let stays = closing.what != ClosingWhat::Whole || cluster.held_in(pool) > 0;
-            let command = if closing.waiting.is_empty() {
-                LedgerCommand::FinishClose { pool }
-            } else if stays && since.elapsed() > CLOSING_LASTS {
-                LedgerCommand::ReopenPool { pool }
-            } else {
+            if since.elapsed() <= lasts {
                 continue;
+            }
+            // A pool without allocations goes once whoever is away is back, or its shards were seized.
+            let goes = closing.what == ClosingWhat::Whole && cluster.held_in(pool) == 0;
+            let command = match (closing.waiting.is_empty(), goes) {
+                (true, _) => LedgerCommand::FinishClose { pool },
+                (false, false) => LedgerCommand::ReopenPool { pool },
+                (false, true) => continue,
             };
             if let Err(error) = seat.carry_out(command, DECIDE_WITHIN).await {
                 tracing::debug!(pool = pool.0, error = format_args!("{error:#}"), "a closing was not ended yet");

@@ -302,7 +302,8 @@ impl Cluster {
             ));
         }
         let until = tokio::time::Instant::now() + WITHIN;
-        let mut last = "no host can be reached".to_owned();
+        *self.inner.other_key.lock() = None;
+        let mut last = None;
         while tokio::time::Instant::now() < until {
             for peer in self.inner.net.connected() {
                 match self.ask_in(peer).await {
@@ -311,12 +312,18 @@ impl Cluster {
                         return Ok(self.status_now());
                     }
                     Err(Refusal::Final(why)) => return Err(ClusterError::Refused(why)),
-                    Err(Refusal::NotNow(why)) => last = why,
+                    Err(Refusal::NotNow(why)) => last = Some(why),
                 }
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        Err(ClusterError::Unavailable(last))
+        let nobody = || match self.inner.other_key.lock().clone() {
+            None => "no host can be reached".to_owned(),
+            Some(address) => format!(
+                "no host can be reached; the one at {address} has another cluster key, or none: give both the same p2p.cluster_key"
+            ),
+        };
+        Err(ClusterError::Unavailable(last.unwrap_or_else(nobody)))
     }
 
     /// Waits until this host's own part of the ledger has it as a member, and its kernel knows the pools: who asks it next

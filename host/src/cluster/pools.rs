@@ -197,9 +197,11 @@ impl Cluster {
             if stop() || Instant::now() + LOOK >= deadline {
                 let mut hosts: Vec<String> = waiting
                     .iter()
-                    .map(|grant: &kernel::ledger::Grant| grant.holder)
-                    .map(|member| {
-                        ledger.member(member).map_or_else(|| member.to_string(), |found| found.node.to_string())
+                    .map(|grant: &kernel::ledger::Grant| {
+                        let host = ledger.member(grant.holder);
+                        let host = host.map_or_else(|| grant.holder.to_string(), |found| found.node.to_string());
+                        // It is there, but nobody knows that what it keeps is empty.
+                        if grant.is_doubtful() { format!("{host} (quarantined)") } else { host }
                     })
                     .collect();
                 hosts.sort_unstable();
