@@ -24,6 +24,9 @@ pub(super) enum Arrival {
 impl Cluster {
     /// Asks, or looks how far it is; called from time to time.
     pub(super) async fn arrive(&self, seat: &Seat, ledger: &Ledger) {
+        if matches!(*self.inner.arrival.lock(), Arrival::Done) {
+            return;
+        }
         if matches!(*self.inner.arrival.lock(), Arrival::Asking)
             && let Some(known) = known_to_most(self, seat, ledger).await
         {

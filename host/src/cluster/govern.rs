@@ -175,7 +175,7 @@ pub(super) async fn close(cluster: Cluster) {
         }
         let Some(seat) = cluster.seat() else { continue };
         let ledger = seat.book.ledger();
-        let leads = seat.consensus.state().leader == Some(u64::from(seat.me.0));
+        let leads = seat.leads();
         let closing = ledger.pools().iter().filter_map(|(uid, pool)| Some((*uid, pool.closing.as_ref()?)));
         let mut there = BTreeSet::new();
         for (pool, closing) in closing.filter(|_| leads) {

@@ -266,10 +266,10 @@ impl Cluster {
         let _one_at_a_time = self.inner.forming.lock().await;
         if let Some(seat) = self.seat() {
             self.settle_in(&seat).await;
-            let ledger = seat.book.ledger();
-            if ledger.last_index() > 0 && ledger.member(seat.me).is_none() {
+            if seat.is_removed() {
                 return Err(ClusterError::Refused(crate::vitals::REMOVED.to_owned()));
             }
+            let ledger = seat.book.ledger();
             // To join again is no error, a job does it at every start. To join another cluster is.
             if let (Some(_), [only]) = (&address, ledger.members().values().collect::<Vec<_>>().as_slice())
                 && only.id == seat.me

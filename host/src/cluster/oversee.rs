@@ -62,8 +62,7 @@ pub(super) async fn run(cluster: Cluster) {
             retained_ms = now_ms;
         }
         cluster.arrive(&seat, &ledger).await;
-        let removed = ledger.last_index() > 0 && ledger.member(seat.me).is_none();
-        cluster.inner.parts.vitals.removed(removed);
+        cluster.inner.parts.vitals.removed(seat.is_removed());
         depose_lost(&seat, &ledger, &mut renewals).await;
         if let Err(error) = take_over(&cluster, &seat, &ledger).await {
             tracing::debug!(error = format_args!("{error:#}"), "no shards were taken over yet");
@@ -79,11 +78,8 @@ fn known_to_majority(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> Option<
     let own = cluster.inner.settings.origin;
     let acknowledged = cluster.inner.acknowledged.lock();
     let mut known: Vec<Seq> = seat
-        .consensus
-        .state()
-        .voters
-        .iter()
-        .filter_map(|voter| ledger.member(MemberId(u32::try_from(voter.member).ok()?)))
+        .voters(ledger)
+        .into_iter()
         .map(|voter| {
             if voter.id == seat.me {
                 return Seq(*cluster.inner.parts.view.committed().borrow());
@@ -203,12 +199,10 @@ async fn last_words(cluster: &Cluster, seat: &Seat, ledger: &Ledger, origin: Ori
 
 /// What the other voters know; `None`: with this one they are no majority.
 async fn asked_of_most(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> Option<Vec<(PeerId, Vector)>> {
-    let state = seat.consensus.state();
-    let members = state.voters.iter().filter_map(|voter| ledger.member(MemberId(u32::try_from(voter.member).ok()?)));
-    let others = members.filter(|voter| voter.id != seat.me).filter_map(|voter| voter.peer.parse::<PeerId>().ok());
-    let own_vote = usize::from(state.voters.iter().any(|voter| voter.member == u64::from(seat.me.0)));
+    let own_vote = usize::from(seat.consensus.state().voters.iter().any(|voter| voter.member == u64::from(seat.me.0)));
     let (mut asked, mut answered) = (own_vote, Vec::new());
-    for peer in others {
+    let others = seat.voters(ledger).into_iter().filter(|voter| voter.id != seat.me);
+    for peer in others.filter_map(|voter| voter.peer.parse::<PeerId>().ok()) {
         asked += 1;
         answered.extend(ask(cluster, peer).await.map(|answer| (peer, answer.vector)));
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use consensus::{Call, Consensus, Peer, ProposeError, Transport, Unreachable};
-use kernel::ledger::{LedgerCommand, LedgerEntry, LedgerReply};
+use kernel::ledger::{Ledger, LedgerCommand, LedgerEntry, LedgerReply, Member};
 use kernel::{ClusterId, CommandId, MemberId};
 use net::{Channel, Net, PeerId};
 use serde::{Deserialize, Serialize};
@@ -152,6 +152,23 @@ impl Seat {
     /// The same, for a command that is refused only by mistake.
     pub(super) async fn carry_out(&self, command: LedgerCommand, within: Duration) -> anyhow::Result<LedgerReply> {
         Ok(self.decide(command, within).await??)
+    }
+
+    /// Whether this host leads the ledger.
+    pub(super) fn leads(&self) -> bool {
+        self.consensus.state().leader == Some(u64::from(self.me.0))
+    }
+
+    /// Whether the ledger, as far as it is known here, does not list this host any more.
+    pub(super) fn is_removed(&self) -> bool {
+        let ledger = self.book.ledger();
+        ledger.last_index() > 0 && ledger.member(self.me).is_none()
+    }
+
+    /// The members that vote now.
+    pub(super) fn voters<'l>(&self, ledger: &'l Ledger) -> Vec<&'l Member> {
+        let voters = self.consensus.state().voters;
+        voters.iter().filter_map(|voter| ledger.member(MemberId(u32::try_from(voter.member).ok()?))).collect()
     }
 
     /// Who a member is on the network.

@@ -53,12 +53,10 @@ impl Cluster {
         let seat = self.seat();
         let ledger = seat.as_ref().map(|seat| seat.book.ledger());
         let log = seat.as_ref().map(|seat| seat.consensus.state());
-        let standing = match (&seat, &ledger) {
-            (None, _) => Standing::Waiting,
-            (Some(seat), Some(ledger)) if ledger.last_index() > 0 && ledger.member(seat.me).is_none() => {
-                Standing::Removed
-            }
-            (Some(_), _) => Standing::Member,
+        let standing = match &seat {
+            None => Standing::Waiting,
+            Some(seat) if seat.is_removed() => Standing::Removed,
+            Some(_) => Standing::Member,
         };
         let reachable =
             |member: &Member| seat.as_ref().is_some_and(|seat| seat.me == member.id) || self.is_connected(&member.peer);
@@ -117,10 +115,7 @@ impl Cluster {
                 "{named} heard the same operations as this host and knows something else: compare what both say, and make the wrong one anew"
             )
         });
-        let removed = ledger.filter(|ledger| {
-            ledger.last_index() > 0 && self.seat().is_some_and(|seat| ledger.member(seat.me).is_none())
-        });
-        let removed = removed.map(|_| crate::vitals::REMOVED.to_owned());
+        let removed = self.seat().filter(|seat| seat.is_removed()).map(|_| crate::vitals::REMOVED.to_owned());
         let foreign: Vec<String> = self.inner.foreign.lock().values().cloned().collect();
         removed.into_iter().chain(taking).chain(differing).chain(self.apart()).chain(foreign).collect()
     }

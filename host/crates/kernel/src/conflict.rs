@@ -41,8 +41,8 @@ impl Conflicts {
                 self.open.remove(place);
                 self.closed.insert(*place);
             }
-            Fact::PoolDeleted(pool) => self.forget_pool(*pool),
             Fact::Pool(_)
+            | Fact::PoolDeleted(_)
             | Fact::Realm(_)
             | Fact::Held(_)
             | Fact::Resting(_)
@@ -59,7 +59,8 @@ impl Conflicts {
         }
     }
 
-    pub(crate) fn forget_pool(&mut self, pool: PoolUid) {
+    /// A pool was deleted, and its conflicts with it.
+    pub fn forget_pool(&mut self, pool: PoolUid) {
         self.open.retain(|_, conflict| conflict.heard.pool != pool);
     }
 

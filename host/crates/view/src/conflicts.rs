@@ -23,10 +23,9 @@ pub(crate) struct Conflicts {
 }
 
 impl Conflicts {
-    /// `op` is the end of that pool.
-    pub(crate) fn forget_pool(&self, pool: PoolUid, op: &Op) {
+    pub(crate) fn forget_pool(&self, pool: PoolUid) {
         self.doubled.write().retain(|(of, _, _)| *of != pool);
-        self.contradictions.write().apply(op);
+        self.contradictions.write().forget_pool(pool);
     }
 }
 

@@ -162,7 +162,7 @@ impl View {
             Fact::PoolDeleted(uid) => {
                 self.places.write().retain(|(pool, _), _| pool != uid);
                 self.pools.write().delete(*uid);
-                self.conflicts.forget_pool(*uid, op);
+                self.conflicts.forget_pool(*uid);
             }
             Fact::Realm(realm) => self.pools.write().put_realm(realm),
             Fact::Reserved(reservation) => self.pools.write().reserve(reservation),
