@@ -14,6 +14,7 @@ mod door;
 mod follow;
 mod gauges;
 mod govern;
+mod inquiry;
 mod lanes;
 mod messages;
 mod nonce;
@@ -30,6 +31,7 @@ mod status;
 mod stopped;
 mod takeover;
 mod versions;
+mod voters;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -272,7 +274,7 @@ impl Cluster {
         tasks.spawn(acks::push(self.clone()));
         tasks.spawn(acks::deliver(self.clone(), parcels));
         tasks.spawn(govern::renew(self.clone()));
-        tasks.spawn(govern::vote(self.clone()));
+        tasks.spawn(voters::run(self.clone()));
         tasks.spawn(govern::give(self.clone()));
         tasks.spawn(govern::close(self.clone()));
         tasks.spawn(readings::say(self.clone()));

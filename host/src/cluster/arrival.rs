@@ -1,11 +1,11 @@
-//! A host that comes to a cluster knows less than the others for a while. Until it has heard all that most voters knew when it
-//! came it is not ready, and it says nothing of the shards that an earlier life of it held: it would repeat what was released
-//! meanwhile.
+//! A host that comes to a cluster knows less than the others for a while. Until it has heard all that most voters, and
+//! whoever else could be asked, knew when it came it is not ready, and it says nothing of the shards that an earlier life of
+//! it held: it would repeat what was released meanwhile.
 
 use kernel::ledger::{Ledger, LedgerPool};
 use kernel::{Origin, ShardId};
 
-use super::oversee::known_to_most;
+use super::inquiry::known_to_most;
 use super::seat::Seat;
 use super::{Cluster, Vector};
 

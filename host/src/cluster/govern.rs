@@ -1,5 +1,4 @@
-//! What keeps the cluster in shape without anybody's asking: this host's node lease, the voters, and shards that should live
-//! elsewhere.
+//! What keeps the cluster in shape without anybody's asking: this host's node lease, and shards that should live elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,7 +20,8 @@ const GIVEN: usize = 64;
 /// Between two rounds of giving away: moves may wait, requests may not.
 const GIVE_EVERY: Duration = Duration::from_millis(250);
 
-const VOTE_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked what closes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How soon the ledger is told again which protocol this host speaks, if it refused.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
@@ -105,40 +105,6 @@ async fn rejoin(cluster: &Cluster, seat: &Seat) {
     }
 }
 
-/// The leader sees to it that those vote who should.
-pub(super) async fn vote(cluster: Cluster) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(VOTE_EVERY) => {}
-            () = cluster.stopping().cancelled() => return,
-        }
-        let Some(seat) = cluster.seat() else { continue };
-        let state = seat.consensus.state();
-        if state.leader != Some(u64::from(seat.me.0)) {
-            continue;
-        }
-        let wanted: BTreeSet<u64> =
-            seat.book.ledger().voters_wanted().into_iter().map(|member| u64::from(member.0)).collect();
-        let voters: BTreeSet<u64> = state.voters.iter().map(|voter| voter.member).collect();
-        let known: BTreeSet<u64> = state.learners.iter().map(|learner| learner.member).chain(voters.clone()).collect();
-        let promote: BTreeSet<u64> = wanted.difference(&voters).copied().filter(|one| known.contains(one)).collect();
-        // One after the other would pass through even counts.
-        if wanted.iter().all(|one| known.contains(one)) && !promote.is_empty() {
-            if let Err(error) = seat.consensus.promote(promote.clone()).await {
-                tracing::info!(%error, ?promote, "voters could not be promoted yet");
-            }
-            continue;
-        }
-        let demote: BTreeSet<u64> = voters.difference(&wanted).copied().collect();
-        if !demote.is_empty()
-            && !wanted.is_empty()
-            && let Err(error) = seat.consensus.demote(demote.clone()).await
-        {
-            tracing::info!(%error, ?demote, "voters could not be demoted yet");
-        }
-    }
-}
-
 /// Gives shards to those who should have them, and gives back what closes.
 pub(super) async fn give(cluster: Cluster) {
     loop {
@@ -170,7 +136,7 @@ pub(super) async fn close(cluster: Cluster) {
     let lasts = cluster.inner.settings.response_deadline * 2 + CLOSING_MARGIN;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(VOTE_EVERY) => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
             () = cluster.stopping().cancelled() => return,
         }
         let Some(seat) = cluster.seat() else { continue };

@@ -9,6 +9,7 @@
 //!
 //! Anything else is another major.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::engine::Outcome;
@@ -123,6 +124,8 @@ pub(super) struct StateAnswer {
     pub(super) told: u64,
     /// Of these the log does not reach back so far.
     pub(super) gone: Vec<Origin>,
+    /// With whom the asked host counts majorities.
+    pub(super) voters: BTreeSet<MemberId>,
 }
 
 /// Requests that another host must decide.

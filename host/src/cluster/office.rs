@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::door::Refusal;
 use super::seat::{Membership, Seat, Undecided};
-use super::{Cluster, Vector, govern, oversee, random};
+use super::{Cluster, Vector, govern, inquiry, random};
 use crate::clock;
 
 const WITHIN: Duration = Duration::from_secs(15);
@@ -97,9 +97,8 @@ impl Port for Cluster {
                 let (field, value) = ("reason".to_owned(), reason);
                 return Err(ClusterError::Invalid { field, value, remedy: "must say why, for the record".to_owned() });
             }
+            // Its vote and its part in the log end soon after, as of everybody whom the ledger does not list.
             decide(&seat, LedgerCommand::Remove { member, reason }).await?;
-            let removed = seat.consensus.remove(u64::from(member.0)).await;
-            removed.map_err(|error| ClusterError::Unavailable(error.to_string()))?;
             Ok(cluster.status_now())
         })
     }
@@ -153,7 +152,7 @@ impl Port for Cluster {
                 groups.entry((grant.holder, grant.epoch)).or_default().push(*shard);
             }
             for from in groups.keys().map(|(from, _)| *from).collect::<BTreeSet<_>>() {
-                oversee::await_known_by(&cluster, &seat, to, from).await?;
+                inquiry::await_known_by(&cluster, &seat, to, from).await?;
             }
             let mut seized = 0;
             for ((from, epoch), shards) in groups {

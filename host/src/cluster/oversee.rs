@@ -4,25 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use api::cluster::ClusterError;
 use kernel::ledger::{GrantKind, Ledger, LedgerCommand, Member};
 use kernel::{Epoch, LeaseTerms, MemberId, News, Origin, PoolUid, Seq, ShardId};
-use net::{Channel, PeerId};
-use tokio::time::Instant;
+use net::PeerId;
 
 use super::follow::note;
-use super::messages::{self, StateAnswer, StateAsk};
+use super::inquiry::{ask, known_here, last_words};
 use super::seat::Seat;
 use super::{Cluster, RETAIN_BYTES, Vector};
 use crate::clock;
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const DECIDE_WITHIN: Duration = Duration::from_secs(5);
-const ASK_WITHIN: Duration = Duration::from_secs(3);
-
-/// How long an operator waits for one host to hear what others know of a lost one.
-const KNOWN_WITHIN: Duration = Duration::from_secs(15);
-
 /// How often it is looked which part of the log others still need, milliseconds.
 const RETAIN_EVERY_MS: u64 = 10_000;
 
@@ -51,7 +44,7 @@ pub(super) async fn run(cluster: Cluster) {
             stopped_told = true;
         }
         let ledger = seat.book.ledger();
-        if let Some(through) = known_to_majority(&cluster, &seat, &ledger).filter(|through| *through > stable)
+        if let Some(through) = known_to_majority(&cluster, &seat).filter(|through| *through > stable)
             && note(&cluster, News::Stable { through }).await.is_ok()
         {
             stable = through;
@@ -74,21 +67,18 @@ pub(super) async fn run(cluster: Cluster) {
 }
 
 /// How far a majority of the voters has this host's own log.
-fn known_to_majority(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> Option<Seq> {
+fn known_to_majority(cluster: &Cluster, seat: &Seat) -> Option<Seq> {
     let own = cluster.inner.settings.origin;
+    // Before it is looked who votes: what is counted by voters of before was said before this host knew of others.
     let acknowledged = cluster.inner.acknowledged.lock();
-    let mut known: Vec<Seq> = seat
-        .voters(ledger)
-        .into_iter()
-        .map(|voter| {
-            if voter.id == seat.me {
-                return Seq(*cluster.inner.parts.view.committed().borrow());
-            }
-            let peer: Option<PeerId> = voter.peer.parse().ok();
-            let vector = peer.and_then(|peer| acknowledged.get(&peer));
-            vector.and_then(|vector| vector.get(&own)).copied().unwrap_or_default()
-        })
-        .collect();
+    let known_to = |voter: &MemberId| {
+        if *voter == seat.me {
+            return Seq(*cluster.inner.parts.view.committed().borrow());
+        }
+        let vector = seat.peer_of(*voter).and_then(|peer| acknowledged.get(&peer));
+        vector.and_then(|vector| vector.get(&own)).copied().unwrap_or_default()
+    };
+    let mut known: Vec<Seq> = seat.voters().iter().map(known_to).collect();
     known.sort_unstable_by(|one, other| other.cmp(one));
     let majority = known.len() / 2;
     known.get(majority).copied()
@@ -177,102 +167,6 @@ async fn take_over(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::R
     seat.carry_out(LedgerCommand::TakeOver { pool, shards, from, epoch, to, cut }, DECIDE_WITHIN).await?;
     tracing::warn!(%pool, from = %lost.node, count, cut = cut.0, "shards of a lost host are taken over");
     Ok(())
-}
-
-/// The last operation of an origin that a majority of voters has, once this host has it too.
-async fn last_words(cluster: &Cluster, seat: &Seat, ledger: &Ledger, origin: Origin) -> Option<Seq> {
-    let mut cut = known_here(cluster, origin);
-    let mut best = None;
-    for (peer, vector) in asked_of_most(cluster, seat, ledger).await? {
-        let theirs = vector.get(&origin).copied().unwrap_or_default();
-        if theirs > cut {
-            (cut, best) = (theirs, Some(peer));
-        }
-    }
-    if let Some(peer) = best {
-        // What is missing is pulled; the next round looks again.
-        cluster.pull_from(peer);
-        return None;
-    }
-    Some(cut)
-}
-
-/// What the other voters know; `None`: with this one they are no majority.
-async fn asked_of_most(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> Option<Vec<(PeerId, Vector)>> {
-    let own_vote = usize::from(seat.consensus.state().voters.iter().any(|voter| voter.member == u64::from(seat.me.0)));
-    let (mut asked, mut answered) = (own_vote, Vec::new());
-    let others = seat.voters(ledger).into_iter().filter(|voter| voter.id != seat.me);
-    for peer in others.filter_map(|voter| voter.peer.parse::<PeerId>().ok()) {
-        asked += 1;
-        answered.extend(ask(cluster, peer).await.map(|answer| (peer, answer.vector)));
-    }
-    ((own_vote + answered.len()) * 2 > asked).then_some(answered)
-}
-
-/// How far a majority of the voters, this host among them if it votes, knows each log. What is missing here is pulled.
-pub(super) async fn known_to_most(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> Option<Vector> {
-    let mut known = Vector::new();
-    for (peer, vector) in asked_of_most(cluster, seat, ledger).await? {
-        cluster.pull_from(peer);
-        for (origin, through) in vector {
-            let most = known.entry(origin).or_default();
-            *most = through.max(*most);
-        }
-    }
-    Some(known)
-}
-
-fn known_here(cluster: &Cluster, origin: Origin) -> Seq {
-    cluster.vector().get(&origin).copied().unwrap_or_default()
-}
-
-/// What a peer knows now.
-async fn ask(cluster: &Cluster, peer: PeerId) -> Option<StateAnswer> {
-    let ask = messages::write(&StateAsk::Look);
-    let response = cluster.inner.net.request(peer, Channel::State, ask, ASK_WITHIN).await.ok()?;
-    messages::read(&response.body).ok()
-}
-
-/// Before a lost host's shards are another one's: waits until that one has what any member knows of the lost host's log. It would
-/// give out again what was given out, as far as it had not heard, and nobody waits for a majority in escrow.
-pub(super) async fn await_known_by(
-    cluster: &Cluster,
-    seat: &Seat,
-    to: MemberId,
-    from: MemberId,
-) -> Result<(), ClusterError> {
-    let until = Instant::now() + KNOWN_WITHIN;
-    loop {
-        let ledger = seat.book.ledger();
-        let Some(lost) = ledger.member(from) else { return Ok(()) };
-        let mut known = BTreeMap::new();
-        for member in ledger.members().values().filter(|member| member.id != from) {
-            known.insert(member.id, known_by(cluster, seat, member.id, lost.origin).await);
-        }
-        let behind = known.get(&to) < known.values().max();
-        if !behind {
-            return Ok(());
-        }
-        if Instant::now() >= until {
-            let to = ledger.member(to).map_or_else(|| format!("member {to}"), |member| member.node.to_string());
-            let why = format!("{to} has not heard yet all that others know of what {} wrote; ask again", lost.node);
-            return Err(ClusterError::Unavailable(why));
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-/// How far a member has the log of an origin: as it says now, or said last.
-async fn known_by(cluster: &Cluster, seat: &Seat, member: MemberId, origin: Origin) -> Seq {
-    if member == seat.me {
-        return known_here(cluster, origin);
-    }
-    let Some(peer) = seat.peer_of(member) else { return Seq::default() };
-    let said = match ask(cluster, peer).await {
-        Some(answer) => answer.vector.get(&origin).copied(),
-        None => cluster.inner.acknowledged.lock().get(&peer).and_then(|vector| vector.get(&origin).copied()),
-    };
-    said.unwrap_or_default()
 }
 
 /// Ends quarantines: the former holder's log is here to its end, or the longest lease it may have given is over.

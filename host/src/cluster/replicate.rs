@@ -329,7 +329,8 @@ pub(super) async fn answer_push(cluster: &Cluster, from: PeerId, batch: Batch) -
 pub(super) fn answer_look(cluster: &Cluster) -> StateAnswer {
     // The ledger first: whoever was told of an entry wrote nothing more that goes against it.
     let told = *cluster.inner.told.borrow();
-    StateAnswer { batches: Vec::new(), more: false, vector: cluster.vector(), told, gone: Vec::new() }
+    let voters = cluster.seat().map(|seat| seat.voters()).unwrap_or_default();
+    StateAnswer { batches: Vec::new(), more: false, vector: cluster.vector(), told, gone: Vec::new(), voters }
 }
 
 /// What this host has and the asker has not, as much as fits.

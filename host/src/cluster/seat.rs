@@ -1,5 +1,6 @@
 //! A member's place in the cluster: which cluster, which number, and its part of the replicated log.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use consensus::{Call, Consensus, Peer, ProposeError, Transport, Unreachable};
-use kernel::ledger::{Ledger, LedgerCommand, LedgerEntry, LedgerReply, Member};
+use kernel::ledger::{LedgerCommand, LedgerEntry, LedgerReply};
 use kernel::{ClusterId, CommandId, MemberId};
 use net::{Channel, Net, PeerId};
 use serde::{Deserialize, Serialize};
@@ -165,10 +166,9 @@ impl Seat {
         ledger.last_index() > 0 && ledger.member(self.me).is_none()
     }
 
-    /// The members that vote now.
-    pub(super) fn voters<'l>(&self, ledger: &'l Ledger) -> Vec<&'l Member> {
-        let voters = self.consensus.state().voters;
-        voters.iter().filter_map(|voter| ledger.member(MemberId(u32::try_from(voter.member).ok()?))).collect()
+    /// Who votes now, by the log as it is known here; while voters change, those of before and after.
+    pub(super) fn voters(&self) -> BTreeSet<MemberId> {
+        members(&self.consensus.state().voters)
     }
 
     /// Who a member is on the network.
@@ -181,6 +181,11 @@ impl Seat {
         let peer = peer.to_string();
         self.book.ledger().members().values().find(|member| member.peer == peer).map(|member| member.id)
     }
+}
+
+/// The numbers by which the ledger knows those that take part in its log.
+pub(super) fn members(peers: &[Peer]) -> BTreeSet<MemberId> {
+    peers.iter().filter_map(|peer| Some(MemberId(u32::try_from(peer.member).ok()?))).collect()
 }
 
 /// Carries the log's messages.

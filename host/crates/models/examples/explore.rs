@@ -11,10 +11,12 @@ use models::Found;
 use models::handover::Handover;
 use models::takeover::Takeover;
 use models::tombstone::Tombstone;
+use models::voters::Voters;
 
 const USAGE: &str = "explore takeover [ADDRESSES [SUBSCRIBERS [WRITES [RENEWALS]]]]
 explore handover [ADDRESSES [SUBSCRIBERS [WRITES [MOVES]]]]
-explore tombstone [WRITES [CHANGES]]";
+explore tombstone [WRITES [CHANGES]]
+explore voters [WRITES [CHANGES]]";
 
 const THREADS: usize = 2;
 
@@ -36,7 +38,7 @@ fn main() -> ExitCode {
 fn search(arguments: &[String]) -> Result<Found, String> {
     let (name, sizes) = arguments.split_first().ok_or("which model?")?;
     let sizes = sizes.iter().map(|size| number(size)).collect::<Result<Vec<_>, _>>()?;
-    let most = if name == "tombstone" { 2 } else { 4 };
+    let most = if matches!(name.as_str(), "tombstone" | "voters") { 2 } else { 4 };
     if sizes.len() > most {
         return Err(format!("{} sizes are given, and {name} takes {most} at most", sizes.len()));
     }
@@ -53,6 +55,11 @@ fn search(arguments: &[String]) -> Result<Found, String> {
             let (addresses, subscribers) = (size(0, addresses), size(1, subscribers));
             let (writes, moves) = (size(2, writes), size(3, moves));
             Ok(models::explore(Handover { addresses, subscribers, writes, moves, breach }, THREADS))
+        }
+        "voters" => {
+            let Voters { writes, changes, breach } = Voters::small(None);
+            let (writes, changes) = (size(0, writes), size(1, changes));
+            Ok(models::explore(Voters { writes, changes, breach }, THREADS))
         }
         "tombstone" => {
             let Tombstone { writes, changes, breach } = Tombstone::fixed(None);

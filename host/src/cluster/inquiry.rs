@@ -1,0 +1,125 @@
+//! What other hosts know, by their own word now: all are asked at once, and those count that answer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use api::cluster::ClusterError;
+use futures_util::future;
+use kernel::ledger::Ledger;
+use kernel::{MemberId, Origin, Seq};
+use net::{Channel, PeerId};
+use tokio::time::Instant;
+
+use super::messages::{self, StateAnswer, StateAsk};
+use super::seat::Seat;
+use super::{Cluster, Vector};
+
+const ASK_WITHIN: Duration = Duration::from_secs(3);
+
+/// How long an operator waits for one host to hear what others know of a lost one.
+const KNOWN_WITHIN: Duration = Duration::from_secs(15);
+
+/// How far this host knows the log of an origin.
+pub(super) fn known_here(cluster: &Cluster, origin: Origin) -> Seq {
+    cluster.vector().get(&origin).copied().unwrap_or_default()
+}
+
+/// What a peer knows.
+pub(super) async fn ask(cluster: &Cluster, peer: PeerId) -> Option<StateAnswer> {
+    let ask = messages::write(&StateAsk::Look);
+    let response = cluster.inner.net.request(peer, Channel::State, ask, ASK_WITHIN).await.ok()?;
+    messages::read(&response.body).ok()
+}
+
+/// What every other member knows.
+pub(super) async fn ask_all(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> BTreeMap<MemberId, StateAnswer> {
+    let others = ledger.members().values().filter(|member| member.id != seat.me);
+    let asked = others.filter_map(|member| Some((member.id, member.peer.parse::<PeerId>().ok()?)));
+    let answers = asked.map(async |(member, peer)| Some((member, ask(cluster, peer).await?)));
+    future::join_all(answers).await.into_iter().flatten().collect()
+}
+
+/// The same; `None`: those that answered and this host are no majority of the voters.
+pub(super) async fn ask_most(
+    cluster: &Cluster,
+    seat: &Seat,
+    ledger: &Ledger,
+) -> Option<BTreeMap<MemberId, StateAnswer>> {
+    let answers = ask_all(cluster, seat, ledger).await;
+    let voters = seat.voters();
+    let said = voters.iter().filter(|voter| **voter == seat.me || answers.contains_key(voter)).count();
+    (said * 2 > voters.len()).then_some(answers)
+}
+
+/// How far each log is known to this host or to anybody who answered.
+pub(super) fn most<'v>(own: Vector, said: impl Iterator<Item = &'v Vector>) -> Vector {
+    let mut known = own;
+    for (origin, through) in said.flatten() {
+        let most = known.entry(*origin).or_default();
+        *most = (*through).max(*most);
+    }
+    known
+}
+
+/// How far each log is known to anybody, a majority of the voters among them. What is missing here is pulled.
+pub(super) async fn known_to_most(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> Option<Vector> {
+    let answers = ask_most(cluster, seat, ledger).await?;
+    answers.keys().filter_map(|member| seat.peer_of(*member)).for_each(|peer| cluster.pull_from(peer));
+    Some(most(cluster.vector(), answers.values().map(|answer| &answer.vector)))
+}
+
+/// The last operation of an origin that anybody has, a majority of the voters among them, once this host has it too.
+pub(super) async fn last_words(cluster: &Cluster, seat: &Seat, ledger: &Ledger, origin: Origin) -> Option<Seq> {
+    let cut = known_here(cluster, origin);
+    let answers = ask_most(cluster, seat, ledger).await?;
+    let said = answers.iter().map(|(member, answer)| (answer.vector.get(&origin).copied().unwrap_or_default(), member));
+    if let Some((_, member)) = said.max().filter(|(theirs, _)| *theirs > cut) {
+        // What is missing is pulled; the next round looks again.
+        cluster.pull_from(seat.peer_of(*member)?);
+        return None;
+    }
+    Some(cut)
+}
+
+/// Before a lost host's shards are another one's: waits until that one has what any member knows of the lost host's log. It would
+/// give out again what was given out, as far as it had not heard, and nobody waits for a majority in escrow.
+pub(super) async fn await_known_by(
+    cluster: &Cluster,
+    seat: &Seat,
+    to: MemberId,
+    from: MemberId,
+) -> Result<(), ClusterError> {
+    let until = Instant::now() + KNOWN_WITHIN;
+    loop {
+        let ledger = seat.book.ledger();
+        let Some(lost) = ledger.member(from) else { return Ok(()) };
+        let answers = ask_all(cluster, seat, &ledger).await;
+        let members = ledger.members().keys().copied().filter(|member| *member != from);
+        let known: BTreeMap<MemberId, Seq> = members
+            .map(|member| {
+                let said = answers.get(&member).and_then(|answer| answer.vector.get(&lost.origin).copied());
+                (member, said.unwrap_or_else(|| said_last(cluster, seat, member, lost.origin)))
+            })
+            .collect();
+        let behind = known.get(&to) < known.values().max();
+        if !behind {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            let to = ledger.member(to).map_or_else(|| format!("member {to}"), |member| member.node.to_string());
+            let why = format!("{to} has not heard yet all that others know of what {} wrote; ask again", lost.node);
+            return Err(ClusterError::Unavailable(why));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// How far a member that does not answer said last that it knows the log of an origin.
+fn said_last(cluster: &Cluster, seat: &Seat, member: MemberId, origin: Origin) -> Seq {
+    if member == seat.me {
+        return known_here(cluster, origin);
+    }
+    let acknowledged = cluster.inner.acknowledged.lock();
+    let vector = seat.peer_of(member).and_then(|peer| acknowledged.get(&peer));
+    vector.and_then(|vector| vector.get(&origin)).copied().unwrap_or_default()
+}
