@@ -116,6 +116,12 @@ def _ports(documents):
             ]
             if len(scraped) != 1:
                 yield f"the ServiceMonitor finds {len(scraped)} Services with port {endpoint['port']}, right would be 1"
+            rules = (DEPLOY / "prometheus/nexus.rules.yaml").read_text()
+            wanted_job = re.search(r'up\{job="([^"]+)"\}', rules).group(1)
+            for service in scraped:
+                job = service["metadata"]["labels"].get(monitor["spec"].get("jobLabel"))
+                if job != wanted_job:
+                    yield f"the ServiceMonitor's job is {job}, the rules ask for {wanted_job}"
 
 
 def _pods(documents):

@@ -12,6 +12,7 @@ mod arrival;
 mod book;
 mod door;
 mod follow;
+mod founding;
 mod gauges;
 mod govern;
 mod inquiry;
@@ -164,10 +165,14 @@ struct Inner {
     checkpoint_wanted: Mutex<Option<std::time::Instant>>,
     agreement: agreement::Agreement,
     arrival: Mutex<arrival::Arrival>,
+    /// Where another process was met last that runs under this host's identity.
+    copy: Mutex<Option<String>>,
     /// Where a host was met last that has another cluster key.
     other_key: Mutex<Option<String>>,
     /// Hosts that are there and belong to another cluster, in words.
     foreign: Mutex<BTreeMap<PeerId, String>>,
+    /// When this host last asked what others know before it said that something is not there. Held while it asks.
+    caught_up: tokio::sync::Mutex<inquiry::LastCaughtUp>,
     flights: route::Flights,
     lanes: lanes::Lanes,
     /// What this host stopped handing out from, to give it away.
@@ -184,7 +189,13 @@ struct Inner {
     told: watch::Sender<u64>,
     /// Forming and joining happen once.
     forming: tokio::sync::Mutex<()>,
+    founding: Mutex<founding::Founding>,
     stopping: CancellationToken,
+}
+
+/// Whether a start failed because the directory is an older state of itself.
+pub(crate) fn is_old_disk(error: &anyhow::Error) -> bool {
+    error.is::<old_disk::OldDisk>()
 }
 
 impl fmt::Debug for Cluster {
@@ -231,8 +242,10 @@ impl Cluster {
             checkpoint_wanted: Mutex::default(),
             agreement: agreement::Agreement::default(),
             arrival: Mutex::default(),
+            copy: Mutex::default(),
             other_key: Mutex::default(),
             foreign: Mutex::default(),
+            caught_up: tokio::sync::Mutex::default(),
             flights: route::Flights::default(),
             lanes: lanes::Lanes::default(),
             stopped: Mutex::new(stopped),
@@ -242,6 +255,7 @@ impl Cluster {
             apart: versions::Apart::default(),
             told: watch::channel(0).0,
             forming: tokio::sync::Mutex::default(),
+            founding: Mutex::default(),
             stopping: CancellationToken::new(),
         };
         let cluster = Self { inner: Arc::new(inner) };

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use api::engine::{EngineError, Inbox, Job, Waker};
 use api::ports::ResourceTypes;
-use kernel::{Command, Effects, Input, Kernel, KernelSettings, RequestId, Seq};
+use kernel::{Command, Effects, Input, Kernel, KernelSettings, Leg, RequestId, Seq};
 use store::{Reader, Store, StoreError};
 use view::View;
 
@@ -203,7 +203,7 @@ impl Loop {
         for command in job.commands {
             let id = RequestId(self.next_request);
             self.next_request += 1;
-            match self.refusal(&command) {
+            match self.refusal(Leg::Entry, &command) {
                 Some(error) => waiter.answer(id, Err(error)),
                 None => self.kernel.step(now, Input::Request { id, command }, &mut self.effects),
             }
@@ -215,11 +215,19 @@ impl Loop {
     }
 
     /// What the disk does not allow now, before the kernel sees it.
-    fn refusal(&self, command: &Command) -> Option<EngineError> {
+    fn refusal(&self, leg: Leg, command: &Command) -> Option<EngineError> {
         if self.failed.is_some() {
             return self.failed.clone();
         }
         let damaged = &self.parts.damaged;
+        let short = self.free_bytes < self.parts.min_free_bytes;
+        if short
+            && let (Leg::Entry | Leg::Owner, Command::Allocate(request)) = (leg, command)
+            && self.kernel.goes_elsewhere(request)
+        {
+            // Its disk is another host's.
+            return None;
+        }
         let why = match command {
             Command::Allocate(request) => damaged.why(request.pool),
             Command::Reserve(request) => damaged.why(request.pool),
@@ -237,9 +245,9 @@ impl Loop {
             | Command::Unreserve { .. }
             // What others wrote and the ledger decided is true whether there is space or not.
             | Command::News(_) => return None,
-            Command::Relayed { command, .. } => return self.refusal(command),
+            Command::Relayed { leg, command } => return self.refusal(*leg, command),
         };
-        if self.free_bytes < self.parts.min_free_bytes {
+        if short {
             let min_bytes = self.parts.min_free_bytes;
             return Some(EngineError::StorageFull { free_bytes: self.free_bytes, min_bytes });
         }

@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -131,7 +132,7 @@ impl Mark {
 
     /// Adds the time since it was last looked at. What passed while the machine was off is not known, so it is not counted.
     fn count(&mut self, boot: &str, boot_ms: u64) {
-        if self.boot == boot && !boot.is_empty() {
+        if self.boot == boot {
             self.counted_ms = self.counted_ms.saturating_add(boot_ms.saturating_sub(self.boot_ms));
         } else {
             boot.clone_into(&mut self.boot);
@@ -146,10 +147,12 @@ impl Mark {
     }
 }
 
-/// Which boot of which machine this is; empty where the machine does not say.
+/// Which boot of which machine this is; where the machine does not say, which process.
 fn boot() -> String {
-    let read = fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    read.map(|id| id.trim().to_owned()).unwrap_or_default()
+    static PROCESS: OnceLock<String> = OnceLock::new();
+    let read = fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned());
+    let process = || format!("process {} since {}", std::process::id(), clock::boot_ms());
+    read.unwrap_or_else(|_| PROCESS.get_or_init(process).clone())
 }
 
 /// What of the data directory is quarantined, if it was restored.

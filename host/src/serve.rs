@@ -68,7 +68,11 @@ pub(crate) fn command(matches: &ArgMatches) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             complain(&format_args!("nexus: {error:#}"));
-            ExitCode::FAILURE
+            if error.is::<Misused>() || cluster::is_old_disk(&error) {
+                ExitCode::from(crate::EXIT_USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -269,6 +273,11 @@ struct Opened {
     restored: Arc<Restored>,
 }
 
+/// What does not get better by starting again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misused(String);
+
 /// A member of a cluster is known to the others by its name: under another one its directory is somebody else's.
 fn check_node(config: &Config) -> anyhow::Result<()> {
     let path = &config.data_path;
@@ -277,11 +286,12 @@ fn check_node(config: &Config) -> anyhow::Result<()> {
         && let Some(found) = store::Identity::of_directory(path)?
         && found.node != *wanted
     {
-        anyhow::bail!(
+        let why = format!(
             "the data directory {} is host {}'s, a member of a cluster, and node.id says {wanted}: give each host its own directory, or leave node.id out",
             path.display(),
             found.node
         );
+        return Err(Misused(why).into());
     }
     Ok(())
 }
@@ -355,6 +365,13 @@ fn meet(
     parts: cluster::Parts,
     heard: cluster::Vector,
 ) -> anyhow::Result<(Cluster, Running)> {
+    if key.is_none() && config.p2p.peers.is_empty() {
+        let path = config.data_path.display();
+        let why = format!(
+            "the data directory {path} is a member's of a cluster: p2p.cluster_key must be its key and p2p.peers must name other members; to start alone, give it another directory"
+        );
+        return Err(Misused(why).into());
+    }
     let of = |what: &str, error: &dyn std::fmt::Display| anyhow::anyhow!("{what}: {error}");
     let peers = config.p2p.peers.iter().map(|peer| peer.parse().map_err(|why| of("p2p.peers", &why)));
     let key = key.map(|key| key.expose().parse().map_err(|why| of("p2p.cluster_key", &why))).transpose()?;

@@ -23,6 +23,9 @@ pub(crate) use cluster::ClusterGauges;
 pub(crate) use pools::PoolGauges;
 
 /// What a host that is no member any more has to say.
+pub(crate) const WAITS: &str =
+    "this host waits to join a cluster: nexus cluster init on one host forms it, nexus cluster join adds this one";
+
 pub(crate) const REMOVED: &str = "this host is no member of its cluster any more: stop it, delete its data directory, and join it anew if it is wanted";
 
 /// Seen by readiness, metrics and the log alike. One per daemon.
@@ -201,6 +204,11 @@ impl Vitals {
         self.taken_over.load(Ordering::Acquire).checked_sub(1)
     }
 
+    /// This host lacks what the others know: it has just come, or takes it over.
+    pub(crate) fn lacks_state(&self) -> bool {
+        self.arriving.load(Ordering::Acquire) || self.percent_taken_over().is_some()
+    }
+
     /// A host that heard the same knows something else.
     pub(crate) fn digest_differs(&self) {
         self.digest_mismatches.inc();
@@ -247,6 +255,11 @@ impl Vitals {
                 tracing::info!(free_bytes, min_bytes, "disk has space again: allocations go on");
             }
         }
+    }
+
+    /// Whether nothing new is written for want of space.
+    pub(crate) fn is_full(&self) -> bool {
+        self.disk_low.load(Ordering::Acquire) || self.storage_failed.load(Ordering::Acquire)
     }
 
     /// A group could not be written for want of space, or all is well again.

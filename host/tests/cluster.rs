@@ -320,16 +320,27 @@ fn hosts_that_start_together_form_nothing_by_themselves_and_two_clusters_do_not_
         let (status, answer) = hosts.post(host, "/api/v1/pools", &pool());
         assert_eq!(status, 503, "{answer}");
     }
-    assert_eq!(hosts.post(0, "/api/v1/cluster/init", &json!({})).0, 200);
-    assert_eq!(hosts.get(0, "/ready").0, 200);
-    // Once is enough, on any host.
-    assert_eq!(hosts.post(0, "/api/v1/cluster/init", &json!({})).0, 409);
-    let refused = wait_for("the second host meets the first", || {
-        let (status, answer) = hosts.post(1, "/api/v1/cluster/init", &json!({}));
-        (status != 200).then_some((status, answer))
+    // All at the same moment: one forms the ledger.
+    let answers: Vec<(u16, Value)> = std::thread::scope(|scope| {
+        let init = |host: usize| hosts.post(host, "/api/v1/cluster/init", &json!({}));
+        let asked: Vec<_> = (0..3).map(|host| scope.spawn(move || init(host))).collect();
+        asked.into_iter().map(|answer| answer.join().expect("it answers")).collect()
     });
-    assert_eq!(refused.0, 409, "{}", refused.1);
-    assert!(refused.1["error"].as_str().is_some_and(|error| error.contains("core-1")), "{}", refused.1);
+    let formed: Vec<usize> = (0..3).filter(|host| answers[*host].0 == 200).collect();
+    let [first] = formed[..] else { panic!("{answers:?}") };
+    assert!(answers.iter().all(|(status, _)| matches!(status, 200 | 409)), "{answers:?}");
+    assert_eq!(hosts.get(first, "/ready").0, 200);
+    // Once is enough, on any host.
+    for host in 0..3 {
+        let refused = hosts.post(host, "/api/v1/cluster/init", &json!({}));
+        assert_eq!(refused.0, 409, "{}", refused.1);
+        let named = format!("core-{}", first + 1);
+        assert!(
+            host == first || refused.1["error"].as_str().is_some_and(|error| error.contains(&named)),
+            "{}",
+            refused.1
+        );
+    }
 }
 
 #[test]

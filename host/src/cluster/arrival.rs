@@ -1,46 +1,77 @@
-//! A host that comes to a cluster knows less than the others for a while. Until it has heard all that most voters, and
-//! whoever else could be asked, knew when it came it is not ready, and it says nothing of the shards that an earlier life of
-//! it held: it would repeat what was released meanwhile.
+//! A host that comes to a cluster knows less than the others for a while. Until it has heard what most voters, and whoever else
+//! is there, knew when it came it is not ready, and it says nothing of the shards that an earlier life of it held: it would
+//! repeat what was released meanwhile. Of those that were its own outright nobody waited for a majority, so there it has to
+//! hear what every member knew.
 
-use kernel::ledger::{Ledger, LedgerPool};
-use kernel::{Origin, ShardId};
+use std::collections::BTreeMap;
 
-use super::inquiry::known_to_most;
+use kernel::ledger::{GrantKind, Ledger, LedgerPool, Member};
+use kernel::{MemberId, Origin, ShardId};
+
+use super::inquiry::ask_all;
 use super::seat::Seat;
 use super::{Cluster, Vector};
 
 /// How far it is.
 #[derive(Debug, Default)]
-pub(super) enum Arrival {
-    /// Nobody has said yet what there is to hear.
-    #[default]
-    Asking,
-    /// This has to be heard.
-    Behind(Vector),
-    /// All of it was.
-    Done,
+pub(super) struct Arrival {
+    /// What each member knew when this host first asked it; of a member that lost its disk since, nothing.
+    told: BTreeMap<MemberId, (Origin, Vector)>,
+    /// What most voters and whoever else was there knew is heard.
+    heard_most: bool,
+    /// What every member knew is.
+    heard_all: bool,
+}
+
+impl Arrival {
+    /// Whether this host has heard what a member knew.
+    fn heard_of(&self, member: &Member, own: Origin, here: &Vector) -> bool {
+        self.told.get(&member.id).is_some_and(|(origin, vector)| {
+            let has = |of: &Origin, to| *of == own || here.get(of).is_some_and(|known| *known >= to);
+            *origin == member.origin && vector.iter().all(|(of, to)| has(of, *to))
+        })
+    }
 }
 
 impl Cluster {
-    /// Asks, or looks how far it is; called from time to time.
+    /// Whether the ledger, as far as it is read here, says something else of this host than that it is who it is: it is read
+    /// from the beginning, and there an earlier life of it held what it may not hand out now, and voted.
+    pub(super) fn is_another_life(&self, seat: &Seat, ledger: &Ledger) -> bool {
+        ledger.member(seat.me).is_some_and(|member| member.origin != self.inner.settings.origin)
+    }
+
+    /// Asks who was not asked yet, and looks how far it is; called from time to time.
     pub(super) async fn arrive(&self, seat: &Seat, ledger: &Ledger) {
-        if matches!(*self.inner.arrival.lock(), Arrival::Done) {
+        let others = || ledger.members().values().filter(|member| member.id != seat.me);
+        let told = |member: &Member| {
+            self.inner.arrival.lock().told.get(&member.id).is_some_and(|(origin, _)| *origin == member.origin)
+        };
+        if self.inner.arrival.lock().heard_all {
             return;
         }
-        if matches!(*self.inner.arrival.lock(), Arrival::Asking)
-            && let Some(known) = known_to_most(self, seat, ledger).await
-        {
-            *self.inner.arrival.lock() = Arrival::Behind(known);
+        if others().any(|member| self.is_connected(&member.peer) && !told(member)) {
+            for (member, answer) in ask_all(self, seat, ledger).await {
+                let Some(member) = ledger.member(member).filter(|member| !told(member)) else { continue };
+                seat.peer_of(member.id).into_iter().for_each(|peer| self.pull_from(peer));
+                self.inner.arrival.lock().told.insert(member.id, (member.origin, answer.vector));
+            }
         }
-        let (own, here) = (self.inner.settings.origin, self.vector());
-        let has = |(origin, through): (&Origin, &kernel::Seq)| {
-            *origin == own || here.get(origin).is_some_and(|known| known >= through)
-        };
+        let (own, here, voters) = (self.inner.settings.origin, self.vector(), seat.voters());
         let mut arrival = self.inner.arrival.lock();
-        if matches!(&*arrival, Arrival::Behind(known) if known.iter().all(has)) {
-            *arrival = Arrival::Done;
-            drop(arrival);
-            self.inner.parts.vitals.arrives(false);
+        let heard_of = |member: &Member| member.id == seat.me || arrival.heard_of(member, own, &here);
+        let voted = voters.iter().filter(|voter| ledger.member(**voter).is_some_and(heard_of)).count();
+        let (heard_most, heard_all) = (
+            voted * 2 > voters.len() && others().all(|member| !self.is_connected(&member.peer) || heard_of(member)),
+            others().all(heard_of),
+        );
+        let before = (arrival.heard_most, arrival.heard_all);
+        // Who comes later knows no more of what was before than those that were asked, but for what was nobody's but its own.
+        arrival.heard_most |= heard_most;
+        arrival.heard_all = arrival.heard_most && heard_all;
+        let after = (arrival.heard_most, arrival.heard_all);
+        drop(arrival);
+        if before != after {
+            self.inner.parts.vitals.arrives(!after.0);
             self.inner.bell.notify_waiters();
         }
     }
@@ -49,6 +80,8 @@ impl Cluster {
     pub(super) fn lacks_former_life(&self, pool: &LedgerPool, shard: ShardId) -> bool {
         let own = self.inner.settings.origin;
         let former = |origin: Origin| origin.host == own.host && origin != own;
-        pool.awaited(shard).any(former) && !matches!(*self.inner.arrival.lock(), Arrival::Done)
+        let escrow = pool.grants.of(shard).is_some_and(|grant| grant.kind == GrantKind::Escrow);
+        let arrival = self.inner.arrival.lock();
+        pool.awaited(shard).any(former) && !if escrow { arrival.heard_all } else { arrival.heard_most }
     }
 }

@@ -55,12 +55,28 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
                 }
                 tracing::warn!(address, ?reason, "a host without this cluster's key was refused");
             }
-            Some(NetEvent::IdentityClash { address }) => tracing::error!(
-                address,
-                "another host uses this host's p2p.key, so one of the two runs on a copy of the other's directory: stop the copy, delete its directory and join it anew"
-            ),
+            Some(NetEvent::IdentityClash { address }) => on_clash(&cluster, address),
         }
     }
+}
+
+/// Another process runs under this host's identity. Both would hand out from the same shards, so the one ends of which the ledger
+/// does not know: that is the copy.
+fn on_clash(cluster: &Cluster, address: String) {
+    let renewed_by = |seat: &seat::Seat| seat.book.ledger().member(seat.me).and_then(|member| member.lease.nonce);
+    let known = cluster.seat().and_then(|seat| renewed_by(&seat));
+    if known.is_some_and(|nonce| nonce != cluster.inner.nonce) {
+        tracing::error!(
+            address,
+            "this host ends: another one that uses its p2p.key holds its node lease, so this one runs on a copy of that one's directory: delete it and join anew"
+        );
+        std::process::exit(crate::EXIT_USAGE.into());
+    }
+    tracing::error!(
+        address,
+        "another host uses this host's p2p.key, so one of the two runs on a copy of the other's directory: stop the copy, delete its directory and join it anew"
+    );
+    *cluster.inner.copy.lock() = Some(address);
 }
 
 /// What a peer says of itself. Hellos are few: if there are too many now, it is asked again, for who does not say which build
@@ -202,6 +218,7 @@ async fn hello(cluster: &Cluster, peer: PeerId, body: &[u8]) -> Result<HelloAnsw
         HelloAsk::Known { origin } => {
             HelloAnswer::Known { through: cluster.vector().get(&origin).copied().unwrap_or_default() }
         }
+        HelloAsk::Form { node, asks } => HelloAnswer::Form(cluster.bless(peer, node, &asks)),
         HelloAsk::Join { node, origin, addresses, role, weight, at_ms, protocol } => {
             let newcomer = Newcomer { peer, node, origin, addresses, role, weight, at_ms, protocol };
             admit(cluster, newcomer).await
@@ -325,7 +342,7 @@ impl Cluster {
             }
             HelloAnswer::Refused(why) => Err(Refusal::Final(why)),
             HelloAnswer::NotNow(why) => Err(Refusal::NotNow(why)),
-            HelloAnswer::Who { .. } | HelloAnswer::Known { .. } => {
+            HelloAnswer::Who { .. } | HelloAnswer::Known { .. } | HelloAnswer::Form(_) => {
                 Err(Refusal::NotNow("it answered something else".to_owned()))
             }
         }

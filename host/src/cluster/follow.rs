@@ -89,6 +89,16 @@ async fn tell(cluster: &Cluster, seat: &Seat, told: &mut Told) -> Result<(), Eng
     let ledger = seat.book.ledger();
     let_in(cluster, seat, &ledger, told);
     tell_sight(cluster, seat, &ledger, told).await?;
+    // First: their names may be others' by now. Also of what went while this host was away, and another life of it had.
+    let shown = cluster.inner.parts.view.pool_uids().into_iter();
+    let gone: BTreeSet<PoolUid> =
+        shown.chain(told.pools.keys().copied()).filter(|uid| ledger.is_deleted(*uid)).collect();
+    for uid in gone {
+        note(cluster, News::PoolGone(uid)).await?;
+        cluster.forget_reading(uid);
+        told.pools.remove(&uid);
+        told.tenures.remove(&uid);
+    }
     for (uid, pool) in ledger.pools() {
         if told.pools.get(uid).is_none_or(|revision| *revision < pool.record.revision) {
             note(cluster, News::Pool(Arc::clone(&pool.record))).await?;
@@ -96,14 +106,7 @@ async fn tell(cluster: &Cluster, seat: &Seat, told: &mut Told) -> Result<(), Eng
         }
         let reads = cluster.reads(&pool.record).await;
         let gives_up = (!reads).then(|| leaving(cluster, seat, &ledger, pool));
-        tell_tenures(cluster, seat, (*uid, pool, gives_up), told).await?;
-    }
-    let gone: Vec<PoolUid> = told.pools.keys().filter(|uid| ledger.pool(**uid).is_none()).copied().collect();
-    for uid in gone {
-        note(cluster, News::PoolGone(uid)).await?;
-        cluster.forget_reading(uid);
-        told.pools.remove(&uid);
-        told.tenures.remove(&uid);
+        tell_tenures(cluster, seat, &ledger, (*uid, pool, gives_up), told).await?;
     }
     tell_members(cluster, seat, &ledger, told).await?;
     cluster.inner.told.send_replace(ledger.last_index());
@@ -143,8 +146,9 @@ async fn tell_sight(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut 
     let connected: BTreeSet<String> = cluster.inner.net.connected().iter().map(ToString::to_string).collect();
     let reachable = |member: &&kernel::ledger::Member| member.id == seat.me || connected.contains(&member.peer);
     let mut alive: BTreeSet<MemberId> = ledger.members().values().filter(reachable).map(|member| member.id).collect();
-    if cluster.inner.parts.vitals.percent_taken_over().is_some() {
-        // Nobody's home: it does not know who holds something already.
+    let vitals = &cluster.inner.parts.vitals;
+    if vitals.lacks_state() || vitals.is_full() {
+        // Nobody's home: it does not know who holds something already, or can give nobody anything.
         alive.remove(&seat.me);
     }
     let ring = ledger.ring();
@@ -182,17 +186,18 @@ async fn tell_members(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mu
 async fn tell_tenures(
     cluster: &Cluster,
     seat: &Seat,
+    ledger: &Ledger,
     (uid, pool, gives_up): (PoolUid, &LedgerPool, Option<BTreeSet<ShardId>>),
     told: &mut Told,
 ) -> Result<(), EngineError> {
     let known = told.tenures.entry(uid).or_default();
     let vector = cluster.vector();
     let stopped = cluster.inner.stopped.lock().clone();
-    let taking_over = cluster.inner.parts.vitals.percent_taken_over().is_some();
+    let is_nobody = cluster.is_another_life(seat, ledger) || cluster.inner.parts.vitals.lacks_state();
     let mut news = Vec::new();
     for (shard, grant) in pool.grants.iter() {
         // Nothing is this host's own before it knows what it would answer for: not even what is held there may it end.
-        let tenure = if taking_over && grant.holder == seat.me {
+        let tenure = if is_nobody && grant.holder == seat.me {
             Tenure::Theirs(MemberId(0))
         } else {
             let stopped = stopped.holds(uid, shard, grant.epoch) || cluster.lacks_former_life(pool, shard);

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anyhow::Context as _;
-use kernel::ledger::{ClosingWhat, Ledger, LedgerCommand, LedgerError, LedgerReply, Offer};
+use api::cluster::ClusterError;
+use kernel::ledger::{ClosingWhat, Ledger, LedgerCommand, LedgerError, LedgerReply, Member, Offer};
 use kernel::{Command, Epoch, MemberId, News, PoolUid, Seq, ShardId, Tenure};
+use net::PeerId;
 use tokio::time::Instant;
 use view::AllocationFilter;
 
 use super::follow::note;
+use super::office::decide;
 use super::seat::Seat;
-use super::{Cluster, acks};
+use super::{Cluster, Settings, acks};
 use crate::clock;
 
 /// Shards given away by one entry of the ledger.
@@ -32,6 +34,7 @@ const DECIDE_WITHIN: Duration = Duration::from_secs(5);
 pub(super) async fn renew(cluster: Cluster) {
     let mut pause = Duration::ZERO;
     let mut version_due = Instant::now();
+    let mut weight_said = false;
     loop {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -41,6 +44,9 @@ pub(super) async fn renew(cluster: Cluster) {
         let Some(seat) = cluster.seat() else { continue };
         let ledger = seat.book.ledger();
         let Some(member) = ledger.member(seat.me) else { continue };
+        if !weight_said && !cluster.is_another_life(&seat, &ledger) {
+            weight_said = say_weight(&cluster, &seat, member).await;
+        }
         if member.protocol != cluster.inner.settings.protocol && Instant::now() >= version_due {
             // Another build than before: the others must know before one goes further.
             rejoin(&cluster, &seat).await;
@@ -74,6 +80,34 @@ pub(super) async fn renew(cluster: Cluster) {
                 tracing::info!(%error, "the node lease is not renewed; leased shards wait");
             }
             Err(error) => tracing::debug!(%error, "the node lease is not renewed"),
+        }
+    }
+}
+
+/// A weight that was configured anew counts from the next start on. The role is an order of its own, so it is only said that
+/// another one stands. True once it is said.
+async fn say_weight(cluster: &Cluster, seat: &Seat, member: &Member) -> bool {
+    let Settings { weight, role, .. } = cluster.inner.settings;
+    if role != member.role {
+        tracing::warn!(configured = ?role, in_cluster = ?member.role, "node.role counts when a host joins; nexus cluster promote and demote change it later");
+    }
+    if weight == member.weight {
+        return true;
+    }
+    let (draining, addresses) = (None, None);
+    let order = LedgerCommand::SetMember { member: seat.me, role: None, weight: Some(weight), draining, addresses };
+    match seat.decide(order, DECIDE_WITHIN).await {
+        Ok(Ok(_)) => {
+            tracing::info!(before = member.weight, weight, "this host's weight changed");
+            true
+        }
+        Ok(Err(error)) => {
+            tracing::error!(weight, %error, "this host's weight cannot be what is configured");
+            true
+        }
+        Err(error) => {
+            tracing::debug!(%error, "this host's weight is not changed yet");
+            false
         }
     }
 }
@@ -243,11 +277,12 @@ async fn give_away(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::R
     let reaches = |to| ledger.member(to).is_some_and(|member| cluster.is_connected(&member.peer));
     let next = ledger.next_offer(seat.me, &seat.book.wishes(ledger), &cluster.vector(), reaches, GIVEN);
     let Some(Offer { pool, shards, epoch, to }) = next else { return Ok(()) };
-    offer(cluster, seat, pool, &shards, epoch, to).await
+    Ok(offer(cluster, seat, pool, &shards, epoch, to).await?)
 }
 
 /// One offer: stop, say so durably, wait until the taker knows it, then let the ledger decide. Without the wait the shards would be
-/// nobody's if this host were lost before its last words were heard.
+/// nobody's if this host were lost before its last words were heard. What comes to nothing before the ledger was asked is handed
+/// out from again.
 pub(super) async fn offer(
     cluster: &Cluster,
     seat: &Seat,
@@ -255,9 +290,43 @@ pub(super) async fn offer(
     shards: &[ShardId],
     epoch: Epoch,
     to: MemberId,
-) -> anyhow::Result<()> {
-    let stop: Vec<(PoolUid, ShardId, Epoch)> = shards.iter().map(|shard| (pool, *shard, epoch)).collect();
-    cluster.stop_shards(&stop)?;
+) -> Result<(), ClusterError> {
+    let named = cluster.named(to);
+    if !cluster.has_majority(seat) {
+        let why = "the ledger has no majority here, so it cannot decide who gets shards; ask again once it has";
+        return Err(ClusterError::Unavailable(why.to_owned()));
+    }
+    let peer = seat.peer_of(to).filter(|peer| cluster.is_connected(&peer.to_string()));
+    let peer =
+        peer.ok_or_else(|| ClusterError::Unavailable(format!("{named} cannot be reached, so it gets no shards")))?;
+    let stopped = cluster.inner.stopped.lock().clone();
+    let stop = shards.iter().map(|shard| (pool, *shard, epoch));
+    let stop: Vec<_> = stop.filter(|(pool, shard, epoch)| !stopped.holds(*pool, *shard, *epoch)).collect();
+    cluster.stop_shards(&stop).map_err(|error| ClusterError::Unavailable(format!("{error:#}")))?;
+    match bring_up(cluster, pool, shards, peer, &named).await {
+        Ok(cut) => {
+            let (from, shards) = (seat.me, shards.to_vec());
+            decide(seat, LedgerCommand::Move { pool, shards, from, epoch, to, cut }).await?;
+            Ok(())
+        }
+        Err(why) => {
+            // Nobody was asked, so nobody can be given them in this term.
+            let keep = |of, shard, term| !stop.contains(&(of, shard, term));
+            cluster.keep_stopped(keep).map_err(|error| ClusterError::Unavailable(format!("{error:#}")))?;
+            cluster.inner.bell.notify_waiters();
+            Err(ClusterError::Unavailable(why))
+        }
+    }
+}
+
+/// Waits until nothing is handed out from the shards and the taker has everything that was; gives this host's last word.
+async fn bring_up(
+    cluster: &Cluster,
+    pool: PoolUid,
+    shards: &[ShardId],
+    peer: PeerId,
+    named: &str,
+) -> Result<Seq, String> {
     // The follower hears of it and tells the kernel; what is in flight is on the disk before the kernel says so.
     let wanted: BTreeSet<ShardId> = shards.iter().copied().collect();
     cluster.inner.bell.notify_waiters();
@@ -268,17 +337,13 @@ pub(super) async fn offer(
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     if !is_silent(cluster, pool, &wanted) {
-        anyhow::bail!("the kernel did not stop handing out");
+        return Err("this host is still about to answer requests for these shards; ask again".to_owned());
     }
     let cut = Seq(*cluster.inner.parts.view.committed().borrow());
-    let peer = seat.peer_of(to).context("the host that shards are offered to is no member")?;
-    anyhow::ensure!(
-        acks::bring_up(cluster, peer, cut).await,
-        "the host that shards are offered to has not heard yet what was handed out from them"
-    );
-    let (from, shards) = (seat.me, shards.to_vec());
-    seat.carry_out(LedgerCommand::Move { pool, shards, from, epoch, to, cut }, DECIDE_WITHIN).await?;
-    Ok(())
+    if acks::bring_up(cluster, peer, cut).await {
+        return Ok(cut);
+    }
+    Err(format!("{named} has not heard yet what was handed out from these shards; ask again"))
 }
 
 /// Shards whose offer came to nothing are taken back in a new term, in which the old offer cannot count any more.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use api::cluster::ClusterError;
+use api::engine::EngineError;
 use futures_util::future;
-use kernel::ledger::Ledger;
+use kernel::ledger::{Ledger, Member};
 use kernel::{MemberId, Origin, Seq};
 use net::{Channel, PeerId};
 use tokio::time::Instant;
@@ -15,6 +16,11 @@ use super::seat::Seat;
 use super::{Cluster, Vector};
 
 const ASK_WITHIN: Duration = Duration::from_secs(3);
+
+/// How long others may take to say what they know, and this host to hear it, while somebody waits to be told that something is
+/// not there.
+const SAID_WITHIN: Duration = Duration::from_secs(1);
+const HEARD_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long an operator waits for one host to hear what others know of a lost one.
 const KNOWN_WITHIN: Duration = Duration::from_secs(15);
@@ -26,9 +32,73 @@ pub(super) fn known_here(cluster: &Cluster, origin: Origin) -> Seq {
 
 /// What a peer knows.
 pub(super) async fn ask(cluster: &Cluster, peer: PeerId) -> Option<StateAnswer> {
+    ask_within(cluster, peer, ASK_WITHIN).await
+}
+
+async fn ask_within(cluster: &Cluster, peer: PeerId, within: Duration) -> Option<StateAnswer> {
     let ask = messages::write(&StateAsk::Look);
-    let response = cluster.inner.net.request(peer, Channel::State, ask, ASK_WITHIN).await.ok()?;
+    let response = cluster.inner.net.request(peer, Channel::State, ask, within).await.ok()?;
     messages::read(&response.body).ok()
+}
+
+/// When a host asked what others know, and what came of it.
+pub(super) type LastCaughtUp = Option<(Instant, Result<(), EngineError>)>;
+
+impl Cluster {
+    /// Waits until this host knows what every owner knew, and the ledger as any of them did. Whatever was answered before is on
+    /// its owner's disk, so it is known here then. Who asks while others wait goes along with the next round.
+    pub(super) async fn catch_up(&self) -> Result<(), EngineError> {
+        let asked = Instant::now();
+        let mut last = self.inner.caught_up.lock().await;
+        if let Some((began, outcome)) = last.as_ref().filter(|(began, _)| *began >= asked) {
+            tracing::trace!(?began, "another one asked for it, too");
+            return outcome.clone();
+        }
+        let began = Instant::now();
+        let outcome = self.catch_up_once().await;
+        *last = Some((began, outcome.clone()));
+        outcome
+    }
+
+    async fn catch_up_once(&self) -> Result<(), EngineError> {
+        let seat = self.needs_place()?;
+        let ledger = seat.book.ledger();
+        // What a host answered that was declared lost is told by those that took over, as far as anybody heard.
+        let may_answer = |member: &&Member| member.id != seat.me && member.role.owns() && !member.is_deposed();
+        let owners = ledger.members().values().filter(may_answer);
+        let asked = owners.map(async |owner| {
+            let peer = owner.peer.parse::<PeerId>().ok().filter(|_| self.is_connected(&owner.peer));
+            match peer {
+                Some(peer) => (owner, ask_within(self, peer, SAID_WITHIN).await.map(|answer| (peer, answer))),
+                None => (owner, None),
+            }
+        });
+        let (mut unheard, mut told, mut known) = (Vec::new(), 0, Vector::new());
+        for (owner, said) in future::join_all(asked).await {
+            let Some((peer, answer)) = said else {
+                unheard.push(owner.node.to_string());
+                continue;
+            };
+            self.pull_from(peer);
+            told = told.max(answer.told);
+            known = most(known, std::iter::once(&answer.vector));
+        }
+        known.remove(&self.inner.settings.origin);
+        let (mut heard, mut ledger_told) = (self.inner.heard.subscribe(), self.inner.told.subscribe());
+        let caught_up = async {
+            let all = |heard: &Vector| known.iter().all(|(of, to)| heard.get(of).is_some_and(|has| has >= to));
+            heard.wait_for(all).await.is_ok() && ledger_told.wait_for(|known| *known >= told).await.is_ok()
+        };
+        match tokio::time::timeout(HEARD_WITHIN, caught_up).await {
+            Ok(true) if unheard.is_empty() => Ok(()),
+            Ok(true) => Err(EngineError::Unreachable { hosts: unheard }),
+            Ok(false) => Err(EngineError::Stopped),
+            Err(_) => {
+                unheard.push(format!("{} (it has not heard yet what others know)", self.inner.settings.node));
+                Err(EngineError::Unreachable { hosts: unheard })
+            }
+        }
+    }
 }
 
 /// What every other member knows.
@@ -59,13 +129,6 @@ pub(super) fn most<'v>(own: Vector, said: impl Iterator<Item = &'v Vector>) -> V
         *most = (*through).max(*most);
     }
     known
-}
-
-/// How far each log is known to anybody, a majority of the voters among them. What is missing here is pulled.
-pub(super) async fn known_to_most(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> Option<Vector> {
-    let answers = ask_most(cluster, seat, ledger).await?;
-    answers.keys().filter_map(|member| seat.peer_of(*member)).for_each(|peer| cluster.pull_from(peer));
-    Some(most(cluster.vector(), answers.values().map(|answer| &answer.vector)))
 }
 
 /// The last operation of an origin that anybody has, a majority of the voters among them, once this host has it too.

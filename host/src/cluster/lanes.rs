@@ -161,8 +161,13 @@ impl Cluster {
     }
 
     pub(super) fn unreachable(&self, member: MemberId) -> EngineError {
-        let named = self.seat().and_then(|seat| Some(seat.book.ledger().member(member)?.node.to_string()));
-        EngineError::Unreachable { hosts: vec![named.unwrap_or_else(|| format!("member {member}"))] }
+        EngineError::Unreachable { hosts: vec![self.named(member)] }
+    }
+
+    /// A member as operators know it.
+    pub(super) fn named(&self, member: MemberId) -> String {
+        let node = self.seat().and_then(|seat| Some(seat.book.ledger().member(member)?.node.to_string()));
+        node.unwrap_or_else(|| format!("member {member}"))
     }
 }
 

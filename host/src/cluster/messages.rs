@@ -20,6 +20,7 @@ use kernel::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::founding::Blessing;
 use super::{SPOKEN, Vector};
 
 /// Most requests in one message.
@@ -42,6 +43,11 @@ pub(super) enum HelloAsk {
     /// How far do you know this log?
     Known {
         origin: Origin,
+    },
+    /// May I form the ledger? I ask all these, too.
+    Form {
+        node: NodeId,
+        asks: Vec<String>,
     },
 }
 
@@ -67,6 +73,7 @@ pub(super) enum HelloAnswer {
     Known {
         through: Seq,
     },
+    Form(Blessing),
 }
 
 /// About facts.

@@ -45,7 +45,10 @@ pub(super) fn of_this_process(dir: &Path) -> anyhow::Result<u64> {
 
 /// `None` where the machine does not say when it was booted: then every process is another.
 fn place(dir: &Path) -> anyhow::Result<Option<Place>> {
-    let Ok(boot) = fs::read_to_string(BOOT) else { return Ok(None) };
+    let Ok(boot) = fs::read_to_string(BOOT) else {
+        tracing::warn!("{BOOT} cannot be read: after a restart the node lease of this process must end first");
+        return Ok(None);
+    };
     let about = fs::metadata(dir).with_context(|| format!("{} cannot be looked at", dir.display()))?;
     Ok(Some(Place { boot: boot.trim().to_owned(), device: about.dev(), inode: about.ino() }))
 }

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use api::cluster::{Cluster as Port, ClusterError, ClusterStatus, Doing, HashringStatus, QuarantineOrder, ShardOrder};
+use api::engine::EngineError;
 use kernel::ledger::{HostRole, Ledger, LedgerCommand, LedgerError, LedgerReply, Member};
-use kernel::{ClusterId, MemberId, Pool, PoolUid, ShardId};
+use kernel::{MemberId, Pool, PoolUid, ShardId};
 use std::sync::Arc;
 
 use super::door::Refusal;
-use super::seat::{Membership, Seat, Undecided};
-use super::{Cluster, Vector, govern, inquiry, random};
+use super::seat::{Seat, Undecided};
+use super::{Cluster, Vector, govern, inquiry};
 use crate::clock;
 
 const WITHIN: Duration = Duration::from_secs(15);
@@ -24,8 +25,11 @@ impl Port for Cluster {
         self.ring_now()
     }
 
-    fn waits(&self) -> bool {
-        self.seat().is_none()
+    fn outside(&self) -> Option<String> {
+        match self.seat() {
+            None => Some(crate::vitals::WAITS.to_owned()),
+            Some(seat) => seat.is_removed().then(|| crate::vitals::REMOVED.to_owned()),
+        }
     }
 
     fn quarantined_shards(&self, pool: &Pool) -> usize {
@@ -69,7 +73,11 @@ impl Port for Cluster {
                     continue;
                 }
                 match decide(&seat, LedgerCommand::Leave { member: seat.me }).await {
-                    Ok(_) => return Ok(cluster.status_now()),
+                    Ok(_) => {
+                        // Seen at once, not when it is looked at next.
+                        cluster.inner.parts.vitals.removed(true);
+                        return Ok(cluster.status_now());
+                    }
                     Err(ClusterError::Refused(why)) if tokio::time::Instant::now() < until => {
                         tracing::debug!(why, "not empty yet");
                         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -128,12 +136,14 @@ impl Port for Cluster {
                         "shard {shard} is held by {holder}: a shard is moved by its holder, ask there"
                     )));
                 }
+                if to == seat.me {
+                    return Err(holds_already(*shard, &order.to));
+                }
                 by_epoch.entry(grant.epoch).or_default().push(*shard);
             }
             let mut moved = 0;
             for (epoch, shards) in by_epoch {
-                let done = govern::offer(&cluster, &seat, uid, &shards, epoch, to).await;
-                done.map_err(|error| ClusterError::Refused(format!("{error:#}")))?;
+                govern::offer(&cluster, &seat, uid, &shards, epoch, to).await?;
                 moved += shards.len() as u64;
             }
             Ok(moved)
@@ -149,6 +159,9 @@ impl Port for Cluster {
             let mut groups: BTreeMap<(MemberId, kernel::Epoch), Vec<ShardId>> = BTreeMap::new();
             for shard in &order.shards {
                 let grant = ledger.grant(uid, *shard).ok_or_else(|| no_shard(*shard))?;
+                if to == grant.holder {
+                    return Err(holds_already(*shard, &order.to));
+                }
                 groups.entry((grant.holder, grant.epoch)).or_default().push(*shard);
             }
             for from in groups.keys().map(|(from, _)| *from).collect::<BTreeSet<_>>() {
@@ -180,85 +193,16 @@ impl Cluster {
         })
     }
 
+    /// The place in the cluster that orders are given from.
     pub(super) fn needs_seat(&self) -> Result<Arc<Seat>, ClusterError> {
-        self.seat().ok_or_else(|| {
-            ClusterError::Refused(
-                "this host is in no cluster: nexus cluster init forms one, nexus cluster join joins one".to_owned(),
-            )
-        })
+        self.outside().map_or(Ok(()), |why| Err(ClusterError::Refused(why)))?;
+        self.seat().ok_or_else(|| ClusterError::Refused(crate::vitals::WAITS.to_owned()))
     }
 
-    /// Forms the ledger with this host as its only member.
-    async fn form(&self) -> Result<ClusterStatus, ClusterError> {
-        let _one_at_a_time = self.inner.forming.lock().await;
-        if let Some(seat) = self.seat() {
-            return Err(ClusterError::Refused(format!("this host is a member of cluster {} already", seat.cluster)));
-        }
-        let restored = &self.inner.parts.restored;
-        if restored.was_member() {
-            return Err(ClusterError::Refused(
-                "this host was restored from the backup of a member: nexus cluster join lets it join its cluster again"
-                    .to_owned(),
-            ));
-        }
-        if !restored.pools().is_empty() {
-            return Err(ClusterError::Refused(
-                "this host was restored from a backup, and pools of it are quarantined: start it without peers until \
-                 the quarantine is over, or end it there with nexus shard end-quarantine"
-                    .to_owned(),
-            ));
-        }
-        let other = self.member_nearby().await;
-        if let Some(node) = other {
-            return Err(ClusterError::Refused(format!(
-                "{node}, a configured peer, is in a cluster already: nexus cluster join joins it"
-            )));
-        }
-        let failed = |error: anyhow::Error| ClusterError::Unavailable(format!("{error:#}"));
-        let drawn = u128::from_le_bytes(random::<16>().map_err(failed)?);
-        let membership = Membership::new(ClusterId(drawn), MemberId(1));
-        let seat = Seat::take(self, membership).await.map_err(failed)?;
-        let peer = self.inner.net.local_peer().to_string();
-        seat.consensus.init(peer.clone()).await.map_err(|error| ClusterError::Unavailable(error.to_string()))?;
-        let own = &self.inner.settings;
-        let join = LedgerCommand::Join {
-            node: own.node.clone(),
-            origin: own.origin,
-            peer,
-            addresses: self.addresses(),
-            role: HostRole::Core,
-            weight: own.weight.max(1),
-            protocol: own.protocol,
-            at_ms: clock::wall_ms(),
-        };
-        decide(&seat, join).await?;
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let lease_ms = millis(own.node_lease);
-        let terms = seat.book.ledger().terms();
-        let grace_ms = millis(own.lease_grace).max(lease_ms / 100);
-        decide(&seat, LedgerCommand::SetTerms(kernel::ledger::Terms { lease_ms, grace_ms, ..terms })).await?;
-        let pools: Vec<kernel::Pool> =
-            self.inner.parts.view.pools(None).into_iter().map(|pool| kernel::Pool::clone(&pool)).collect();
-        if !pools.is_empty() {
-            decide(&seat, LedgerCommand::Adopt { member: MemberId(1), pools }).await?;
-        }
-        self.sit(seat);
-        Ok(self.status_now())
-    }
-
-    /// A connected host that is a member of some cluster.
-    async fn member_nearby(&self) -> Option<String> {
-        for peer in self.inner.net.connected() {
-            let ask = super::messages::write(&super::messages::HelloAsk::Who);
-            let answer = self.inner.net.request(peer, net::Channel::Hello, ask, Duration::from_secs(3)).await;
-            let Ok(answer) = answer else { continue };
-            if let Ok(super::messages::HelloAnswer::Who { node, seat: Some(_), .. }) =
-                super::messages::read(&answer.body)
-            {
-                return Some(node.to_string());
-            }
-        }
-        None
+    /// The same, for requests.
+    pub(super) fn needs_place(&self) -> Result<Arc<Seat>, EngineError> {
+        self.outside().map_or(Ok(()), |why| Err(EngineError::NotInCluster(why)))?;
+        self.seat().ok_or_else(|| EngineError::NotInCluster(crate::vitals::WAITS.to_owned()))
     }
 
     async fn ask_anybody_in(&self, address: Option<String>) -> Result<ClusterStatus, ClusterError> {
@@ -270,8 +214,10 @@ impl Cluster {
             }
             let ledger = seat.book.ledger();
             // To join again is no error, a job does it at every start. To join another cluster is.
-            if let (Some(_), [only]) = (&address, ledger.members().values().collect::<Vec<_>>().as_slice())
+            let foreign = self.inner.foreign.lock().values().next().cloned();
+            if let [only] = ledger.members().values().collect::<Vec<_>>().as_slice()
                 && only.id == seat.me
+                && (address.is_some() || foreign.is_some())
             {
                 return Err(ClusterError::Refused(format!(
                     "this host is a cluster of its own already, {}: a host joins empty, so start it with an empty data directory",
@@ -370,6 +316,10 @@ pub(super) async fn decide(seat: &Seat, command: LedgerCommand) -> Result<Ledger
         Err(Undecided::Unavailable(why)) => Err(ClusterError::Unavailable(why)),
         Err(Undecided::Unknown(why)) => Err(ClusterError::Unknown(why)),
     }
+}
+
+fn holds_already(shard: ShardId, holder: &str) -> ClusterError {
+    ClusterError::Refused(format!("shard {shard} is held by {holder} already"))
 }
 
 /// A member by its node id or number.

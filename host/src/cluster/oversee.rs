@@ -44,6 +44,9 @@ pub(super) async fn run(cluster: Cluster) {
             stopped_told = true;
         }
         let ledger = seat.book.ledger();
+        if cluster.is_another_life(&seat, &ledger) {
+            continue;
+        }
         if let Some(through) = known_to_majority(&cluster, &seat).filter(|through| *through > stable)
             && note(&cluster, News::Stable { through }).await.is_ok()
         {

@@ -22,7 +22,10 @@ const LOOK: Duration = Duration::from_millis(20);
 impl Cluster {
     #[allow(clippy::wildcard_enum_match_arm, reason = "only these are the ledger's")]
     pub(super) async fn decide_pool(&self, engine: &Engine, command: Command, deadline: Instant) -> Outcome {
-        let Some(seat) = self.seat() else { return Err(EngineError::NotInCluster) };
+        let seat = self.needs_place()?;
+        if !self.has_majority(&seat) {
+            return Err(EngineError::Ledger("it has no majority here: nothing was changed".to_owned()));
+        }
         let at_ms = crate::clock::wall_ms();
         match command {
             Command::CreatePool(draft) => {
@@ -84,7 +87,7 @@ impl Cluster {
                 }
             }
         };
-        let late = || EngineError::Ledger("the pool is decided, but not yet shown here; ask again".to_owned());
+        let late = || EngineError::Unknown("the pool is decided, but not yet shown here; ask again".to_owned());
         tokio::time::timeout_at(deadline, shown).await.map_err(|_| late())
     }
 
@@ -136,7 +139,7 @@ impl Cluster {
         let mut committed = self.inner.parts.view.committed();
         let gone =
             async { while self.inner.parts.view.pool_by_uid(uid).is_some() && committed.changed().await.is_ok() {} };
-        let late = || EngineError::Ledger("the pool is removed, but still shown here; ask again".to_owned());
+        let late = || EngineError::Unknown("the pool is removed, but still shown here; ask again".to_owned());
         tokio::time::timeout_at(deadline, gone).await.map_err(|_| late())?;
         Ok(Ok(Reply::PoolDeleted { released }))
     }
@@ -221,7 +224,10 @@ fn left(deadline: Instant) -> Duration {
 }
 
 fn undecided(why: &Undecided) -> EngineError {
-    EngineError::Ledger(why.to_string())
+    match why {
+        Undecided::Unavailable(why) => EngineError::Ledger(why.clone()),
+        Undecided::Unknown(why) => EngineError::Unknown(why.clone()),
+    }
 }
 
 /// The ledger's refusal in the kernel's words, which the faces know.

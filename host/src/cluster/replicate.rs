@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::engine::EngineError;
-use kernel::{Batch, Command, Dot, NamedRealm, News, Origin, RealmUid, Reply, Seq};
+use kernel::{Batch, Command, Dot, NamedRealm, Names, News, Origin, PoolUid, RealmUid, Reply, Revision, Seq};
 use net::{Channel, PeerId};
 use store::RunError;
 use tokio::sync::{RwLockReadGuard, mpsc};
@@ -76,11 +76,21 @@ pub(super) async fn publish(cluster: Cluster) {
 }
 
 pub(super) fn pack(cluster: &Cluster, origin: Origin, after: Seq, through: Seq, ops: &[kernel::Op]) -> Batch {
-    let view = &cluster.inner.parts.view;
-    let name = |uid: RealmUid| -> Option<NamedRealm> {
-        view.realm(uid).map(|realm| (realm.tenant.clone(), realm.name.clone()))
-    };
-    Batch::pack(origin, after, through, ops, name)
+    Batch::pack(origin, after, through, ops, cluster)
+}
+
+impl Names for Cluster {
+    fn realm(&self, uid: RealmUid) -> Option<NamedRealm> {
+        self.inner.parts.view.realm(uid).map(|realm| (realm.tenant.clone(), realm.name.clone()))
+    }
+
+    fn revision(&self, pool: PoolUid) -> Option<Revision> {
+        // The disk may be a moment ahead of the view, and was written by a kernel that the ledger told of the record first; at the
+        // start the view has all of the disk and the ledger is yet to be read.
+        let shown = self.inner.parts.view.pool_by_uid(pool).map(|pool| pool.revision);
+        let told = self.seat().and_then(|seat| Some(seat.book.ledger().pool(pool)?.record.revision));
+        shown.max(told)
+    }
 }
 
 /// Takes in what others gossip, in the order in which it came: all that waits in one commit group, or hearing would be slower

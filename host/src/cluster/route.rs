@@ -8,10 +8,11 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use api::engine::{Carried, Engine, EngineError, Outcome, Relay};
+use api::engine::{Carried, CaughtUp, Engine, EngineError, Outcome, Relay};
 use futures_util::stream::{self, StreamExt as _};
 use kernel::{
-    AllocateRequest, Command, CommandError, Detour, Key, Leg, MemberId, Origin, PoolUid, Reply, Seq, SubscriberId,
+    AllocateRequest, Command, CommandError, Detour, ExplainedOutcome, Key, Leg, MemberId, Origin, PoolUid, Reply, Seq,
+    SubscriberId,
 };
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
@@ -80,6 +81,7 @@ impl Relay for Router {
         let cluster = self.cluster.clone();
         Box::pin(async move {
             let engine = cluster.engine().ok_or(EngineError::Stopped)?;
+            cluster.needs_place()?;
             let arrived_ms = clock::boot_ms();
             // Less than what is too late: whoever does not answer must not make the others' answers late, too.
             let deadline = Instant::now() + cluster.inner.settings.response_deadline * 9 / 10;
@@ -99,6 +101,11 @@ impl Relay for Router {
             cluster.refuse_late(&mut outcomes, arrived_ms);
             Ok(outcomes)
         })
+    }
+
+    fn catch_up(&self) -> CaughtUp {
+        let cluster = self.cluster.clone();
+        Box::pin(async move { cluster.catch_up().await })
     }
 }
 
@@ -124,6 +131,7 @@ const fn is_for_ledger(command: &Command) -> bool {
 const fn is_carried(command: &Command) -> bool {
     match command {
         Command::Allocate(_)
+        | Command::Explain(_)
         | Command::Renew { .. }
         | Command::Release(_)
         | Command::Reserve(_)
@@ -132,7 +140,6 @@ const fn is_carried(command: &Command) -> bool {
         | Command::CheckPool(_)
         | Command::UpdatePool { .. }
         | Command::DeletePool { .. }
-        | Command::Explain(_)
         | Command::PutNote(_)
         | Command::CloseConflict(_)
         | Command::Relayed { .. }
@@ -226,7 +233,10 @@ impl Cluster {
         deadline: Instant,
     ) -> Vec<Outcome> {
         let count = calls.len();
-        let Some(seat) = self.seat() else { return repeated(&EngineError::NotInCluster, count) };
+        let seat = match self.needs_place() {
+            Ok(seat) => seat,
+            Err(error) => return repeated(&error, count),
+        };
         if member == seat.me {
             return self.serve(engine, calls, deadline).await;
         }
@@ -266,6 +276,10 @@ impl Cluster {
                 let allocation = own(&allocation).unwrap_or(allocation);
                 Ok(Ok(Reply::Renewed { allocation, durability }))
             }
+            Ok(Ok(Reply::Explained(explanation))) => {
+                // Its number is the other host's, and the caller named it.
+                Ok(Ok(Reply::Explained(Box::new(kernel::Explanation { realm: None, ..*explanation }))))
+            }
             other => other,
         }
     }
@@ -289,8 +303,10 @@ impl Cluster {
         }
         let engine = self.engine().ok_or("the host is stopping")?;
         let deadline = Instant::now() + left.min(self.inner.settings.response_deadline);
-        let is_taking_over = self.inner.parts.vitals.percent_taken_over().is_some();
-        let outcomes = match (ask.alone, is_taking_over) {
+        let vitals = &self.inner.parts.vitals;
+        let is_home = |(leg, command): &(Leg, Command)| *leg == Leg::Home && matches!(command, Command::Allocate(_));
+        let passes_on = vitals.lacks_state() || (vitals.is_full() && ask.calls.iter().any(is_home));
+        let outcomes = match (ask.alone, passes_on) {
             (true, true) => self.pass_on(&engine, ask.calls, deadline).await.into_iter().map(Some).collect(),
             (true, false) => self.serve(&engine, ask.calls, deadline).await.into_iter().map(Some).collect(),
             (false, true) => ask.calls.iter().map(|_| None).collect(),
@@ -301,16 +317,21 @@ impl Cluster {
         Ok(RouteAnswer { outcomes, origin: self.inner.settings.origin, through })
     }
 
-    /// While this host takes over the state of the cluster it does not know who holds something already, and owns nothing:
-    /// whoever takes it for a home is served by the home that comes next.
+    /// While this host lacks the state of the cluster it does not know who holds something already, and owns nothing; while its
+    /// disk is full it gives nobody anything. Whoever takes it for a home is served by the home that comes next.
     async fn pass_on(&self, engine: &Engine, calls: Vec<(Leg, Command)>, deadline: Instant) -> Vec<Outcome> {
         let unreachable = Err(EngineError::Unreachable { hosts: vec![self.inner.settings.node.to_string()] });
+        let lacks_state = self.inner.parts.vitals.lacks_state();
         let mut outcomes = Vec::with_capacity(calls.len());
         for (leg, command) in calls {
             outcomes.push(match leg {
                 // Boxed: the next home's answer may come from this very host.
                 Leg::Home | Leg::Entry => Box::pin(self.decide_one(engine, command, deadline)).await,
-                Leg::Space | Leg::Owner => unreachable.clone(),
+                Leg::Space | Leg::Owner if lacks_state => unreachable.clone(),
+                Leg::Space | Leg::Owner => {
+                    let decided = Box::pin(self.serve(engine, vec![(leg, command)], deadline)).await;
+                    decided.into_iter().next().unwrap_or(Err(EngineError::Stopped))
+                }
             });
         }
         outcomes
@@ -372,25 +393,61 @@ impl Cluster {
         }
     }
 
+    /// How many shards the pool has that a request is about.
+    fn shards_of(&self, command: &Command) -> Option<u64> {
+        let (Command::Allocate(request) | Command::Explain(request)) = command else { return None };
+        let ledger = self.seat()?.book.ledger();
+        u64::try_from(ledger.pool(request.pool)?.record.shards.len()).ok()
+    }
+
+    /// A host that may not hand out now, as an operator knows it.
+    fn withholding(&self, member: MemberId) -> String {
+        format!("{} (it may not hand out there now)", self.named(member))
+    }
+
     async fn ask_owners(&self, engine: &Engine, command: &Command, owners: &[MemberId], deadline: Instant) -> Outcome {
-        let mut exhausted = None;
+        let mut full = 0;
         let mut unreachable = Vec::new();
         for owner in owners {
             let calls = vec![(Leg::Space, command.clone())];
             let outcome = self.call(engine, *owner, calls, deadline).await.into_iter().next();
-            match outcome {
-                Some(Ok(Err(error @ CommandError::Exhausted { .. }))) => exhausted = Some(error),
-                Some(Ok(Err(CommandError::Withheld { .. }))) => unreachable.push(format!("member {owner} (withholds)")),
-                Some(Err(EngineError::Unreachable { hosts })) => unreachable.extend(hosts),
-                Some(outcome) => return outcome,
-                None => return Err(EngineError::Stopped),
+            let outcome = outcome.unwrap_or(Err(EngineError::Stopped));
+            match (shards_full(&outcome), outcome) {
+                (Some(shards), _) => full += shards,
+                (None, Ok(Err(CommandError::Withheld { .. }))) => unreachable.push(self.withholding(*owner)),
+                (None, Err(EngineError::StorageFull { .. })) => {
+                    unreachable.push(format!("{} (its disk is full)", self.named(*owner)));
+                }
+                (None, Err(EngineError::Unreachable { hosts })) => unreachable.extend(hosts),
+                (None, outcome) => return outcome,
             }
         }
-        match exhausted {
-            Some(error) if unreachable.is_empty() => Ok(Err(error)),
-            Some(_) | None => Err(EngineError::Unreachable { hosts: unreachable }),
+        if !unreachable.is_empty() {
+            return Err(EngineError::Unreachable { hosts: unreachable });
+        }
+        // Something may have become free here meanwhile, and a shard that is between two owners is spoken for by neither.
+        let own = engine.submit_here(vec![relayed(Leg::Space, command)]).await;
+        let own = own?.into_iter().next().unwrap_or(Err(EngineError::Stopped));
+        match (shards_full(&own), self.shards_of(command)) {
+            (Some(shards), Some(every)) if full + shards < every => {
+                Err(EngineError::Unreachable { hosts: vec!["whoever is given shards of the pool just now".to_owned()] })
+            }
+            _ => own,
         }
     }
+}
+
+/// How many shards an outcome says have nothing left; `None`: it says something else.
+fn shards_full(outcome: &Outcome) -> Option<u64> {
+    let error = match outcome {
+        Ok(Err(error)) => error,
+        Ok(Ok(Reply::Explained(explanation))) => match &explanation.outcome {
+            ExplainedOutcome::WouldFail(error) => error,
+            ExplainedOutcome::AlreadyHeld { .. } | ExplainedOutcome::WouldGet { .. } => return None,
+        },
+        Ok(Ok(_)) | Err(_) => return None,
+    };
+    if let CommandError::Exhausted { shards, .. } = error { Some(u64::from(*shards)) } else { None }
 }
 
 /// What would give somebody a resource becomes an error.

@@ -10,6 +10,7 @@ use kernel::{MemberId, PoolUid, ProtocolVersion, ShardId};
 
 use super::Cluster;
 use super::readings::describe;
+use super::seat::Seat;
 
 impl Cluster {
     pub(super) fn ring_now(&self) -> HashringStatus {
@@ -48,6 +49,13 @@ impl Cluster {
         }
     }
 
+    /// Whether a majority of the voters can be reached.
+    pub(super) fn has_majority(&self, seat: &Seat) -> bool {
+        let (ledger, voters) = (seat.book.ledger(), seat.voters());
+        let up = voters.iter().filter_map(|voter| ledger.member(*voter));
+        up.filter(|member| member.id == seat.me || self.is_connected(&member.peer)).count() * 2 > voters.len()
+    }
+
     pub(super) fn status_now(&self) -> ClusterStatus {
         let own = &self.inner.settings;
         let seat = self.seat();
@@ -61,13 +69,7 @@ impl Cluster {
         let reachable =
             |member: &Member| seat.as_ref().is_some_and(|seat| seat.me == member.id) || self.is_connected(&member.peer);
         let voters: Vec<u64> = log.iter().flat_map(|log| log.voters.iter().map(|voter| voter.member)).collect();
-        let majority = ledger.as_ref().is_some_and(|ledger| {
-            let up = ledger
-                .members()
-                .values()
-                .filter(|member| voters.contains(&u64::from(member.id.0)) && reachable(member));
-            up.count() * 2 > voters.len()
-        });
+        let majority = seat.as_ref().is_some_and(|seat| self.has_majority(seat));
         let mut warnings = warnings(ledger.as_deref(), majority, reachable);
         if let Some(why) = log.as_ref().and_then(|log| log.failure.as_ref()) {
             warnings.push(format!("this member's part of the ledger has stopped: {why}; restart the daemon"));
@@ -105,7 +107,9 @@ impl Cluster {
 
     /// What is wrong with what this host knows of the others' facts.
     fn state_warnings(&self, ledger: Option<&Ledger>) -> Vec<String> {
-        let percent = self.inner.parts.vitals.percent_taken_over();
+        let vitals = &self.inner.parts.vitals;
+        let full = vitals.is_full().then(|| "this host's disk is full: others serve new subscribers".to_owned());
+        let percent = vitals.percent_taken_over();
         let taking = percent.map(|percent| format!("this host takes over the state of the cluster: {percent} %"));
         let differing = self.inner.agreement.differing().into_iter().map(|peer| {
             let peer = peer.to_string();
@@ -116,8 +120,19 @@ impl Cluster {
             )
         });
         let removed = self.seat().filter(|seat| seat.is_removed()).map(|_| crate::vitals::REMOVED.to_owned());
+        let copy = self.inner.copy.lock().as_ref().map(|address| {
+            format!("another process at {address} runs under this host's identity, on a copy of its directory: stop it, delete that directory and join it anew")
+        });
         let foreign: Vec<String> = self.inner.foreign.lock().values().cloned().collect();
-        removed.into_iter().chain(taking).chain(differing).chain(self.apart()).chain(foreign).collect()
+        removed
+            .into_iter()
+            .chain(full)
+            .chain(copy)
+            .chain(taking)
+            .chain(differing)
+            .chain(self.apart())
+            .chain(foreign)
+            .collect()
     }
 
     fn member_status(&self, member: &Member, ledger: Option<&Ledger>, voters: &[u64], reachable: bool) -> MemberStatus {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use kernel::{Adopting, Fingerprint, NamedRealm, News, Origin, RealmUid, Reply, Seq, SnapshotPart};
+use kernel::{Adopting, Fingerprint, News, Origin, Reply, Seq, SnapshotPart};
 use net::{Channel, PeerId};
 use store::{SnapshotCursor, SnapshotError};
 
@@ -214,12 +214,8 @@ pub(super) fn answer(cluster: &Cluster, cursor: Option<Cursor>, known: &Vector) 
     let cursor = cursor.map(|Cursor { table, after, passed }| SnapshotCursor { table, after, passed });
     match reader.snapshot(cursor, PART_BYTES) {
         Ok(run) => {
-            let view = &cluster.inner.parts.view;
-            let name = |uid: RealmUid| -> Option<NamedRealm> {
-                view.realm(uid).map(|realm| (realm.tenant.clone(), realm.name.clone()))
-            };
             let vector = own_named(cluster, &run.vector);
-            let part = SnapshotPart::pack(cluster.inner.settings.origin, vector, first, &run.ops, name);
+            let part = SnapshotPart::pack(cluster.inner.settings.origin, vector, first, &run.ops, cluster);
             let next = run.next.map(|SnapshotCursor { table, after, passed }| Cursor { table, after, passed });
             SnapshotAnswer::Part { part, next, passed: run.passed, total: run.total }
         }

@@ -188,9 +188,9 @@ pub struct QuarantineOrder {
 /// The cluster behind the API.
 pub trait Cluster: fmt::Debug + Send + Sync {
     fn status(&self) -> ClusterStatus;
-    /// Whether this host is to be one of several and is in no cluster yet: what it does not know may well be there.
-    fn waits(&self) -> bool {
-        false
+    /// Why this host decides nothing, if it is to be one of several and is in no cluster: what it does not know may well be there.
+    fn outside(&self) -> Option<String> {
+        None
     }
     fn hashring(&self) -> HashringStatus;
     /// How many of a pool's shards are quarantined or were seized: nothing new is handed out from them for now.

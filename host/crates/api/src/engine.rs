@@ -10,7 +10,7 @@ use kernel::{Command, CommandError, Reply};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-/// Why the engine gave no answer of its own. All are retryable; after `Stopped` and `Outcome` the request may or may not
+/// Why the engine gave no answer of its own. All are retryable; after `Stopped` and `Unknown` the request may or may not
 /// have been carried out, and repeating it is safe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum EngineError {
@@ -30,10 +30,12 @@ pub enum EngineError {
     Late { within_ms: u64 },
     #[error("the cluster's ledger gave no answer: {0}")]
     Ledger(String),
-    #[error(
-        "this host waits to join a cluster: nexus cluster init on one host forms it, nexus cluster join adds this one"
-    )]
-    NotInCluster,
+    /// It may or may not have happened, and asking again is safe.
+    #[error("{0}")]
+    Unknown(String),
+    /// This host is no member of a cluster, and decides nothing: why, and what to do.
+    #[error("{0}")]
+    NotInCluster(String),
     #[error("the daemon is stopping")]
     Stopped,
 }
@@ -52,10 +54,16 @@ pub struct Job {
 pub trait Relay: fmt::Debug + Send + Sync {
     /// As [`Engine::submit_many`], wherever the deciding host is.
     fn carry(&self, commands: Vec<Command>) -> Carried;
+
+    /// As [`Engine::catch_up`].
+    fn catch_up(&self) -> CaughtUp;
 }
 
 /// The outcomes on their way.
 pub type Carried = Pin<Box<dyn Future<Output = Result<Vec<Outcome>, EngineError>> + Send>>;
+
+/// Knowing what others know, on its way.
+pub type CaughtUp = Pin<Box<dyn Future<Output = Result<(), EngineError>> + Send>>;
 
 /// Where requests enter. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -143,6 +151,19 @@ impl Engine {
         match &self.relay {
             Some(relay) => relay.carry(commands).await,
             None => self.submit_here(commands).await,
+        }
+    }
+
+    /// Waits until this host knows of whatever any host answered before this was called. For whoever is about to say that
+    /// something is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Unreachable`] if some host that may have answered cannot be asked.
+    pub async fn catch_up(&self) -> Result<(), EngineError> {
+        match &self.relay {
+            Some(relay) => relay.catch_up().await,
+            None => Ok(()),
         }
     }
 

@@ -175,7 +175,8 @@ fn of_engine(error: &EngineError) -> Status {
         EngineError::OwnerChanged => later("OWNER_CHANGED", "Another host decides since the request came"),
         EngineError::Late { .. } => later("ANSWER_LATE", "The answer came too late to be given"),
         EngineError::Ledger(_) => later("LEDGER_UNAVAILABLE", "The cluster's ledger cannot decide now"),
-        EngineError::NotInCluster => later("NOT_IN_CLUSTER", "The host is in no cluster yet"),
+        EngineError::Unknown(_) => later("OUTCOME_UNKNOWN", "It may or may not have happened; ask again"),
+        EngineError::NotInCluster(_) => later("NOT_IN_CLUSTER", "The host is in no cluster"),
         EngineError::Stopped => later("STOPPING", "The daemon is stopping"),
     }
 }
@@ -197,7 +198,8 @@ mod tests {
     #[test]
     fn what_waits_for_other_hosts_may_be_asked_again() {
         let waiting = [
-            (AppError::Engine(EngineError::NotInCluster), "NOT_IN_CLUSTER", "nexus cluster init"),
+            (AppError::Engine(EngineError::NotInCluster("it waits".into())), "NOT_IN_CLUSTER", "it waits"),
+            (AppError::Engine(EngineError::Unknown("no answer".into())), "OUTCOME_UNKNOWN", "no answer"),
             (
                 AppError::Engine(EngineError::Unreachable { hosts: vec!["core-2".into()] }),
                 "OWNER_UNREACHABLE",

@@ -138,7 +138,14 @@ impl Daemon {
         let op = Op { seq: Seq(1), stamp_ms: created_ms, from: None, fact: Fact::Held(Arc::new(other)) };
         let realm = (Some(kernel::TenantId::default()), "default".parse().expect("a realm"));
         let origin = Origin { host: u64::try_from(position).expect("small"), incarnation: 0 };
-        let batch = Batch { origin, after: Seq(0), through: Seq(1), realms: vec![realm], ops: vec![op] };
+        let batch = Batch {
+            origin,
+            after: Seq(0),
+            through: Seq(1),
+            realms: vec![realm],
+            ops: vec![op],
+            pools: std::collections::BTreeMap::new(),
+        };
         let heard = self.engine.submit_here(vec![Command::News(News::Batch(Arc::new(batch)))]).await;
         assert!(matches!(heard.expect("the daemon runs").as_slice(), [Ok(Ok(Reply::Heard(_)))]));
     }

@@ -267,8 +267,9 @@ pub enum CommandError {
     SpansHeld { pool: PoolId, count: u64, holders: Vec<(Span, SubscriberId)> },
     #[error("pool {pool} cannot be cut into shards: {why}")]
     PoolGeometry { pool: PoolId, why: String },
+    /// Of several hosts that share the pool each speaks for the `shards` that it owns.
     #[error("pool {pool} is exhausted")]
-    Exhausted { pool: PoolId, len: u128, occupancy: Box<Occupancy> },
+    Exhausted { pool: PoolId, len: u128, occupancy: Box<Occupancy>, shards: u32 },
     /// `by` is told only within the tenant.
     /// Its strategy is `exact`, and nothing was named, reserved or held before.
     #[error("pool {pool} hands out only what is asked for by name")]
@@ -318,7 +319,10 @@ pub enum CommandError {
     #[error("in a cluster the ledger decides about pools")]
     LedgerDecides,
     /// What is left of the pool on this host may not be handed out now.
-    #[error("the space of pool {pool} on this host may not be handed out now")]
+    #[error(
+        "the space of pool {pool} on this host may not be handed out now: it is quarantined, on its way to another host, or leased \
+         and the lease is over; nexus shard list and nexus cluster status show which"
+    )]
     Withheld { pool: PoolId },
     /// Ending the leases that are over takes its time, and no more requests are kept until it is done.
     #[error("{limit} requests wait already for leases that are over to be ended")]

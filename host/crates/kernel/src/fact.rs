@@ -71,6 +71,27 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// The pool whose space it is about.
+    pub fn of_pool(&self) -> Option<PoolUid> {
+        match self {
+            Self::Held(held) => Some(held.pool),
+            Self::Resting(rest) => Some(rest.pool),
+            Self::Reserved(kept) => Some(kept.pool),
+            Self::Free(key) | Self::Unreserved(key) => Some(key.pool),
+            Self::Pool(_)
+            | Self::PoolDeleted(_)
+            | Self::Realm(_)
+            | Self::Clock
+            | Self::Heard { .. }
+            | Self::RestsOn(_)
+            | Self::Adopted(_)
+            | Self::Noted(_)
+            | Self::Unnoted(_)
+            | Self::Conflict(_)
+            | Self::ConflictClosed(_) => None,
+        }
+    }
+
     /// Whether hosts that heard the same agree on it: what became of a span, as only its owner may say, or a note.
     pub const fn is_word(&self) -> bool {
         match self {

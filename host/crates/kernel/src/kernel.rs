@@ -305,7 +305,7 @@ impl Kernel {
             Command::UpdatePool { pool, expected, draft, dry_run: false } => {
                 self.update_pool(pool, expected, *draft, effects)
             }
-            Command::Explain(request) => self.explain(&request),
+            Command::Explain(request) => self.explain(leg, &request),
             Command::Renew { target, ttl } => self.renew(leg, &target, ttl, effects),
             Command::Release(target) => self.release(leg, &target, effects),
             Command::Reserve(request) => self.reserve(*request, effects),

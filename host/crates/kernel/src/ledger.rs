@@ -183,6 +183,11 @@ impl Ledger {
         self.state.pools.get(&pool)
     }
 
+    /// Whether there was such a pool and is none any more. Of one that is yet to be made, further on in the log, it is not said.
+    pub fn is_deleted(&self, pool: PoolUid) -> bool {
+        pool < self.state.next_pool && !self.state.pools.contains_key(&pool)
+    }
+
     /// Who may hand out from a shard, and in which term.
     pub fn grant(&self, pool: PoolUid, shard: ShardId) -> Option<Grant> {
         self.pool(pool)?.grants.of(shard)

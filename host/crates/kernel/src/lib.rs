@@ -141,7 +141,7 @@ pub use plan::{Plan, Strategy, UnknownStrategy};
 pub use pool::{
     Alignment, Durability, Geometry, LeaseTerms, Occupancy, Pool, PoolDraft, PoolTerms, RealmRef, Shard, Sizing,
 };
-pub use replica::{Batch, NamedRealm, moved};
+pub use replica::{Batch, NamedRealm, Names, moved};
 pub use ring::{Ring, RingMember, RingShare};
 #[cfg(feature = "sim")]
 pub use rules::Rule;

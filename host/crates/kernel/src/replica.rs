@@ -12,11 +12,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::allocation::{Allocation, AllocationParts, Reservation, Resting};
 use crate::fact::{Fact, Op, SpanKey};
-use crate::id::{Origin, RealmName, RealmUid, Seq, TenantId};
+use crate::id::{Origin, PoolUid, RealmName, RealmUid, Revision, Seq, TenantId};
 use crate::note::Note;
 
 /// A realm as it is named between hosts; without a tenant it is shared.
 pub type NamedRealm = (Option<TenantId>, RealmName);
+
+/// What the numbers in a host's log stand for.
+pub trait Names {
+    /// What a realm is called.
+    fn realm(&self, uid: RealmUid) -> Option<NamedRealm>;
+
+    /// Which record of a pool this host goes by; at least the one that stood when the last operation about it was written, or
+    /// taken in.
+    fn revision(&self, pool: PoolUid) -> Option<Revision>;
+}
 
 /// A run of one origin's log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,6 +38,9 @@ pub struct Batch {
     pub through: Seq,
     pub realms: Vec<NamedRealm>,
     pub ops: Vec<Op>,
+    /// Which record the sender goes by of each pool that the operations are about. Whoever goes by an older one waits: it
+    /// may take space for excluded that has come back since, and what is held there for a word of long ago.
+    pub pools: BTreeMap<PoolUid, Revision>,
 }
 
 impl Batch {
@@ -38,37 +51,47 @@ impl Batch {
         after: Seq,
         through: Seq,
         ops: impl IntoIterator<Item = &'a Op>,
-        name: impl Fn(RealmUid) -> Option<NamedRealm>,
+        names: &impl Names,
     ) -> Self {
         let mut places = Places::default();
         let ops = ops.into_iter();
         let ops = ops.filter_map(|op| {
-            let fact = with_realm(&op.fact, &mut |realm| places.of(realm, &name), op.seq)?;
+            let fact = with_realm(&op.fact, &mut |realm| places.of(realm, names), op.seq)?;
+            places.note_pool(&fact, names);
             let seq = op.from.map_or(op.seq, |from| from.seq);
             Some(Op { seq, stamp_ms: op.stamp_ms, from: None, fact })
         });
         let ops = ops.collect();
-        Self { origin, after, through, realms: places.realms, ops }
+        let Places { realms, pools, .. } = places;
+        Self { origin, after, through, realms, ops, pools }
     }
 }
 
-/// Realms by their place in a message.
+/// Realms by their place in a message, and the pools it is about.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     known: BTreeMap<RealmUid, RealmUid>,
     pub(crate) realms: Vec<NamedRealm>,
+    pub(crate) pools: BTreeMap<PoolUid, Revision>,
 }
 
 impl Places {
     /// The realm's place, made if it has none yet; `None` if it has no name.
-    pub(crate) fn of(&mut self, realm: RealmUid, name: &impl Fn(RealmUid) -> Option<NamedRealm>) -> Option<RealmUid> {
+    pub(crate) fn of(&mut self, realm: RealmUid, names: &impl Names) -> Option<RealmUid> {
         if let Some(place) = self.known.get(&realm) {
             return Some(*place);
         }
         let place = RealmUid(u32::try_from(self.realms.len()).ok()?);
-        self.realms.push(name(realm)?);
+        self.realms.push(names.realm(realm)?);
         self.known.insert(realm, place);
         Some(place)
+    }
+
+    /// The message says something about this pool.
+    pub(crate) fn note_pool(&mut self, fact: &Fact, names: &impl Names) {
+        if let Some(pool) = fact.of_pool().filter(|pool| !self.pools.contains_key(pool)) {
+            self.pools.extend(names.revision(pool).map(|revision| (pool, revision)));
+        }
     }
 }
 

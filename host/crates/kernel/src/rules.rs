@@ -28,6 +28,8 @@ pub enum Rule {
     NoGaps,
     /// What a shard's new owner writes is taken in only after the last words of the former one.
     Barrier,
+    /// What is said of a pool is taken in only by who knows its record as its writer did, or a later one.
+    PoolFirst,
     /// Of several allocations of one subscriber all hosts take the same one to stand.
     Survivor,
     /// The owner of a shard says what counts after each word about it that comes late.
@@ -59,8 +61,16 @@ impl Rule {
     ];
 
     /// All that count among several hosts.
-    pub const CLUSTER: [Self; 7] =
-        [Self::Home, Self::NodeLease, Self::NoGaps, Self::Barrier, Self::Survivor, Self::LastWord, Self::Limbo];
+    pub const CLUSTER: [Self; 8] = [
+        Self::Home,
+        Self::NodeLease,
+        Self::NoGaps,
+        Self::Barrier,
+        Self::PoolFirst,
+        Self::Survivor,
+        Self::LastWord,
+        Self::Limbo,
+    ];
 
     /// All that count where notes are deleted.
     pub const TOMBSTONES: [Self; 4] =

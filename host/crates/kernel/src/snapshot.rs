@@ -10,8 +10,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::fact::{Fact, Op};
-use crate::id::{Dot, Origin, RealmUid, Seq};
-use crate::replica::{NamedRealm, Places, with_realm};
+use crate::id::{Dot, Origin, PoolUid, Revision, Seq};
+use crate::replica::{NamedRealm, Names, Places, with_realm};
 
 /// Some of a snapshot's words.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub struct SnapshotPart {
     pub realms: Vec<NamedRealm>,
     /// Each with the name of the operation it was; realms by their place in the list.
     pub ops: Vec<Op>,
+    /// As in a [`Batch`](crate::replica::Batch).
+    pub pools: BTreeMap<PoolUid, Revision>,
 }
 
 impl SnapshotPart {
@@ -35,7 +37,7 @@ impl SnapshotPart {
         vector: BTreeMap<Origin, Seq>,
         first: bool,
         ops: impl IntoIterator<Item = &'a Op>,
-        name: impl Fn(RealmUid) -> Option<NamedRealm>,
+        names: &impl Names,
     ) -> Self {
         let mut places = Places::default();
         let ops = ops.into_iter().filter_map(|op| {
@@ -45,7 +47,8 @@ impl SnapshotPart {
             if !covered || !word {
                 return None;
             }
-            let mut fact = with_realm(&op.fact, &mut |realm| places.of(realm, &name), from.seq)?;
+            let mut fact = with_realm(&op.fact, &mut |realm| places.of(realm, names), from.seq)?;
+            places.note_pool(&fact, names);
             if let Fact::Noted(note) = &mut fact {
                 // The giver may have written it before it knew under which name.
                 Arc::make_mut(note).by = from.origin;
@@ -53,7 +56,8 @@ impl SnapshotPart {
             Some(Op { seq: from.seq, stamp_ms: op.stamp_ms, from: Some(from), fact })
         });
         let ops = ops.collect();
-        Self { by, vector, first, realms: places.realms, ops }
+        let Places { realms, pools, .. } = places;
+        Self { by, vector, first, realms, ops, pools }
     }
 }
 

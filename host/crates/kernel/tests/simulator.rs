@@ -61,6 +61,7 @@ fn kept_by(breach: Breach) -> Invariant {
             | Rule::NodeLease
             | Rule::NoGaps
             | Rule::Barrier
+            | Rule::PoolFirst
             | Rule::Survivor
             | Rule::LastWord
             | Rule::Limbo

@@ -138,6 +138,20 @@ pub(crate) async fn start(
     Ok((shared, events))
 }
 
+/// An error and what it came of, which the library leaves out.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(why) = source {
+        text = if text.is_empty() { why.to_string() } else { format!("{text}: {why}") };
+        source = why.source();
+    }
+    if text.is_empty() { format!("{error:?}") } else { text }
+}
+
+/// Where a kind of socket is not allowed.
+const EAFNOSUPPORT: i32 = 97;
+
 /// Returns once every listener has said where it listens.
 #[expect(
     clippy::wildcard_enum_match_arm,
@@ -146,7 +160,20 @@ pub(crate) async fn start(
 async fn listen(swarm: &mut Swarm<Behaviour>, settings: &NetSettings) -> Result<Vec<Multiaddr>, NetError> {
     let mut waiting = HashMap::<ListenerId, std::net::SocketAddr>::new();
     for address in &settings.listen {
-        let failed = |why: TransportError<std::io::Error>| NetError::Listen { address: *address, why: why.to_string() };
+        let failed = |why: String| NetError::Listen { address: *address, why };
+        // The library's sockets share a port with any other that shares it, so another daemon's port would look free.
+        drop(std::net::TcpListener::bind(address).map_err(|why| failed(why.to_string()))?);
+        let failed = |why: TransportError<std::io::Error>| {
+            let mut text = with_sources(&why);
+            if let TransportError::Other(why) = &why
+                && why.raw_os_error() == Some(EAFNOSUPPORT)
+            {
+                text.push_str(
+                    "; it is needed to look up which addresses this machine has: allow AF_NETLINK, or listen on one address",
+                );
+            }
+            failed(text)
+        };
         waiting.insert(swarm.listen_on(multiaddr(*address)).map_err(failed)?, *address);
     }
     let mut addresses = Vec::new();

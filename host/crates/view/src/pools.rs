@@ -24,7 +24,10 @@ impl Pools {
 
     pub(crate) fn delete(&mut self, uid: PoolUid) {
         let Some(pool) = self.by_uid.remove(&uid) else { return };
-        if let Some(of_tenant) = self.by_id.get_mut(&pool.draft.tenant) {
+        // Its name may be another pool's by now.
+        if let Some(of_tenant) = self.by_id.get_mut(&pool.draft.tenant)
+            && of_tenant.get(&pool.draft.id).is_some_and(|named| named.uid == uid)
+        {
             of_tenant.remove(&pool.draft.id);
         }
         self.occupancy.retain(|(of, _), _| *of != uid);
@@ -53,6 +56,10 @@ impl Pools {
 
     pub(crate) fn find(&self, tenant: &TenantId, id: &PoolId) -> Option<&Arc<Pool>> {
         self.by_id.get(tenant)?.get(id)
+    }
+
+    pub(crate) fn uids(&self) -> Vec<PoolUid> {
+        self.by_uid.keys().copied().collect()
     }
 
     pub(crate) fn get(&self, uid: PoolUid) -> Option<&Arc<Pool>> {

@@ -149,6 +149,19 @@ fn newest_first_and_gone_after_the_end() {
 }
 
 #[test]
+fn a_name_is_its_new_pools_even_if_the_old_one_goes_later() {
+    let mut bench = Bench::new(16);
+    let old = pool(1);
+    let mut new = Pool::clone(&pool(3));
+    new.draft.id = old.draft.id.clone();
+    bench.apply(Fact::Pool(Arc::new(new)));
+    bench.apply(Fact::PoolDeleted(PoolUid(1)));
+    let found = bench.view.pool(&old.draft.tenant, &old.draft.id);
+    assert_eq!(found.map(|pool| pool.uid), Some(PoolUid(3)));
+    assert_eq!(bench.view.pools(None).len(), 2);
+}
+
+#[test]
 fn a_lease_that_ended_is_not_shown_unless_expiry_stopped() {
     let mut bench = Bench::new(16);
     bench.hold(1, 1, 1, "a", None, 5_000);

@@ -232,6 +232,11 @@ impl View {
         self.pools.read().find(tenant, id).cloned()
     }
 
+    /// The numbers of all pools.
+    pub fn pool_uids(&self) -> Vec<PoolUid> {
+        self.pools.read().uids()
+    }
+
     /// A pool by its number.
     pub fn pool_by_uid(&self, uid: PoolUid) -> Option<Arc<Pool>> {
         self.pools.read().get(uid).cloned()

@@ -28,6 +28,7 @@ impl App {
     pub async fn allocate(&self, caller: &Caller, input: AllocateInput) -> Result<Granted, AppError> {
         let begun = Instant::now();
         caller.needs(Role::Allocate)?;
+        self.await_pools(caller, std::iter::once(&input.pool)).await;
         let Ready { pool, node, request } = self.ready(caller, input)?;
         let outcome = self.engine.submit(Command::Allocate(request)).await;
         let granted = self.granted(&pool, outcome);
@@ -38,6 +39,7 @@ impl App {
     /// Many requests in one journey to the kernel and one commit group if possible; each has its own result, in order.
     pub async fn allocate_many(&self, caller: &Caller, inputs: Vec<AllocateInput>) -> Vec<Result<Granted, AppError>> {
         let begun = Instant::now();
+        self.await_pools(caller, inputs.iter().map(|input| &input.pool)).await;
         let mut commands = Vec::with_capacity(inputs.len());
         let mut waiting = Vec::with_capacity(inputs.len());
         for input in inputs {
@@ -68,6 +70,7 @@ impl App {
     /// Where a request would go, or why it would fail. Changes nothing.
     pub async fn explain(&self, caller: &Caller, input: AllocateInput) -> Result<Explained, AppError> {
         caller.needs(Role::Read)?;
+        self.await_pools(caller, std::iter::once(&input.pool)).await;
         let Ready { pool, request, .. } = self.ready(caller, input)?;
         match self.engine.submit(Command::Explain(request)).await? {
             Ok(Reply::Explained(explanation)) => Ok(self.explained(pool, *explanation)),

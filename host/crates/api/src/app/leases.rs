@@ -42,6 +42,24 @@ impl App {
         scope: ReleaseScope,
     ) -> Result<Vec<Holding>, AppError> {
         caller.needs(Role::Allocate)?;
+        self.await_pools(caller, select.pool.iter()).await;
+        let mut done = self.release_known(caller, subscriber, select, scope).await?;
+        if done.is_empty() {
+            let caught_up = self.engine.catch_up().await;
+            done = self.release_known(caller, subscriber, select, scope).await?;
+            self.is_none(&done, caught_up, subscriber, select)?;
+        }
+        Ok(done)
+    }
+
+    /// Releases what this host knows of; empty if that is nothing.
+    async fn release_known(
+        &self,
+        caller: &Caller,
+        subscriber: &SubscriberId,
+        select: &Select,
+        scope: ReleaseScope,
+    ) -> Result<Vec<Holding>, AppError> {
         let all = self.all_of(caller, subscriber, select)?;
         let meant = match scope {
             // By name it is exactly that one.
@@ -60,7 +78,7 @@ impl App {
                 Err(error) => return Err(self.refused(&held.pool, error)),
             }
         }
-        if released.is_empty() { Err(self.nothing_held(subscriber, select)) } else { Ok(released) }
+        Ok(released)
     }
 
     /// Renews every lease of a subscriber that `select` leaves; gives back the renewed allocations.
@@ -72,9 +90,42 @@ impl App {
         ttl: Ttl,
     ) -> Result<Vec<Granted>, AppError> {
         caller.needs(Role::Allocate)?;
+        self.await_pools(caller, select.pool.iter()).await;
+        let mut done = self.renew_known(caller, subscriber, select, ttl).await?;
+        if done.is_empty() {
+            let caught_up = self.engine.catch_up().await;
+            done = self.renew_known(caller, subscriber, select, ttl).await?;
+            self.is_none(&done, caught_up, subscriber, select)?;
+        }
+        Ok(done)
+    }
+
+    /// Nothing was there, and another host may have answered a moment ago. So it was tried again, knowing what every host knows.
+    fn is_none<T>(
+        &self,
+        done: &[T],
+        caught_up: Result<(), EngineError>,
+        subscriber: &SubscriberId,
+        select: &Select,
+    ) -> Result<(), AppError> {
+        if done.is_empty() {
+            caught_up?;
+            return Err(self.nothing_held(subscriber, select));
+        }
+        Ok(())
+    }
+
+    /// Renews what this host knows of; empty if that is nothing.
+    async fn renew_known(
+        &self,
+        caller: &Caller,
+        subscriber: &SubscriberId,
+        select: &Select,
+        ttl: Ttl,
+    ) -> Result<Vec<Granted>, AppError> {
         let all = self.all_of(caller, subscriber, select)?;
         if all.is_empty() {
-            return Err(self.nothing_held(subscriber, select));
+            return Ok(Vec::new());
         }
         let leased = all.into_iter().filter(|held| held.allocation.expires_ms().is_some());
         // What another one stands in place of runs out. If only such are left, its owner says so.
@@ -104,7 +155,7 @@ impl App {
         match superseded {
             _ if !renewed.is_empty() => Ok(renewed),
             Some(error) => Err(error),
-            None => Err(self.nothing_held(subscriber, select)),
+            None => Ok(Vec::new()),
         }
     }
 

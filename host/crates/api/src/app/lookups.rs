@@ -71,13 +71,22 @@ impl App {
         self.view.pool(&caller.tenant, id).ok_or_else(|| self.or_waits(AppError::PoolUnknown { pool: id.clone() }))
     }
 
+    /// If one of the pools is unknown here another host may have made it a moment ago: waits until that would be known.
+    pub(crate) async fn await_pools(&self, caller: &Caller, mut pools: impl Iterator<Item = &PoolId>) {
+        if pools.any(|pool| self.view.pool(&caller.tenant, pool).is_none())
+            && let Err(error) = self.engine.catch_up().await
+        {
+            tracing::debug!(%error, "a pool is unknown as far as could be asked");
+        }
+    }
+
     pub(crate) fn nothing_held(&self, subscriber: &SubscriberId, select: &Select) -> AppError {
         self.or_waits(AppError::NothingHeld { subscriber: subscriber.clone(), pool: select.pool.clone() })
     }
 
     /// That something is not there, unless this host knows nothing yet.
     pub(crate) fn or_waits(&self, unknown: AppError) -> AppError {
-        if self.cluster.waits() { AppError::Engine(EngineError::NotInCluster) } else { unknown }
+        self.cluster.outside().map_or(unknown, |why| AppError::Engine(EngineError::NotInCluster(why)))
     }
 
     /// A page of the tenant's allocations, in order of pool, realm and position.

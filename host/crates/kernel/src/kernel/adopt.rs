@@ -46,7 +46,7 @@ impl Kernel {
         if let Some(refused) = self.refuses(&part.vector) {
             return self.refused(refused);
         }
-        if part.ops.iter().any(|op| matches!(self.readiness(&op.fact), Readiness::Later)) {
+        if part.ops.iter().any(|op| matches!(self.readiness(&op.fact, &part.pools), Readiness::Later)) {
             return Adopting::Later;
         }
         let mut adoption = if part.first {

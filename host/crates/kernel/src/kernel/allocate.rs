@@ -11,7 +11,7 @@ use crate::fact::{Fact, SpanKey};
 use crate::holders::Place;
 use crate::id::{PoolUid, RealmName, RealmUid};
 use crate::plan::Strategy;
-use crate::pool::Durability;
+use crate::pool::{Durability, Occupancy};
 use crate::rules::Rule;
 use crate::span::Span;
 use crate::stock::Stock;
@@ -264,7 +264,7 @@ impl Kernel {
     }
 
     /// Nothing is left here: perhaps another host has space.
-    fn nothing_left(
+    pub(super) fn nothing_left(
         &self,
         leg: Leg,
         request: &AllocateRequest,
@@ -284,15 +284,10 @@ impl Kernel {
         if self.keeps_some(request.pool) {
             return CommandError::Withheld { pool };
         }
-        self.exhausted(request, site)
-    }
-
-    pub(super) fn exhausted(&self, request: &AllocateRequest, site: &Site) -> CommandError {
         let state = self.pools.get(&request.pool).expect("the pool was found open in this step");
         let stock = site.realm().and_then(|realm| self.stocks.get(&(request.pool, realm)));
         let occupancy = stock.map_or_else(|| state.fresh_stock(true).occupancy(), Stock::occupancy);
-        let occupancy = Box::new(occupancy);
-        CommandError::Exhausted { pool: state.pool.draft.id.clone(), len: request.plan.len, occupancy }
+        state.exhausted(request, occupancy)
     }
 
     /// Tries again the request that waits longest.
@@ -320,6 +315,17 @@ impl Site {
 }
 
 impl PoolState {
+    /// That nothing is left in the shards of this host.
+    pub(super) fn exhausted(&self, request: &AllocateRequest, occupancy: Occupancy) -> CommandError {
+        let owned = self.tenures.iter().filter(|term| !term.tenure.is_theirs()).count();
+        CommandError::Exhausted {
+            pool: self.pool.draft.id.clone(),
+            len: request.plan.len,
+            occupancy: Box::new(occupancy),
+            shards: u32::try_from(owned).unwrap_or(u32::MAX),
+        }
+    }
+
     /// Whose realm names the pool's realms are among; `None`: the shared ones.
     pub(super) fn realm_tenant(&self) -> Option<&crate::id::TenantId> {
         (!self.pool.draft.realm.shared).then_some(&self.pool.draft.tenant)

@@ -338,7 +338,9 @@ impl Kernel {
             };
             let doubted = said.doubtful || (slot.doubted && slot.epoch == said.epoch);
             let term = Term { epoch: said.epoch, tenure, after: said.after, doubtful: said.doubtful, doubted };
-            let taken_over = slot.epoch < said.epoch && !said.tenure.is_theirs();
+            // In the same term, too, if it was said before that it is nobody's: this host had yet to hear what there is.
+            let begins = slot.epoch < said.epoch || slot.tenure.is_theirs();
+            let taken_over = begins && !said.tenure.is_theirs();
             rests_on.extend(said.after.filter(|_| taken_over));
             let was = std::mem::replace(slot, term).tenure;
             match (is_open(was, lease_good), is_open(tenure, lease_good)) {
@@ -412,6 +414,15 @@ impl Kernel {
         (home != sight.me).then_some(home)
     }
 
+    /// Whether a request would be sent on to another host before anything is written here.
+    pub fn goes_elsewhere(&self, request: &AllocateRequest) -> bool {
+        let AllocateRequest { pool, subscriber, key, .. } = request;
+        match self.held_by(*pool, subscriber, key.as_ref()) {
+            Some(held) => !self.is_ours(held),
+            None => self.home_of(*pool, subscriber, key.as_ref()).is_some(),
+        }
+    }
+
     /// This host's number among the members, once it knows.
     pub(super) fn own_number(&self) -> Option<MemberId> {
         Some(self.cluster.as_ref()?.sight.as_ref()?.me)
@@ -464,12 +475,15 @@ impl Kernel {
         owners
     }
 
-    /// Whether some shard that is ours may not be handed out from now.
+    /// Whether some shard that is ours, or may be, may not be handed out from now.
     pub(super) fn keeps_some(&self, pool: PoolUid) -> bool {
         let lease_good = self.lease_good();
         self.pools.get(&pool).is_some_and(|state| {
-            let ours = state.tenures.iter().filter(|term| !term.tenure.is_theirs());
-            ours.into_iter().any(|term| !is_open(term.tenure, lease_good))
+            state.tenures.iter().any(|term| match term.tenure {
+                // Nobody's that this host knows of; or its own, of which it was not told yet.
+                Tenure::Theirs(owner) => owner == MemberId(0),
+                ours @ (Tenure::Escrow | Tenure::Leased | Tenure::Kept | Tenure::Silent) => !is_open(ours, lease_good),
+            })
         })
     }
 

@@ -7,12 +7,13 @@ use crate::allocation::Allocation;
 use crate::command::{AllocateRequest, Choice, CommandError, ExplainedOutcome, Explanation, Held, Reply};
 use crate::plan::inside;
 use crate::stock::Stock;
+use crate::tenure::Leg;
 
 /// How many ended leases are looked at for one that would make room.
 const LOOKED_AT: usize = 256;
 
 impl Kernel {
-    pub(super) fn explain(&mut self, request: &AllocateRequest) -> Result<Reply, CommandError> {
+    pub(super) fn explain(&mut self, leg: Leg, request: &AllocateRequest) -> Result<Reply, CommandError> {
         let state = self.open_pool(request.pool)?;
         let site = state.site(request.realm_value.as_deref(), &self.realms)?;
         let strategy = request.plan.strategy.unwrap_or(state.pool.draft.terms.strategy);
@@ -25,7 +26,18 @@ impl Kernel {
             }
             None => fresh = Some(state.fresh_stock(self.lease_good())),
         }
-        let outcome = self.outcome(request, &site, &mut fresh);
+        let mut outcome = self.outcome(request, &site, &mut fresh);
+        if let ExplainedOutcome::WouldFail(error) = &mut outcome
+            && let CommandError::Exhausted { .. } = **error
+        {
+            **error = self.nothing_left(leg, request, &site, None);
+        }
+        if let ExplainedOutcome::WouldFail(error) = &outcome
+            && let elsewhere @ CommandError::Elsewhere { .. } = &**error
+        {
+            // Whoever owns space here knows.
+            return Err(elsewhere.clone());
+        }
         let stock = fresh.as_ref().or_else(|| realm.and_then(|realm| self.stocks.get(&(request.pool, realm))));
         let occupancy = stock.map(Stock::occupancy).unwrap_or_default();
         Ok(Reply::Explained(Box::new(Explanation { outcome, realm, occupancy, strategy })))
@@ -72,11 +84,7 @@ impl Kernel {
                     .find(|span| expiring && span.len() == request.plan.len && inside(&request.plan.within, *span));
                 match over {
                     Some(span) => after_lapse(request, span, stock, &seek),
-                    None => ExplainedOutcome::WouldFail(Box::new(CommandError::Exhausted {
-                        pool,
-                        len: request.plan.len,
-                        occupancy: Box::new(stock.occupancy()),
-                    })),
+                    None => ExplainedOutcome::WouldFail(Box::new(seek.state.exhausted(request, stock.occupancy()))),
                 }
             }
         }
@@ -97,12 +105,7 @@ fn after_lapse(request: &AllocateRequest, span: crate::span::Span, stock: &Stock
         return ExplainedOutcome::WouldFail(Box::new(CommandError::RestingForAnother { pool, span, until_ms }));
     }
     if terms.strict {
-        let occupancy = Box::new(stock.occupancy());
-        return ExplainedOutcome::WouldFail(Box::new(CommandError::Exhausted {
-            pool,
-            len: request.plan.len,
-            occupancy,
-        }));
+        return ExplainedOutcome::WouldFail(Box::new(seek.state.exhausted(request, stock.occupancy())));
     }
     ExplainedOutcome::WouldGet { span, why: Choice::LongestRested }
 }

@@ -1,16 +1,17 @@
 //! What other hosts wrote: taken into this host's state and log, in their order, never judged again. The owner of a shard is
 //! the only one who writes about it in its term, so there is nothing to decide; what contradicts that is told.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::late::Late;
+use super::late::{Late, is_over_before};
 use super::{Kernel, PoolState};
 use crate::allocation::{Allocation, Reservation, Resting};
 use crate::command::Reply;
 use crate::conflict::{Conflict, Conflicts};
 use crate::effects::{Effects, Notice};
 use crate::fact::{Fact, Op, SpanKey};
-use crate::id::{Dot, Origin, PoolUid, RealmUid, Seq};
+use crate::id::{Dot, Origin, PoolUid, RealmUid, Revision, Seq};
 use crate::replica::{Batch, moved, with_realm};
 use crate::rules::Rule;
 use crate::stock::{Afterwards, HeldByItsOwn, Stock};
@@ -18,7 +19,7 @@ use crate::stock::{Afterwards, HeldByItsOwn, Stock};
 /// Whether an operation can be taken in now.
 pub(super) enum Readiness {
     Now,
-    /// It rests on something that was not heard yet: a pool, a grant, or the last words of a shard's former owner.
+    /// It rests on something that was not heard yet: a pool's record, a grant, or the last words of a shard's former owner.
     Later,
 }
 
@@ -37,7 +38,7 @@ impl Kernel {
         let mut realms: Vec<Option<RealmUid>> = vec![None; batch.realms.len()];
         let mut rests_on = None;
         for op in batch.ops.iter().filter(|op| op.seq > known && op.seq <= batch.through) {
-            if matches!(self.readiness(&op.fact), Readiness::Later) {
+            if matches!(self.readiness(&op.fact, &batch.pools), Readiness::Later) {
                 through = Seq(op.seq.0 - 1);
                 break;
             }
@@ -58,7 +59,7 @@ impl Kernel {
     }
 
     /// How far each other origin's operations are in this host's log: the version vector, less this host's own part.
-    pub fn heard(&self) -> &std::collections::BTreeMap<Origin, Seq> {
+    pub fn heard(&self) -> &BTreeMap<Origin, Seq> {
         &self.heard
     }
 
@@ -67,7 +68,8 @@ impl Kernel {
         &self.conflicts
     }
 
-    pub(super) fn readiness(&self, fact: &Fact) -> Readiness {
+    /// `pools`: the records that whoever told of it goes by.
+    pub(super) fn readiness(&self, fact: &Fact, pools: &BTreeMap<PoolUid, Revision>) -> Readiness {
         let ended_in = |rest: &Resting| {
             let shard = self.pools.get(&rest.pool)?.layout.place(rest.span).ok()?;
             Some((shard, rest.epoch))
@@ -96,6 +98,9 @@ impl Kernel {
             // A pool that was removed is not waited for.
             return if pool < self.next_pool { Readiness::Now } else { Readiness::Later };
         };
+        if self.rules.keep(Rule::PoolFirst) && pools.get(&pool).is_some_and(|known| *known > state.pool.revision) {
+            return Readiness::Later;
+        }
         match term {
             // The ledger's word on this term is not known here yet.
             Some((shard, epoch)) if state.term(shard).is_some_and(|term| term.epoch < epoch) => Readiness::Later,
@@ -206,7 +211,11 @@ impl Kernel {
                 stock.wake(start);
             }
             if stock.hold(held.span).is_err() && !self.make_way(&held, from, effects) {
-                self.conflict(held, from, effects);
+                let key = SpanKey { pool: held.pool, realm: held.realm, span: held.span };
+                let there = self.holding(key);
+                if there.is_empty() || !there.iter().all(|there| is_over_before(&held, there)) {
+                    self.conflict(held, from, effects);
+                }
                 return;
             }
             if held.seq() != self.log.next {

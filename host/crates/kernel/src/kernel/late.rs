@@ -95,7 +95,7 @@ impl Kernel {
     }
 
     /// What is held of a span, in order.
-    fn holding(&self, key: SpanKey) -> Vec<Arc<Allocation>> {
+    pub(super) fn holding(&self, key: SpanKey) -> Vec<Arc<Allocation>> {
         if let Some(held) = self.holders.starting_at(key.pool, key.realm, key.span.start())
             && held.span == key.span
         {
@@ -145,7 +145,9 @@ impl Kernel {
         }
         let of = (held.pool, held.realm);
         for there in there {
-            self.conflict(Arc::clone(&there), from, effects);
+            if !is_over_before(&there, held) {
+                self.conflict(Arc::clone(&there), from, effects);
+            }
             self.holders.remove(&there);
             let end_ms = there.expires_ms().map(|end| self.log.clock.lease_end(end.get(), there.seq()));
             let Some(stock) = self.stocks.get_mut(&of) else { return false };
@@ -161,4 +163,10 @@ impl Kernel {
         }
         self.stocks.get_mut(&of).is_some_and(|stock| stock.hold(held.span).is_ok())
     }
+}
+
+/// Whether a lease was over when another began, as their owners say: a shard is kept until every lease that a lost owner may
+/// have given is over, so such a word is late and contradicts nothing.
+pub(super) fn is_over_before(one: &Allocation, other: &Allocation) -> bool {
+    one.expires_ms().is_some_and(|end| end.get() <= other.created_ms())
 }

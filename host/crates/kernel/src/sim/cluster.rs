@@ -7,6 +7,7 @@
 //! others, spreads facts, gives shards away and takes over those of a lost host. First faults come, then calm, in which
 //! everything must be served again.
 
+mod arrival;
 mod check;
 mod clients;
 mod faults;
@@ -53,6 +54,9 @@ pub enum Breach {
     ReturnOnlyEmpty,
     /// Who is told that its disk is an older state of itself does not serve.
     OldDisk,
+    /// Who comes with an empty disk owns nothing before it has heard what the others knew, whatever the ledger says of an earlier
+    /// life of it.
+    ArriveFirst,
     /// Where notes are written: a host says what it has under a list of members only once it has what it took in before it knew
     /// the list.
     ListOnceHeard,
@@ -77,6 +81,7 @@ impl Breach {
             Self::Quarantine,
             Self::ReturnOnlyEmpty,
             Self::OldDisk,
+            Self::ArriveFirst,
         ];
         Rule::CLUSTER.into_iter().map(Self::Kernel).chain(driver)
     }
@@ -95,6 +100,7 @@ impl Breach {
             | Self::Quarantine
             | Self::ReturnOnlyEmpty
             | Self::OldDisk
+            | Self::ArriveFirst
             | Self::ListOnceHeard => format!("{self:?}"),
         }
     }
@@ -107,6 +113,8 @@ enum Weather {
     /// Disks are lost, escrow is seized, and space leaves pools and comes back.
     Losses,
     SlowDisks,
+    /// Space leaves pools and comes back all the time.
+    Resizing,
 }
 
 /// What a seed did.
@@ -130,6 +138,8 @@ pub struct Summary {
     pub shrunk: u64,
     /// Hosts whose disks were.
     pub lost: u64,
+    /// Of them those that came again with an empty one.
+    pub renewed: u64,
     /// Groups that the disk refused.
     pub refused_groups: u64,
     /// Notes written or deleted.
@@ -150,6 +160,7 @@ impl Summary {
         self.takeovers += other.takeovers;
         self.superseded += other.superseded;
         self.lost += other.lost;
+        self.renewed += other.renewed;
         self.reserved += other.reserved;
         self.shrunk += other.shrunk;
         self.refused_groups += other.refused_groups;
@@ -165,7 +176,8 @@ pub fn run(seed: u64) -> Result<Summary, Box<Failure>> {
 /// The same with one rule broken.
 pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> {
     let weather = match breach {
-        Breach::ReturnOnlyEmpty | Breach::OldDisk => Weather::Losses,
+        Breach::ReturnOnlyEmpty | Breach::OldDisk | Breach::ArriveFirst => Weather::Losses,
+        Breach::Kernel(Rule::PoolFirst) => Weather::Resizing,
         // It counts only between a word to the kernel and its way to the disk.
         Breach::KeptIsNow => Weather::SlowDisks,
         Breach::Kernel(_)
@@ -184,6 +196,11 @@ pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> 
 /// The same with disks that are lost, escrow that is seized, and space that leaves pools and comes back.
 pub fn run_with_losses(seed: u64) -> Result<Summary, Box<Failure>> {
     live(seed, None, Weather::Losses)
+}
+
+/// The same with space that leaves pools and comes back all the time.
+pub fn run_with_resizing(seed: u64) -> Result<Summary, Box<Failure>> {
+    live(seed, None, Weather::Resizing)
 }
 
 /// The same with disks of which every other group waits for long.

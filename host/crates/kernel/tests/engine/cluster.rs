@@ -6,14 +6,14 @@
     reason = "helpers of tests, which the lints do not take for such; what is missing or unexpected fails the test"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use kernel::{
     Batch, Command, CommandError, Detour, Dot, Effects, Epoch, Fact, Input, KernelSettings, Leg, MemberId, NamedRealm,
-    News, Op, Origin, Pool, PoolDraft, RealmUid, Reply, RequestId, Ring, RingMember, Seq, ShardId, ShardTenure, Sight,
-    Strategy, Tenure,
+    Names, News, Op, Origin, Pool, PoolDraft, PoolUid, RealmUid, Reply, RequestId, Revision, Ring, RingMember, Seq,
+    Series, ShardId, ShardTenure, Sight, Strategy, Tenure,
 };
 
 use crate::bed::{Answer, Bed, SETTINGS, addresses, given, leased, request, target};
@@ -90,8 +90,7 @@ impl Hosts {
         let log = &self.beds[from].log;
         let through = log.last().map_or(Seq(0), |op| op.seq);
         let own: Vec<_> = log.iter().filter(|op| op.from.is_none() && op.seq > known).collect();
-        let name = namer(log);
-        let batch = Batch::pack(origin, known, through, own, name);
+        let batch = Batch::pack(origin, known, through, own, &Namer(log));
         match self.tell(to, News::Batch(Arc::new(batch))) {
             Reply::Heard(Dot { seq, .. }) => seq,
             other => panic!("{other:?}"),
@@ -124,16 +123,23 @@ impl Hosts {
     }
 }
 
-/// What the realms of a log are called.
-pub(crate) fn namer(log: &[Op]) -> impl Fn(RealmUid) -> Option<NamedRealm> + use<> {
-    let realms: Vec<_> = log
-        .iter()
-        .filter_map(|op| match &op.fact {
-            Fact::Realm(realm) => Some((realm.uid, (realm.tenant.clone(), realm.name.clone()))),
+/// What the numbers in a log stand for.
+pub(crate) struct Namer<'l>(pub(crate) &'l [Op]);
+
+impl Names for Namer<'_> {
+    fn realm(&self, uid: RealmUid) -> Option<NamedRealm> {
+        self.0.iter().find_map(|op| match &op.fact {
+            Fact::Realm(realm) if realm.uid == uid => Some((realm.tenant.clone(), realm.name.clone())),
             _ => None,
         })
-        .collect();
-    move |uid| realms.iter().find(|(known, _)| *known == uid).map(|(_, name)| name.clone())
+    }
+
+    fn revision(&self, uid: PoolUid) -> Option<Revision> {
+        self.0.iter().rev().find_map(|op| match &op.fact {
+            Fact::Pool(pool) if pool.uid == uid => Some(pool.revision),
+            _ => None,
+        })
+    }
 }
 
 fn detour(answer: Answer) -> Detour {
@@ -230,8 +236,14 @@ fn what_was_heard_twice_or_with_a_gap_changes_nothing() {
     let written = hosts.beds[1].log.len();
     assert_eq!(hosts.share(0, 1), once);
     assert_eq!(hosts.beds[1].log.len(), written);
-    let gap =
-        Batch { origin: origin(0), after: Seq(once.0 + 5), through: Seq(once.0 + 9), realms: vec![], ops: vec![] };
+    let gap = Batch {
+        origin: origin(0),
+        after: Seq(once.0 + 5),
+        through: Seq(once.0 + 9),
+        realms: vec![],
+        ops: vec![],
+        pools: BTreeMap::new(),
+    };
     assert!(matches!(hosts.tell(1, News::Batch(Arc::new(gap))), Reply::Heard(Dot { seq, .. }) if seq == once));
 }
 
@@ -246,10 +258,7 @@ fn what_was_heard_is_there_after_a_restart_and_nothing_is_handed_out_before_the_
     hosts.beds[1].restart(1_000);
     assert_eq!(hosts.beds[1].kernel.heard(), &vector);
     assert_eq!(hosts.held(1), 10);
-    assert!(matches!(
-        hosts.allocate(1, Leg::Space, "new"),
-        Err(CommandError::Exhausted { .. } | CommandError::Elsewhere { .. })
-    ));
+    assert!(matches!(hosts.allocate(1, Leg::Space, "new"), Err(CommandError::Withheld { .. })));
     hosts.grant(1, Epoch(1), |shard| usize::try_from(shard.0).expect("few") % 2);
     given(hosts.allocate(1, Leg::Space, "new"));
     assert!(matches!(hosts.share(0, 1), Seq(_)));
@@ -407,6 +416,62 @@ fn a_moved_shard_is_the_new_owners_with_all_that_is_held_in_it() {
     hosts.share_all();
     assert_eq!((hosts.held(0), hosts.held(1)), (256, 256));
     assert_eq!(hosts.beds[0].occupancy(pool.uid), hosts.beds[1].occupancy(pool.uid));
+}
+
+#[test]
+fn what_became_a_hosts_own_in_a_known_term_rests_on_the_former_owners_words_too() {
+    let mut hosts = Hosts::new(3);
+    let first = given(hosts.allocate(0, Leg::Home, "line-1"));
+    let cut = hosts.beds[0].log.last().expect("something was written").seq;
+    hosts.share(0, 1);
+    let uid = hosts.pool.uid;
+    let said = |tenure| ShardTenure {
+        shard: first.shard,
+        epoch: Epoch(2),
+        tenure,
+        after: Some(Dot { origin: origin(0), seq: cut }),
+        doubtful: false,
+    };
+    for (host, tenure) in [(0, Tenure::Theirs(member(1))), (1, Tenure::Theirs(MemberId(0))), (1, Tenure::Escrow)] {
+        hosts.tell(host, News::Tenures { pool: uid, tenures: vec![said(tenure)] });
+    }
+    let rests_on = |op: &Op| matches!(op.fact, Fact::RestsOn(dot) if dot == Dot { origin: origin(0), seq: cut });
+    assert!(hosts.beds[1].log.iter().any(rests_on));
+}
+
+#[test]
+fn what_is_said_of_a_pool_waits_until_its_record_is_known() {
+    let mut hosts = Hosts::new(2);
+    let held = given(hosts.allocate(0, Leg::Home, "line-1"));
+    // Space left the pool and came back, and the second host has not heard that it did.
+    let mut shrunk = (*hosts.pool).clone();
+    shrunk.revision = Revision(2);
+    let gone = Series::one(held.span);
+    Arc::make_mut(&mut shrunk.draft.geometry).excluded = vec![gone];
+    let back = Pool { revision: Revision(3), ..(*hosts.pool).clone() };
+    hosts.tell(1, News::Pool(Arc::new(shrunk)));
+    hosts.tell(0, News::Pool(Arc::new(back.clone())));
+    let before = hosts.share(0, 1);
+    assert_eq!(hosts.held(1), 0);
+    hosts.tell(1, News::Pool(Arc::new(back)));
+    assert!(hosts.share(0, 1) > before);
+    assert_eq!(hosts.held(1), 1, "it is not lost");
+}
+
+#[test]
+fn who_does_not_know_whose_a_shard_is_does_not_say_that_the_pool_is_exhausted() {
+    let mut hosts = Hosts::sharing(addresses(0x0a00_0000, 256), 2, 1);
+    let uid = hosts.pool.uid;
+    assert!(matches!(hosts.allocate(1, Leg::Space, "line"), Err(CommandError::Exhausted { shards: 0, .. })));
+    let nobodys = hosts.pool.shards.iter().map(|shard| {
+        let tenure = Tenure::Theirs(MemberId(0));
+        ShardTenure { shard: shard.id, epoch: Epoch(2), tenure, after: None, doubtful: false }
+    });
+    let tenures = nobodys.collect();
+    hosts.tell(1, News::Tenures { pool: uid, tenures });
+    for leg in [Leg::Home, Leg::Space] {
+        assert!(matches!(hosts.allocate(1, leg, "line"), Err(CommandError::Withheld { .. })), "{leg:?}");
+    }
 }
 
 #[test]

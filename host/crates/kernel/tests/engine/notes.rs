@@ -16,7 +16,7 @@ use kernel::{
 use proptest::prelude::*;
 
 use crate::bed::{Answer, Bed, addresses};
-use crate::cluster::{Hosts, member, namer, origin};
+use crate::cluster::{Hosts, Namer, member, origin};
 
 const KEY: &str = "olt/north-1";
 
@@ -203,7 +203,7 @@ fn a_clock_far_ahead_moves_nobody_elses_and_loses_against_whoever_knew() {
     third.beds.swap(0, 2);
     let (mut near, log) = (third, hosts.beds[1].log.clone());
     let op = log.iter().rev().find(|op| matches!(op.fact, Fact::Noted(_))).unwrap();
-    let batch = kernel::Batch::pack(origin(1), Seq(0), op.seq, [op], namer(&log));
+    let batch = kernel::Batch::pack(origin(1), Seq(0), op.seq, [op], &Namer(&log));
     near.beds[0].ask(Command::News(News::Batch(Arc::new(batch)))).unwrap();
     write(&mut near.beds[0], KEY, "y").unwrap();
     assert!(stamp(&near.beds[0], KEY) > stamp(&near.beds[0], "other"));
@@ -300,7 +300,7 @@ fn a_snapshot_brings_the_notes_and_takes_away_what_does_not_stand_any_more() {
     let words = log.iter().filter(|op| matches!(op.fact, Fact::Noted(_)) && !ended.contains(&op.seq));
     // A deletion that the giver forgot.
     let words = words.filter(|op| !matches!(&op.fact, Fact::Noted(note) if note.value.is_none()));
-    let part = SnapshotPart::pack(by, vector.clone(), true, words, namer(&log));
+    let part = SnapshotPart::pack(by, vector.clone(), true, words, &Namer(&log));
     assert_eq!(part.ops.len(), 3);
     let taker = 2;
     assert!(matches!(hosts.tell(taker, News::Snapshot(Arc::new(part))), Reply::Adopting(Adopting::Taken)));

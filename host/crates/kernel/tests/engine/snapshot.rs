@@ -16,7 +16,7 @@ use kernel::{
 use proptest::prelude::*;
 
 use crate::bed::{prefixes, request, span, target, with_geometry, with_terms};
-use crate::cluster::{Hosts, namer, origin};
+use crate::cluster::{Hosts, Namer, origin};
 
 /// Two hosts own the pool in turn, the third one only listens.
 const LISTENER: usize = 2;
@@ -131,14 +131,14 @@ fn snapshot(hosts: &Hosts, host: usize, each: usize) -> Snapshot {
     let mut vector = bed.kernel.heard().clone();
     vector.insert(by, bed.log.last().map_or(Seq(0), |op| op.seq));
     let words: Vec<&Op> = last.into_values().collect();
-    let name = namer(&bed.log);
+    let names = Namer(&bed.log);
     let mut parts: Vec<SnapshotPart> = words
         .chunks(each)
         .enumerate()
-        .map(|(nth, ops)| SnapshotPart::pack(by, vector.clone(), nth == 0, ops.iter().copied(), &name))
+        .map(|(nth, ops)| SnapshotPart::pack(by, vector.clone(), nth == 0, ops.iter().copied(), &names))
         .collect();
     if parts.is_empty() {
-        parts.push(SnapshotPart::pack(by, vector.clone(), true, [], &name));
+        parts.push(SnapshotPart::pack(by, vector.clone(), true, [], &names));
     }
     Snapshot { by, vector, parts }
 }
@@ -221,7 +221,7 @@ fn a_new_host_knows_what_the_giver_knows_and_goes_on_from_its_logs() {
     let before = hosts.beds[LISTENER].log.len();
     let (known, old) = (taken.vector[&origin(1)], &hosts.beds[1].log.clone());
     let old: Vec<&Op> = old.iter().filter(|op| op.from.is_none() && op.seq <= known).collect();
-    let repeated = kernel::Batch::pack(origin(1), Seq(0), known, old, namer(&hosts.beds[1].log));
+    let repeated = kernel::Batch::pack(origin(1), Seq(0), known, old, &Namer(&hosts.beds[1].log));
     assert!(!repeated.ops.is_empty());
     hosts.tell(LISTENER, News::Batch(Arc::new(repeated)));
     assert_eq!(hosts.beds[LISTENER].log.len(), before);

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use kernel::{
     Adopting, Alignment, Command, Digest, Effects, Epoch, Fact, Geometry, Input, Kernel, KernelSettings, LeaseTerms,
-    MemberId, NamedRealm, News, Op, Origin, Plan, Pool, PoolDraft, PoolTerms, PoolUid, RealmRef, RealmUid, Recovery,
-    Reply, RequestId, Revision, Series, Shard, ShardId, ShardTenure, Sizing, SnapshotPart, Span, Strategy, Tenure,
-    Tick, Ttl,
+    MemberId, NamedRealm, Names, News, Op, Origin, Plan, Pool, PoolDraft, PoolTerms, PoolUid, RealmRef, RealmUid,
+    Recovery, Reply, RequestId, Revision, Series, Shard, ShardId, ShardTenure, Sizing, SnapshotPart, Span, Strategy,
+    Tenure, Tick, Ttl,
 };
 use store::{Store, StoreSettings};
 use tempfile::TempDir;
@@ -31,6 +31,17 @@ pub(crate) struct Host {
 
 fn settings(origin: Origin) -> KernelSettings {
     KernelSettings { seed: 7, restart_grace_ms: 300_000, clock_tolerance_ms: 60_000, cluster: Some(origin) }
+}
+
+impl Names for Host {
+    fn realm(&self, uid: RealmUid) -> Option<NamedRealm> {
+        self.realms.get(&uid).cloned()
+    }
+
+    /// Its pools never change.
+    fn revision(&self, _pool: PoolUid) -> Option<Revision> {
+        Some(Revision(1))
+    }
 }
 
 impl Host {
@@ -115,8 +126,7 @@ impl Host {
             let run = reader.snapshot(cursor, PART_BYTES).unwrap();
             let vector: BTreeMap<Origin, _> =
                 run.vector.iter().map(|(of, through)| (of.unwrap_or(giver.origin), *through)).collect();
-            let name = |uid| giver.realms.get(&uid).cloned();
-            let part = SnapshotPart::pack(giver.origin, vector.clone(), first, &run.ops, name);
+            let part = SnapshotPart::pack(giver.origin, vector.clone(), first, &run.ops, giver);
             let taken = self.tell(News::Snapshot(Arc::new(part)));
             assert!(matches!(taken, Reply::Adopting(Adopting::Taken)), "{taken:?}");
             cursor = run.next;

@@ -15,7 +15,11 @@ impl World {
         let pause = 100 + self.draws.below(1_800);
         self.after(pause, Event::Fault);
         let at = self.draws.index(self.hosts.len());
-        let kinds = if self.weather == Weather::Losses { 115 } else { 108 };
+        let kinds = match self.weather {
+            Weather::Usual | Weather::SlowDisks => 108,
+            Weather::Losses => 115,
+            Weather::Resizing => 150,
+        };
         match self.draws.below(kinds) {
             0..18 => self.crash(at),
             18..30 => self.part(),
@@ -41,8 +45,8 @@ impl World {
             88..94 => self.come(at),
             94..100 => self.leave(at),
             100..108 => self.reserve(at),
-            108..112 => self.close(at),
-            _ => self.lose(at),
+            112..115 if self.weather == Weather::Losses => self.lose(at),
+            _ => self.close(at),
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Told {
     stable: Seq,
     /// Up to which entry of the ledger that is.
     applied: usize,
+    /// Whether what most others knew, and what all did, had been heard by then.
+    arrived: (bool, bool),
     /// What was heard and stopped then.
     heard: super::net::Vector,
     stopped: BTreeMap<(PoolUid, ShardId), Epoch>,
@@ -54,7 +56,9 @@ impl World {
         self.tell_sight(at, me);
         self.tell_stable(at);
         let host = self.host(at);
-        if host.told.applied == host.applied && host.told.heard == host.heard && host.told.stopped == host.stopped {
+        let arrived = (host.arrival.heard_most, host.arrival.heard_all);
+        let same = host.told.applied == host.applied && host.told.heard == host.heard && host.told.arrived == arrived;
+        if same && host.told.stopped == host.stopped {
             return;
         }
         let pools: Vec<(PoolUid, LedgerPool)> =
@@ -67,7 +71,7 @@ impl World {
             self.tell_tenures(at, me, *uid, pool);
         }
         let host = self.host_mut(at);
-        host.told.applied = host.applied;
+        (host.told.applied, host.told.arrived) = (host.applied, arrived);
         host.told.heard.clone_from(&host.heard);
         host.told.stopped.clone_from(&host.stopped);
     }
@@ -94,7 +98,10 @@ impl World {
 
     fn tell_sight(&mut self, at: usize, me: MemberId) {
         let members: Vec<MemberId> = self.host(at).ledger.members().keys().copied().collect();
-        let alive: BTreeSet<MemberId> = members.into_iter().filter(|member| self.sees(at, *member)).collect();
+        let mut alive: BTreeSet<MemberId> = members.into_iter().filter(|member| self.sees(at, *member)).collect();
+        if self.lacks_state(at) {
+            alive.remove(&me);
+        }
         let host = self.host(at);
         if host.told.alive == alive && host.told.applied == host.applied {
             return;
@@ -117,13 +124,20 @@ impl World {
 
     fn tell_tenures(&mut self, at: usize, me: MemberId, uid: PoolUid, pool: &LedgerPool) {
         let breach = self.breach;
+        let is_nobody = self.is_nobody(at);
+        let shards = pool.grants.iter().map(|(shard, _)| shard);
+        let former: BTreeSet<ShardId> = shards.filter(|shard| self.lacks_former_life(at, pool, *shard)).collect();
         let host = self.host_mut(at);
         let vector = host.vector();
         let mut news = Vec::new();
         let known = host.told.tenures.entry(uid).or_default();
         for (shard, grant) in pool.grants.iter() {
-            let stopped = host.stopped.get(&(uid, shard)) == Some(&grant.epoch);
-            let tenure = meant(pool.tenure(me, grant, &vector, stopped), me, grant, stopped, breach);
+            let stopped = host.stopped.get(&(uid, shard)) == Some(&grant.epoch) || former.contains(&shard);
+            let tenure = if is_nobody && grant.holder == me {
+                Tenure::Theirs(MemberId(0))
+            } else {
+                meant(pool.tenure(me, grant, &vector, stopped), me, grant, stopped, breach)
+            };
             let said = (grant.epoch, tenure);
             if known.insert(shard, said) != Some(said) {
                 news.push(ShardTenure {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
+use super::arrival::Arrival;
 use super::follow::Told;
 use super::govern::Watch;
 use super::log::Pending;
@@ -14,10 +15,10 @@ use crate::command::{Command, CommandError, Reply, RequestId};
 use crate::effects::Effects;
 use crate::fact::{Fact, Op};
 use crate::hash::Draws;
-use crate::id::{CommandId, Epoch, MemberId, Origin, PoolUid, RealmUid, Seq, ShardId, Tick};
+use crate::id::{CommandId, Epoch, MemberId, Origin, PoolUid, RealmUid, Revision, Seq, ShardId, Tick};
 use crate::kernel::{Input, Kernel, KernelSettings, Recovery};
 use crate::ledger::{Ledger, Offer, Wish};
-use crate::replica::NamedRealm;
+use crate::replica::{NamedRealm, Names};
 use crate::sim::disk::Disk;
 use crate::sim::{Invariant, Verdict, broken};
 
@@ -50,6 +51,9 @@ pub(super) struct Host {
     pub(super) gone: bool,
     /// Its disk is an older state of itself.
     pub(super) old: bool,
+    /// Who it was with disks that are lost.
+    pub(super) former: Vec<Origin>,
+    pub(super) arrival: Arrival,
     /// Since when each quarantine is kept here, by the boot clock.
     pub(super) quarantined: BTreeMap<(PoolUid, ShardId, Epoch), u64>,
     pub(super) sleeps_until: u64,
@@ -119,6 +123,8 @@ impl Host {
             kernel: None,
             gone: false,
             old: false,
+            former: Vec::new(),
+            arrival: Arrival::default(),
             quarantined: BTreeMap::new(),
             sleeps_until: 0,
             clock: HostClock { rate, booted_at: 0, wall_error: 0 },
@@ -173,10 +179,6 @@ impl Host {
         vector
     }
 
-    pub(super) fn realm(&self, uid: RealmUid) -> Option<NamedRealm> {
-        self.realms.get(&uid).cloned()
-    }
-
     fn write(&mut self, ops: Vec<Op>) {
         for op in &ops {
             self.committed = op.seq;
@@ -196,6 +198,17 @@ impl Host {
         for ops in self.runs.values_mut() {
             ops.retain(|op| op.seq <= last);
         }
+    }
+
+    /// The same machine with an empty disk: another life of its log.
+    pub(super) fn renew(&mut self, ledger: Ledger) {
+        let incarnation = self.origin.incarnation + 1;
+        let mut new = Self::new(0, ledger, self.clock.rate);
+        new.origin = Origin { incarnation, ..self.origin };
+        new.former = std::mem::take(&mut self.former);
+        new.former.push(self.origin);
+        new.life = self.life;
+        *self = new;
     }
 
     /// The process ends; what was being written is on the disk or not: a group is one frame of the log.
@@ -226,6 +239,7 @@ impl Host {
         self.seen.clear();
         self.owed.clear();
         self.quarantined.clear();
+        self.arrival.ends();
         if !draws.one_in(4) {
             self.disk.compact(draws);
         }
@@ -273,6 +287,16 @@ impl Host {
         (self.renew_at, self.pull_at) = (now, now);
         self.kernel = Some(kernel);
         Ok(())
+    }
+}
+
+impl Names for Host {
+    fn realm(&self, uid: RealmUid) -> Option<NamedRealm> {
+        self.realms.get(&uid).cloned()
+    }
+
+    fn revision(&self, pool: PoolUid) -> Option<Revision> {
+        self.ledger.pool(pool).map(|found| found.record.revision)
     }
 }
 

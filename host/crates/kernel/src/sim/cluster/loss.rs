@@ -1,5 +1,5 @@
-//! Hosts that are lost for good: one comes back with an older state of its disk, hears so and may not serve; operators seize what
-//! nobody can take over, and remove it.
+//! Hosts whose disks are lost: one comes back with an older state of its disk, hears so and may not serve. It stays away, or comes
+//! again with an empty disk. Operators seize what nobody can take over, and remove who is away.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,10 @@ impl World {
         let members = self.log.ledger.members();
         let sound = |member: &Member| {
             let host = self.host_of(member.id).map(|at| self.host(at));
-            host.is_some_and(|host| host.life > 0 && !host.gone && !host.old)
+            // One that comes again counts once it has heard what the others know.
+            let there =
+                |host: &Host| host.origin == member.origin && (host.former.is_empty() || host.arrival.heard_all);
+            host.is_some_and(|host| host.life > 0 && !host.gone && !host.old && there(host))
         };
         let Some(me) = self.host(at).member.filter(|me| self.host(at).is_up() && members.contains_key(me)) else {
             return;
@@ -69,7 +72,11 @@ impl World {
         self.note(|| format!("host {at} is told that its log reached to {known}: it may not serve"));
         self.summary.lost += 1;
         self.forget_unheard(at);
-        self.host_mut(at).gone = true;
+        if self.draws.one_in(2) {
+            self.renew_host(at);
+        } else {
+            self.host_mut(at).gone = true;
+        }
         Ok(())
     }
 
@@ -161,6 +168,6 @@ impl World {
 
 impl Host {
     pub(super) fn is_lost(&self, origin: crate::id::Origin) -> bool {
-        self.origin == origin && self.gone && self.old
+        (self.origin == origin && self.gone && self.old) || self.former.contains(&origin)
     }
 }

@@ -30,7 +30,7 @@ impl Host {
             (true, Some(last)) => number(last),
             _ => complete,
         };
-        Batch::pack(origin, after, through, ops.into_iter().take(most), |uid| self.realm(uid))
+        Batch::pack(origin, after, through, ops.into_iter().take(most), self)
     }
 }
 

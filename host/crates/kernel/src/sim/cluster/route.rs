@@ -55,8 +55,13 @@ enum Hunt {
     Again,
     Asks {
         owners: VecDeque<MemberId>,
-        exhausted: Option<CommandError>,
+        /// Shards whose owners said that nothing is left.
+        full: u32,
         unreachable: bool,
+    },
+    /// All have said so; what this host owns now has the last word.
+    Last {
+        full: u32,
     },
 }
 
@@ -77,6 +82,17 @@ impl World {
         let life = host.life;
         self.after(DEADLINE, Event::Deadline { at, life, task });
         self.submit(at, task, leg.unwrap_or(Leg::Entry));
+    }
+
+    /// Another host asks. Who is nobody's home passes it on to the home that comes next.
+    pub(super) fn asked(&mut self, at: usize, from: Caller, leg: Leg, command: Command) {
+        let leg = match (leg, self.lacks_state(at)) {
+            (leg, false) => Some(leg),
+            (Leg::Home | Leg::Entry, true) => None,
+            // It owns nothing, and who asked gives up.
+            (Leg::Space | Leg::Owner, true) => return,
+        };
+        self.begin(at, from, leg, command);
     }
 
     fn submit(&mut self, at: usize, task: u64, leg: Leg) {
@@ -110,12 +126,20 @@ impl World {
                 }
             }
             (Hunt::Again, Err(Trouble::Refused(CommandError::Elsewhere { detour: Detour::Space(owners), .. }))) => {
-                found.hunt = Hunt::Asks { owners: owners.into(), exhausted: None, unreachable: false };
+                found.hunt = Hunt::Asks { owners: owners.into(), full: 0, unreachable: false };
                 self.ask_next(at, task);
             }
-            (Hunt::Asks { exhausted, .. }, Err(Trouble::Refused(error @ CommandError::Exhausted { .. }))) => {
-                *exhausted = Some(error);
+            (Hunt::Asks { full, .. }, Err(Trouble::Refused(CommandError::Exhausted { shards, .. }))) => {
+                *full += shards;
                 self.ask_next(at, task);
+            }
+            (Hunt::Last { full }, Err(Trouble::Refused(CommandError::Exhausted { pool, len, occupancy, shards }))) => {
+                let (said, of) = (*full + shards, whose(&found.command).map(|(pool, ..)| pool));
+                let of = of.and_then(|of| self.host(at).ledger.pool(of));
+                let every = of.map_or(0, |found| found.record.shards.len());
+                let error = CommandError::Exhausted { pool, len, occupancy, shards: said };
+                let all = usize::try_from(said).is_ok_and(|said| said >= every);
+                self.finish(at, task, Err(if all { Trouble::Refused(error) } else { Trouble::Unreachable }));
             }
             (
                 Hunt::Asks { unreachable, .. },
@@ -134,7 +158,9 @@ impl World {
                     Detour::Space(_) => self.finish(at, task, Err(Trouble::Unreachable)),
                 }
             }
-            (Hunt::No | Hunt::Queues | Hunt::Again | Hunt::Asks { .. }, outcome) => self.finish(at, task, outcome),
+            (Hunt::No | Hunt::Queues | Hunt::Again | Hunt::Asks { .. } | Hunt::Last { .. }, outcome) => {
+                self.finish(at, task, outcome);
+            }
         }
     }
 
@@ -174,22 +200,23 @@ impl World {
 
     fn ask_next(&mut self, at: usize, task: u64) {
         let Some(found) = self.host_mut(at).tasks.get_mut(&task) else { return };
-        let Hunt::Asks { owners, exhausted, unreachable } = &mut found.hunt else { return };
+        let Hunt::Asks { owners, full, unreachable } = &mut found.hunt else { return };
         if let Some(owner) = owners.pop_front() {
             return self.call(at, task, owner, Leg::Space);
         }
-        let outcome = match (exhausted.take(), *unreachable) {
-            (Some(error), false) => Err(Trouble::Refused(error)),
-            (Some(_) | None, _) => Err(Trouble::Unreachable),
-        };
-        self.finish(at, task, outcome);
+        if *unreachable {
+            return self.finish(at, task, Err(Trouble::Unreachable));
+        }
+        found.hunt = Hunt::Last { full: *full };
+        self.submit(at, task, Leg::Space);
     }
 
     /// The hunt is over: whoever waits may hunt.
     fn land(&mut self, at: usize, task: u64) {
         let host = self.host_mut(at);
         let Some(found) = host.tasks.get_mut(&task) else { return };
-        if !matches!(std::mem::replace(&mut found.hunt, Hunt::No), Hunt::Again | Hunt::Asks { .. }) {
+        if !matches!(std::mem::replace(&mut found.hunt, Hunt::No), Hunt::Again | Hunt::Asks { .. } | Hunt::Last { .. })
+        {
             return;
         }
         let Some(of) = whose(&found.command) else { return };

@@ -13,6 +13,9 @@ use crate::pool::LeaseTerms;
 
 impl World {
     pub(super) fn take_over(&mut self, at: usize, me: MemberId) {
+        if self.is_another_life(at) {
+            return;
+        }
         self.watch(at, me);
         self.take_wished(at, me);
         self.release(at, me);

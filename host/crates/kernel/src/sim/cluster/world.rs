@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::arrival::Arrival;
 use super::clients::Clients;
 use super::host::Host;
 use super::log::{Decision, Log};
@@ -10,7 +11,7 @@ use super::operator::Operator;
 use super::route::{Caller, Outcome};
 use super::{Breach, Summary, Weather};
 use crate::hash::Draws;
-use crate::id::{ClusterId, CommandId, Dot, MemberId};
+use crate::id::{ClusterId, CommandId, Dot, MemberId, Seq};
 use crate::kernel::KernelSettings;
 use crate::ledger::{Ledger, LedgerCommand, LedgerEntry, LedgerReply, Terms, Wish};
 use crate::sim::{Broken, Failure, Verdict};
@@ -67,6 +68,8 @@ pub(super) enum Event {
         task: u64,
     },
     Up(usize),
+    /// A process ends before it has found its feet.
+    Stumbles(usize),
     Fault,
     /// Somebody writes a note.
     Note,
@@ -148,6 +151,7 @@ impl World {
                     (Weather::Usual, false) => "--cluster ",
                     (Weather::Losses, false) => "--cluster --losses ",
                     (Weather::SlowDisks, false) => "--cluster --slow-disks ",
+                    (Weather::Resizing, false) => "--cluster --resizing ",
                 };
                 let (seed, step) = (self.seed, self.summary.events);
                 Err(Box::new(Failure { flags, seed, step, invariant, what, events }))
@@ -186,6 +190,7 @@ impl World {
         for at in 0..first.max(2) {
             self.apply_through(at, self.log.entries.len());
             self.start(at)?;
+            self.host_mut(at).arrival = Arrival::of_founder();
         }
         for client in 0..self.clients.len() {
             let pause = 100 + self.draws.below(1_000);
@@ -205,6 +210,7 @@ impl World {
         let Some(host) = self.hosts.get_mut(at) else { return Ok(()) };
         let wall_error = i64::try_from(self.draws.below(601)).unwrap_or(0) - 300;
         host.set_wall_error(wall_error);
+        host.arrival.is_new = host.committed == Seq(0);
         host.start(seed, now, breach, &mut self.draws)?;
         let life = host.life;
         self.note(|| format!("host {at} starts its life {life}"));
@@ -291,12 +297,21 @@ impl World {
             }
             Event::Up(at) => {
                 let host = self.host(at);
-                match (host.is_up() || host.gone, host.old) {
-                    (true, _) => {}
-                    (false, true) => return self.returns_old(at),
-                    (false, false) => return self.start(at),
+                if host.is_up() || host.gone {
+                    return Ok(());
+                }
+                if host.old {
+                    return self.returns_old(at);
+                }
+                if self.is_let_in(at) {
+                    if !self.host(at).former.is_empty() && !self.net.calm && self.draws.one_in(2) {
+                        let soon = self.draws.below(300);
+                        self.after(soon, Event::Stumbles(at));
+                    }
+                    return self.start(at);
                 }
             }
+            Event::Stumbles(at) => self.crash(at),
             Event::Fault => self.fault(),
         }
         Ok(())
@@ -324,6 +339,7 @@ impl World {
         let origin = self.host(at).origin;
         let host = self.host_mut(at);
         host.member = host.ledger.members().values().find(|member| member.origin.host == origin.host).map(|it| it.id);
+        self.arrive(at);
         self.follow(at);
         self.tell_members(at);
         self.alarms(at);
@@ -375,7 +391,7 @@ impl World {
                     self.take_in(to, batch);
                 }
             }
-            Body::Ask { task, leg, command } => self.begin(to, Caller::Host { at: from, task }, Some(leg), command),
+            Body::Ask { task, leg, command } => self.asked(to, Caller::Host { at: from, task }, leg, command),
             Body::Answer { task, outcome, origin, through } => self.arrived(to, task, outcome, origin, through),
             Body::Given { pool, shards, last } => {
                 let last = Dot { origin: self.host(from).origin, seq: last };

@@ -1,0 +1,133 @@
+//! Any host of a cluster may be asked, about what another one answered a moment ago, too; also while one of them is away, has no
+//! room on its disk, or is cut off from the ledger.
+
+#![allow(clippy::indexing_slicing, reason = "a test that finds nothing there has failed")]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::hosts::{Hosts, address, distinct};
+use common::wait_for;
+use serde_json::{Value, json};
+
+#[test]
+fn what_one_host_answered_is_known_renewed_and_released_at_any_other_at_once() {
+    let hosts = Hosts::formed(3);
+    for round in 0..90 {
+        let (first, then, last) = (round % 3, (round + 1) % 3, (round + 2) % 3);
+        // A pool that another host made a moment ago.
+        let pool = format!("pool-{}", round / 10);
+        if round % 10 == 0 {
+            let range = format!("10.{}.0.0/22", round / 10);
+            let lease = json!({"default": "1h", "min": "1m", "max": "1d"});
+            let (status, answer) =
+                hosts.post(last, "/api/v1/pools", &json!({"id": pool, "cidr": range, "lease": lease}));
+            assert_eq!(status, 201, "{answer}");
+        }
+        let subscriber = format!("line-{round}");
+        let asked = json!({"pool_id": pool, "subscriber_id": subscriber});
+        let granted =
+            wait_for("an owner has heard of the pool", || match hosts.post(first, "/api/v1/allocate", &asked) {
+                (201, answer) => Some(answer),
+                (503, answer) => {
+                    assert_ne!(answer["reason"], "RESOURCE_EXHAUSTED", "{answer}");
+                    None
+                }
+                other => panic!("{other:?}"),
+            });
+        let path = format!("/api/v1/allocations/{subscriber}");
+        let (status, answer) = hosts.post(then, &format!("{path}/renew"), &json!({}));
+        assert_eq!(status, 200, "round {round}: {answer}");
+        let (status, answer) = hosts.post(then, "/api/v1/allocate", &asked);
+        assert_eq!((status, address(&answer)), (200, address(&granted)), "round {round}");
+        let (status, answer) = hosts.daemon(last).call("DELETE", &format!("{path}?pool_id={pool}"), None);
+        assert_eq!(status, 204, "round {round}: {answer}");
+        // What is not there is not there, when everybody was asked.
+        assert_eq!(hosts.daemon(first).call("DELETE", &path, None).0, 404);
+    }
+}
+
+#[test]
+fn a_pool_that_was_made_again_under_its_name_is_known_to_who_was_away() {
+    let mut hosts = Hosts::formed(3);
+    let pool = json!({"id": "homes", "cidr": "100.64.0.0/20"});
+    hosts.create(0, &pool);
+    // Its shards go to the others, or a deletion would wait for it.
+    let away = 2;
+    assert_eq!(hosts.post(0, "/api/v1/cluster/members/core-3/drain", &json!({})).0, 200);
+    wait_for("it holds nothing", || (hosts.shards(0, "core-3") == 0).then_some(()));
+    hosts.stop(away);
+    assert_eq!(hosts.daemon(0).call("DELETE", "/api/v1/pools/homes", None).0, 204);
+    assert_eq!(hosts.post(0, "/api/v1/pools", &pool).0, 201);
+    let given = hosts.allocate(0, "line");
+    for _ in 0..2 {
+        hosts.start(away);
+        let again = wait_for("it has heard of it", || {
+            let asked = json!({"pool_id": "homes", "subscriber_id": "line"});
+            let (status, answer) = hosts.post(away, "/api/v1/allocate", &asked);
+            (status == 200).then_some(answer)
+        });
+        assert_eq!(address(&again), address(&given));
+        assert_eq!(hosts.get(away, "/api/v1/pools").1["count"], 1);
+        hosts.stop(away);
+    }
+}
+
+#[test]
+fn a_host_without_room_on_its_disk_has_the_others_serve() {
+    let mut hosts = Hosts::formed(3);
+    hosts.create(0, &json!({"id": "homes", "cidr": "100.64.0.0/20"}));
+    hosts.stop(2);
+    hosts.flags = vec!["--min-free", "1000TiB"];
+    hosts.start(2);
+    wait_for("it has no room, and the others see it", || {
+        let full = hosts.warnings(2).contains("disk is full");
+        let seen = hosts.status(0)["members"].as_array()?.iter().all(|member| member["reachable"] == true);
+        (full && seen).then_some(())
+    });
+    let mut answered = BTreeMap::new();
+    for line in 0..60 {
+        let name = format!("line-{line}");
+        let asked = json!({"pool_id": "homes", "subscriber_id": name});
+        let answer = wait_for("another host has room", || match hosts.post(line % 3, "/api/v1/allocate", &asked) {
+            (200 | 201, answer) => Some(answer),
+            // Until the home that has no room says so.
+            (503, _) => None,
+            other => panic!("{other:?}"),
+        });
+        answered.insert(name, address(&answer));
+    }
+    distinct(&answered);
+}
+
+#[test]
+fn shards_that_cannot_be_moved_are_handed_out_from_as_before() {
+    let mut hosts = Hosts::formed(3);
+    hosts.create(0, &json!({"id": "homes", "cidr": "100.64.0.0/20"}));
+    wait_for("every host has shards", || {
+        (0..3).all(|host| hosts.shards(0, &format!("core-{}", host + 1)) > 0).then_some(())
+    });
+    wait_for("all vote", || {
+        let status = hosts.status(0);
+        status["members"].as_array()?.iter().all(|member| member["vote"] == "voter").then_some(())
+    });
+    hosts.kill(1);
+    hosts.kill(2);
+    wait_for("the majority is missed", || hosts.warnings(0).contains("no majority").then_some(()));
+    let (status, ring) = hosts.get(0, "/api/v1/hashring");
+    assert_eq!(status, 200, "{ring}");
+    let listed = ring["pools"][0]["shards"].as_array().expect("shards");
+    let mine = listed.iter().filter(|shard| shard["owner"] == 1 && shard["kind"] == "escrow");
+    let shards: Vec<&Value> = mine.map(|shard| &shard["shard"]).collect();
+    assert!(!shards.is_empty(), "{ring}");
+    let order = json!({"pool_id": "homes", "shards": shards, "to": "core-2"});
+    let (status, answer) = hosts.post(0, "/api/v1/cluster/shards:move", &order);
+    assert_eq!((status, &answer["reason"]), (503, &json!("CLUSTER_UNAVAILABLE")), "{answer}");
+    let mut answered = BTreeMap::new();
+    for line in 0..20 {
+        let name = format!("line-{line}");
+        answered.insert(name.clone(), address(&hosts.allocate(0, &name)));
+    }
+    distinct(&answered);
+}
