@@ -175,6 +175,8 @@ struct Inner {
     caught_up: tokio::sync::Mutex<inquiry::LastCaughtUp>,
     flights: route::Flights,
     lanes: lanes::Lanes,
+    /// Held while shards are offered.
+    offering: tokio::sync::Mutex<()>,
     /// What this host stopped handing out from, to give it away.
     stopped: Mutex<stopped::Stopped>,
     /// Its shards from which the kernel hands out nothing, by the kernel's own word, and as what.
@@ -248,6 +250,7 @@ impl Cluster {
             caught_up: tokio::sync::Mutex::default(),
             flights: route::Flights::default(),
             lanes: lanes::Lanes::default(),
+            offering: tokio::sync::Mutex::default(),
             stopped: Mutex::new(stopped),
             kept: Mutex::default(),
             answered: Mutex::default(),

@@ -291,6 +291,8 @@ pub(super) async fn offer(
     epoch: Epoch,
     to: MemberId,
 ) -> Result<(), ClusterError> {
+    // What another offer has asked the ledger for meanwhile must not be handed out from again by this one.
+    let _one_at_a_time = cluster.inner.offering.lock().await;
     let named = cluster.named(to);
     if !cluster.has_majority(seat) {
         let why = "the ledger has no majority here, so it cannot decide who gets shards; ask again once it has";

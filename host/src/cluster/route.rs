@@ -258,7 +258,14 @@ impl Cluster {
         }
         let undecided = || Err(self.unreachable(member));
         let outcomes = outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(undecided));
-        outcomes.map(|outcome| self.in_own_words(outcome)).collect()
+        let known = |outcome: Outcome| {
+            if is_unknown_pool(&outcome) {
+                let host = format!("{} (it has not heard of the pool yet)", self.named(member));
+                return Err(EngineError::Unreachable { hosts: vec![host] });
+            }
+            outcome
+        };
+        outcomes.map(|outcome| self.in_own_words(known(outcome))).collect()
     }
 
     /// The same outcome with this host's own record of the allocation, whose realm is numbered as here.
@@ -340,7 +347,9 @@ impl Cluster {
     /// What this host decides without asking anybody.
     async fn decide_at_once(&self, engine: &Engine, calls: &[(Leg, Command)]) -> Vec<Option<Outcome>> {
         let outcomes = self.decide_here(engine, calls).await;
-        let longer = |(leg, outcome): &(Leg, Outcome)| *leg == Leg::Home && owners_asked(outcome).is_some();
+        let longer = |(leg, outcome): &(Leg, Outcome)| {
+            (*leg == Leg::Home && owners_asked(outcome).is_some()) || is_unknown_pool(outcome)
+        };
         let outcomes = calls.iter().map(|(leg, _)| *leg).zip(outcomes);
         outcomes.map(|outcome| (!longer(&outcome)).then_some(outcome.1)).collect()
     }
@@ -353,6 +362,15 @@ impl Cluster {
 
     async fn serve(&self, engine: &Engine, calls: Vec<(Leg, Command)>, deadline: Instant) -> Vec<Outcome> {
         let mut outcomes = self.decide_here(engine, &calls).await;
+        if outcomes.iter().any(is_unknown_pool) {
+            // Whoever asks knows the pool: the ledger's word has yet to come here.
+            let caught_up = self.catch_up().await;
+            tracing::debug!(?caught_up, "another host knows a pool that this one did not");
+            for (call, outcome) in calls.iter().zip(&mut outcomes).filter(|(_, outcome)| is_unknown_pool(outcome)) {
+                let again = self.decide_here(engine, std::slice::from_ref(call)).await;
+                *outcome = again.into_iter().next().unwrap_or(Err(EngineError::Stopped));
+            }
+        }
         for ((leg, command), outcome) in calls.iter().zip(&mut outcomes) {
             if let (Leg::Home, Some(owners)) = (leg, owners_asked(outcome)) {
                 let owners = owners.to_vec();
@@ -435,6 +453,11 @@ impl Cluster {
             _ => own,
         }
     }
+}
+
+/// Of a command that another host sent, who found the pool: it is new, or was just removed.
+const fn is_unknown_pool(outcome: &Outcome) -> bool {
+    matches!(outcome, Ok(Err(CommandError::PoolUnknown { .. })))
 }
 
 /// How many shards an outcome says have nothing left; `None`: it says something else.

@@ -106,6 +106,9 @@ fn kept_by(breach: Breach) -> (&'static [Invariant], u64) {
         Breach::ReturnOnlyEmpty => (BY_FACTS, 160),
         Breach::OldDisk => (BY_FACTS, 10),
         Breach::ArriveFirst => (BY_FACTS, 7),
+        Breach::AskMajority => (BY_FACTS, 2_453),
+        Breach::HearAllBeforeSeizure => (BY_FACTS, 1_279),
+        Breach::AskEveryOwner => (&[Invariant::Accounted], 60),
     }
 }
 

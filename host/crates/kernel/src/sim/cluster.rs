@@ -57,6 +57,12 @@ pub enum Breach {
     /// Who comes with an empty disk owns nothing before it has heard what the others knew, whatever the ledger says of an earlier
     /// life of it.
     ArriveFirst,
+    /// Who takes a lost host's shards over has asked a majority of the voters what they have of its log.
+    AskMajority,
+    /// Before escrow is seized whoever gets it has heard all that any member knows of the lost host's log.
+    HearAllBeforeSeizure,
+    /// A pool is exhausted only when the owners of all its shards say so.
+    AskEveryOwner,
     /// Where notes are written: a host says what it has under a list of members only once it has what it took in before it knew
     /// the list.
     ListOnceHeard,
@@ -82,6 +88,9 @@ impl Breach {
             Self::ReturnOnlyEmpty,
             Self::OldDisk,
             Self::ArriveFirst,
+            Self::AskMajority,
+            Self::HearAllBeforeSeizure,
+            Self::AskEveryOwner,
         ];
         Rule::CLUSTER.into_iter().map(Self::Kernel).chain(driver)
     }
@@ -101,6 +110,9 @@ impl Breach {
             | Self::ReturnOnlyEmpty
             | Self::OldDisk
             | Self::ArriveFirst
+            | Self::AskMajority
+            | Self::HearAllBeforeSeizure
+            | Self::AskEveryOwner
             | Self::ListOnceHeard => format!("{self:?}"),
         }
     }
@@ -176,7 +188,9 @@ pub fn run(seed: u64) -> Result<Summary, Box<Failure>> {
 /// The same with one rule broken.
 pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> {
     let weather = match breach {
-        Breach::ReturnOnlyEmpty | Breach::OldDisk | Breach::ArriveFirst => Weather::Losses,
+        Breach::ReturnOnlyEmpty | Breach::OldDisk | Breach::ArriveFirst | Breach::HearAllBeforeSeizure => {
+            Weather::Losses
+        }
         Breach::Kernel(Rule::PoolFirst) => Weather::Resizing,
         // It counts only between a word to the kernel and its way to the disk.
         Breach::KeptIsNow => Weather::SlowDisks,
@@ -188,6 +202,8 @@ pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> 
         | Breach::LeaveOnceTold
         | Breach::Fence
         | Breach::Quarantine
+        | Breach::AskMajority
+        | Breach::AskEveryOwner
         | Breach::ListOnceHeard => Weather::Usual,
     };
     live(seed, Some(breach), weather)

@@ -129,7 +129,8 @@ impl World {
         }
         let (from, to) = (lost.id, me);
         let others: Vec<MemberId> = ledger.members().keys().copied().filter(|other| *other != from).collect();
-        if self.known_of(at, me, from, &others, others.len()).is_none() {
+        let heard = self.known_of(at, me, from, &others, others.len()).is_some();
+        if !heard && self.breach != Some(Breach::HearAllBeforeSeizure) {
             return;
         }
         let mut groups: BTreeMap<(PoolUid, Epoch), Vec<ShardId>> = BTreeMap::new();

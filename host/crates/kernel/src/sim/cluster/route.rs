@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::Breach;
 use super::host::Waits;
 use super::net::Body;
 use super::world::{Event, World};
@@ -103,6 +104,7 @@ impl World {
 
     /// What became of the step a task waited for.
     pub(super) fn outcome(&mut self, at: usize, task: u64, outcome: Outcome) {
+        let breach = self.breach;
         let Some(found) = self.host_mut(at).tasks.get_mut(&task) else { return };
         if let Err(Trouble::Refused(refused)) = &outcome {
             found.command.take_along(refused);
@@ -128,6 +130,11 @@ impl World {
             (Hunt::Again, Err(Trouble::Refused(CommandError::Elsewhere { detour: Detour::Space(owners), .. }))) => {
                 found.hunt = Hunt::Asks { owners: owners.into(), full: 0, unreachable: false };
                 self.ask_next(at, task);
+            }
+            (Hunt::Asks { .. }, Err(Trouble::Refused(error @ CommandError::Exhausted { .. })))
+                if breach == Some(Breach::AskEveryOwner) =>
+            {
+                self.finish(at, task, Err(Trouble::Refused(error)));
             }
             (Hunt::Asks { full, .. }, Err(Trouble::Refused(CommandError::Exhausted { shards, .. }))) => {
                 *full += shards;
