@@ -50,8 +50,7 @@ impl Cluster {
     pub(super) async fn catch_up(&self) -> Result<(), EngineError> {
         let asked = Instant::now();
         let mut last = self.inner.caught_up.lock().await;
-        if let Some((began, outcome)) = last.as_ref().filter(|(began, _)| *began >= asked) {
-            tracing::trace!(?began, "another one asked for it, too");
+        if let Some((_, outcome)) = last.as_ref().filter(|(began, _)| *began >= asked) {
             return outcome.clone();
         }
         let began = Instant::now();

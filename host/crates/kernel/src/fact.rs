@@ -93,25 +93,8 @@ impl Fact {
     }
 
     /// Whether hosts that heard the same agree on it: what became of a span, as only its owner may say, or a note.
-    pub const fn is_word(&self) -> bool {
-        match self {
-            Self::Held(_)
-            | Self::Resting(_)
-            | Self::Free(_)
-            | Self::Reserved(_)
-            | Self::Unreserved(_)
-            | Self::Noted(_) => true,
-            Self::Pool(_)
-            | Self::PoolDeleted(_)
-            | Self::Realm(_)
-            | Self::Clock
-            | Self::Heard { .. }
-            | Self::RestsOn(_)
-            | Self::Adopted(_)
-            | Self::Unnoted(_)
-            | Self::Conflict(_)
-            | Self::ConflictClosed(_) => false,
-        }
+    pub fn is_word(&self) -> bool {
+        self.of_pool().is_some() || matches!(self, Self::Noted(_))
     }
 }
 
