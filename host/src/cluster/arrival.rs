@@ -27,7 +27,7 @@ impl Arrival {
     /// Whether this host has heard what a member knew.
     fn heard_of(&self, member: &Member, own: Origin, here: &Vector) -> bool {
         self.told.get(&member.id).is_some_and(|(origin, vector)| {
-            let has = |of: &Origin, to| *of == own || here.get(of).is_some_and(|known| *known >= to);
+            let has = |of: &Origin, to| *of == own || here.get(of).copied().unwrap_or_default() >= to;
             *origin == member.origin && vector.iter().all(|(of, to)| has(of, *to))
         })
     }

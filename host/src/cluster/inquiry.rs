@@ -85,7 +85,7 @@ impl Cluster {
         known.remove(&self.inner.settings.origin);
         let (mut heard, mut ledger_told) = (self.inner.heard.subscribe(), self.inner.told.subscribe());
         let caught_up = async {
-            let all = |heard: &Vector| known.iter().all(|(of, to)| heard.get(of).is_some_and(|has| has >= to));
+            let all = |heard: &Vector| known.iter().all(|(of, to)| heard.get(of).copied().unwrap_or_default() >= *to);
             heard.wait_for(all).await.is_ok() && ledger_told.wait_for(|known| *known >= told).await.is_ok()
         };
         match tokio::time::timeout(HEARD_WITHIN, caught_up).await {

@@ -16,7 +16,7 @@ use super::messages::StateAnswer;
 use super::seat::{self, Seat};
 use super::{Cluster, Vector};
 
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// One voter more or less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +115,7 @@ fn known(cluster: &Cluster, voters: &BTreeSet<MemberId>, answers: &BTreeMap<Memb
 }
 
 fn covers(vector: &Vector, known: &Vector) -> bool {
-    known.iter().all(|(origin, through)| vector.get(origin).is_some_and(|has| has >= through))
+    known.iter().all(|(origin, through)| vector.get(origin).copied().unwrap_or_default() >= *through)
 }
 
 /// Whether a majority of the next voters has what must be known, and everybody who is to vote and does not yet.
