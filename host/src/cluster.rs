@@ -124,6 +124,12 @@ pub(crate) const RETAIN_BYTES: u64 = 1 << 30;
 /// How far each origin's log is known.
 pub(crate) type Vector = BTreeMap<Origin, Seq>;
 
+/// Whether one reaches at least as far as another. Of a log that it does not name it knows nothing, which is as far as one goes that
+/// says nothing yet.
+fn covers(vector: &Vector, known: &Vector) -> bool {
+    known.iter().all(|(origin, through)| vector.get(origin).copied().unwrap_or_default() >= *through)
+}
+
 /// The cluster as this host takes part in it; clones are the same.
 #[derive(Clone)]
 pub(crate) struct Cluster {

@@ -10,12 +10,12 @@ use kernel::{MemberId, Origin, ShardId};
 
 use super::inquiry::ask_all;
 use super::seat::Seat;
-use super::{Cluster, Vector};
+use super::{Cluster, Vector, covers};
 
 /// How far it is.
 #[derive(Debug, Default)]
 pub(super) struct Arrival {
-    /// What each member knew when this host first asked it; of a member that lost its disk since, nothing.
+    /// What each member knew of the others' logs when this host first asked it; of a member that lost its disk since, nothing.
     told: BTreeMap<MemberId, (Origin, Vector)>,
     /// What most voters and whoever else was there knew is heard.
     heard_most: bool,
@@ -25,11 +25,9 @@ pub(super) struct Arrival {
 
 impl Arrival {
     /// Whether this host has heard what a member knew.
-    fn heard_of(&self, member: &Member, own: Origin, here: &Vector) -> bool {
-        self.told.get(&member.id).is_some_and(|(origin, vector)| {
-            let has = |of: &Origin, to| *of == own || here.get(of).copied().unwrap_or_default() >= to;
-            *origin == member.origin && vector.iter().all(|(of, to)| has(of, *to))
-        })
+    fn heard_of(&self, member: &Member, here: &Vector) -> bool {
+        let told = self.told.get(&member.id);
+        told.is_some_and(|(origin, vector)| *origin == member.origin && covers(here, vector))
     }
 }
 
@@ -50,15 +48,16 @@ impl Cluster {
             return;
         }
         if others().any(|member| self.is_connected(&member.peer) && !told(member)) {
-            for (member, answer) in ask_all(self, seat, ledger).await {
+            for (member, mut answer) in ask_all(self, seat, ledger).await {
                 let Some(member) = ledger.member(member).filter(|member| !told(member)) else { continue };
                 seat.peer_of(member.id).into_iter().for_each(|peer| self.pull_from(peer));
+                answer.vector.remove(&self.inner.settings.origin);
                 self.inner.arrival.lock().told.insert(member.id, (member.origin, answer.vector));
             }
         }
-        let (own, here, voters) = (self.inner.settings.origin, self.vector(), seat.voters());
+        let (here, voters) = (self.vector(), seat.voters());
         let mut arrival = self.inner.arrival.lock();
-        let heard_of = |member: &Member| member.id == seat.me || arrival.heard_of(member, own, &here);
+        let heard_of = |member: &Member| member.id == seat.me || arrival.heard_of(member, &here);
         let voted = voters.iter().filter(|voter| ledger.member(**voter).is_some_and(heard_of)).count();
         let (heard_most, heard_all) = (
             voted * 2 > voters.len() && others().all(|member| !self.is_connected(&member.peer) || heard_of(member)),

@@ -48,6 +48,23 @@ pub(super) enum Blessing {
     Member(NodeId),
 }
 
+impl Blessing {
+    /// Why the one that asked may not.
+    fn refusal(&self) -> Option<ClusterError> {
+        match self {
+            Self::GoAhead => None,
+            Self::Forming(node) => Some(forms(node)),
+            Self::Member(node) => Some(ClusterError::Refused(format!(
+                "{node}, a configured peer, is in a cluster already: nexus cluster join joins it"
+            ))),
+        }
+    }
+}
+
+fn forms(node: &NodeId) -> ClusterError {
+    ClusterError::Refused(format!("{node} forms the cluster at this moment: nexus cluster join joins it"))
+}
+
 impl Founding {
     /// Another host means to form the ledger, and asks all these. Of two that ask each other the lower one goes on, so a promise
     /// to the higher one stands in nobody's way.
@@ -126,9 +143,6 @@ impl Cluster {
 
     /// Asks all that can be reached whether somebody did so already, or does now.
     async fn may_form(&self) -> Result<(), ClusterError> {
-        let forms = |node: &NodeId| {
-            ClusterError::Refused(format!("{node} forms the cluster at this moment: nexus cluster join joins it"))
-        };
         {
             let mut founding = self.inner.founding.lock();
             match &*founding {
@@ -140,17 +154,11 @@ impl Cluster {
         }
         let outcome = self.ask_all_to_form().await;
         let mut founding = self.inner.founding.lock();
-        match (&*founding, outcome) {
-            (Founding::Promised(_, node, _), _) => Err(forms(node)),
-            (Founding::Nobody | Founding::Asking | Founding::Decided, Ok(())) => {
-                *founding = Founding::Decided;
-                Ok(())
-            }
-            (Founding::Nobody | Founding::Asking | Founding::Decided, Err(error)) => {
-                *founding = Founding::Nobody;
-                Err(error)
-            }
+        if let Founding::Promised(_, node, _) = &*founding {
+            return Err(forms(node));
         }
+        *founding = if outcome.is_ok() { Founding::Decided } else { Founding::Nobody };
+        outcome
     }
 
     async fn ask_all_to_form(&self) -> Result<(), ClusterError> {
@@ -164,18 +172,8 @@ impl Cluster {
         let ask = messages::write(&HelloAsk::Form { node: self.inner.settings.node.clone(), asks });
         let asked = self.inner.net.connected().into_iter().map(|peer| self.ask_one_to_form(peer, ask.clone()));
         for answer in future::join_all(asked).await {
-            match answer? {
-                Some(HelloAnswer::Form(Blessing::Member(node))) => {
-                    return Err(ClusterError::Refused(format!(
-                        "{node}, a configured peer, is in a cluster already: nexus cluster join joins it"
-                    )));
-                }
-                Some(HelloAnswer::Form(Blessing::Forming(node))) => {
-                    return Err(ClusterError::Refused(format!(
-                        "{node} forms the cluster at this moment: nexus cluster join joins it"
-                    )));
-                }
-                Some(_) | None => {}
+            if let Some(HelloAnswer::Form(blessing)) = answer? {
+                blessing.refusal().map_or(Ok(()), Err)?;
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::messages::{self, StateAnswer, StateAsk};
 use super::seat::Seat;
-use super::{Cluster, Vector};
+use super::{Cluster, Vector, covers};
 
 const ASK_WITHIN: Duration = Duration::from_secs(3);
 
@@ -85,8 +85,8 @@ impl Cluster {
         known.remove(&self.inner.settings.origin);
         let (mut heard, mut ledger_told) = (self.inner.heard.subscribe(), self.inner.told.subscribe());
         let caught_up = async {
-            let all = |heard: &Vector| known.iter().all(|(of, to)| heard.get(of).copied().unwrap_or_default() >= *to);
-            heard.wait_for(all).await.is_ok() && ledger_told.wait_for(|known| *known >= told).await.is_ok()
+            heard.wait_for(|heard| covers(heard, &known)).await.is_ok()
+                && ledger_told.wait_for(|known| *known >= told).await.is_ok()
         };
         match tokio::time::timeout(HEARD_WITHIN, caught_up).await {
             Ok(true) if unheard.is_empty() => Ok(()),

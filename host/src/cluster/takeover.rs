@@ -16,7 +16,7 @@ use store::{SnapshotCursor, SnapshotError};
 
 use super::messages::{self, Cursor, SnapshotAnswer, StateAsk};
 use super::replicate::ask_kernel;
-use super::{Cluster, Vector};
+use super::{Cluster, Vector, covers};
 
 /// Words of one part, as they lie on the disk. On the wire they take up to about three times that.
 const PART_BYTES: usize = 48 * 1024;
@@ -244,10 +244,6 @@ fn want_checkpoint(cluster: &Cluster, known: &Vector) -> String {
         }
     }
     "a checkpoint is being written".to_owned()
-}
-
-fn covers(vector: &Vector, known: &Vector) -> bool {
-    known.iter().all(|(origin, through)| vector.get(origin).copied().unwrap_or_default() >= *through)
 }
 
 fn own_named(cluster: &Cluster, vector: &BTreeMap<Option<Origin>, Seq>) -> Vector {

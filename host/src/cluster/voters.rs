@@ -14,7 +14,7 @@ use kernel::ledger::{Ledger, Member};
 use super::inquiry;
 use super::messages::StateAnswer;
 use super::seat::{self, Seat};
-use super::{Cluster, Vector};
+use super::{Cluster, Vector, covers};
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -114,10 +114,6 @@ fn known(cluster: &Cluster, voters: &BTreeSet<MemberId>, answers: &BTreeMap<Memb
     inquiry::most(cluster.vector(), said)
 }
 
-fn covers(vector: &Vector, known: &Vector) -> bool {
-    known.iter().all(|(origin, through)| vector.get(origin).copied().unwrap_or_default() >= *through)
-}
-
 /// Whether a majority of the next voters has what must be known, and everybody who is to vote and does not yet.
 fn is_handed_on(
     voters: &BTreeSet<MemberId>,
@@ -173,5 +169,6 @@ mod tests {
         assert!(covers(&Vector::from([(one, Seq(4)), (other, Seq(1))]), &known));
         assert!(!covers(&Vector::from([(one, Seq(2)), (other, Seq(9))]), &known));
         assert!(!covers(&Vector::from([(one, Seq(4))]), &known));
+        assert!(covers(&Vector::new(), &Vector::from([(one, Seq(0))])), "nothing was said yet");
     }
 }
