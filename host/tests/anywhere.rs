@@ -75,6 +75,46 @@ fn a_pool_that_was_made_again_under_its_name_is_known_to_who_was_away() {
 }
 
 #[test]
+fn a_release_that_waited_for_a_stopped_host_is_not_carried_out_when_it_goes_on() {
+    let hosts = Hosts::formed(3);
+    let lease = json!({"default": "1h", "min": "1m", "max": "1d"});
+    hosts.create(0, &json!({"id": "homes", "cidr": "100.64.0.0/20", "lease": lease}));
+    let (asked, stopped) = (0, 2);
+    wait_for("it owns a share", || (hosts.shards(asked, "core-3") > 0).then_some(()));
+    let subscribers: Vec<String> = (0..60).map(|number| format!("line-{number}")).collect();
+    let held: BTreeMap<&String, String> =
+        subscribers.iter().map(|name| (name, address(&hosts.allocate(asked, name)))).collect();
+    hosts.daemon(stopped).freeze();
+    let unheard: Vec<&String> = std::thread::scope(|scope| {
+        let ask = |name| (name, hosts.daemon(asked).call("DELETE", &format!("/api/v1/allocations/{name}"), None));
+        let asking: Vec<_> = subscribers.iter().map(|name| scope.spawn(move || ask(name))).collect();
+        let answers = asking.into_iter().map(|one| one.join().expect("it is answered"));
+        let unheard = answers.filter_map(|(name, (status, answer))| match status {
+            204 => None,
+            503 => Some(name),
+            _ => panic!("{name}: {status} {answer}"),
+        });
+        unheard.collect()
+    });
+    hosts.daemon(stopped).go_on();
+    assert!(!unheard.is_empty(), "something was held by the host that stood still");
+    for name in &unheard {
+        let body = json!({"pool_id": "homes", "subscriber_id": name});
+        let (status, answer) = hosts.post(stopped, "/api/v1/allocate", &body);
+        assert_eq!((status, &address(&answer)), (200, &held[name]), "it still held what it had: {answer}");
+    }
+    // What came over the same way since was carried out, and nothing from before.
+    for name in &unheard {
+        let path = format!("/api/v1/allocations/{name}/renew");
+        let (status, answer) = wait_for("they are in touch again", || {
+            let answer = hosts.post(asked, &path, &json!({}));
+            (answer.0 != 503).then_some(answer)
+        });
+        assert_eq!(status, 200, "{answer}");
+    }
+}
+
+#[test]
 fn a_host_without_room_on_its_disk_has_the_others_serve() {
     let mut hosts = Hosts::formed(3);
     hosts.create(0, &json!({"id": "homes", "cidr": "100.64.0.0/20"}));

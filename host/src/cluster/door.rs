@@ -42,6 +42,10 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
             }
             Some(NetEvent::Disconnected { peer }) => {
                 cluster.inner.foreign.lock().remove(&peer);
+                // It may come back with another clock.
+                if let Some(member) = cluster.seat().and_then(|seat| seat.member_of(peer)) {
+                    cluster.inner.lanes.heard(member, 0);
+                }
                 tracing::info!(%peer, "a host is gone");
                 cluster.inner.bell.notify_waiters();
             }

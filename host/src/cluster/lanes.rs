@@ -16,6 +16,9 @@ use super::route::repeated;
 /// Shared messages that are under way to one host.
 const UNDER_WAY: usize = 4;
 
+/// How often a message is sent: once more, if it was not known there that it is not late.
+const TIMES: usize = 2;
+
 /// Callers that wait for a message to one host; further ones are refused.
 const WAITING: usize = 4_096;
 
@@ -48,6 +51,8 @@ struct Ride {
 struct Lane {
     waiting: VecDeque<Ride>,
     under_way: usize,
+    /// What that host's clock showed when it answered last.
+    heard_ms: u64,
 }
 
 impl Lane {
@@ -97,6 +102,15 @@ impl Lanes {
         lane.under_way = lane.under_way.saturating_sub(1);
         None
     }
+
+    fn heard_ms(&self, member: MemberId) -> u64 {
+        self.by_member.lock().get(&member).map_or(0, |lane| lane.heard_ms)
+    }
+
+    /// Whoever was made again may have another clock, so the latest word counts, not the highest.
+    pub(super) fn heard(&self, member: MemberId, at_ms: u64) {
+        self.by_member.lock().entry(member).or_default().heard_ms = at_ms;
+    }
 }
 
 impl Cluster {
@@ -139,25 +153,35 @@ impl Cluster {
         let count = calls.len();
         let peer = self.seat().and_then(|seat| seat.peer_of(member));
         let Some(peer) = peer else { return Arrived::nowhere(&self.unreachable(member), count) };
-        let left = deadline.saturating_duration_since(Instant::now());
-        let ask = messages::write(&RouteAsk { calls, alone });
-        let answer = match self.inner.net.request(peer, Channel::Route, ask, left).await {
-            Ok(response) => messages::read::<RouteAnswer>(&response.body),
-            Err(RequestError::Busy) => return Arrived::nowhere(&EngineError::Overloaded { limit: CALLS }, count),
-            Err(error) => {
-                tracing::debug!(%member, %error, "requests could not be carried");
-                return Arrived::nowhere(&self.unreachable(member), count);
-            }
-        };
-        match answer {
-            Ok(answer) if answer.outcomes.len() == count => {
-                Arrived { outcomes: answer.outcomes, rests_on: Some((answer.origin, answer.through)) }
-            }
-            Ok(_) | Err(_) => {
-                tracing::warn!(%member, "an answer of another host is not usable");
-                Arrived::nowhere(&self.unreachable(member), count)
+        let mut ask = RouteAsk { calls, alone, heard_ms: self.inner.lanes.heard_ms(member) };
+        for _ in 0..TIMES {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let answer = match self.inner.net.request(peer, Channel::Route, messages::write(&ask), left).await {
+                Ok(response) => messages::read::<RouteAnswer>(&response.body),
+                Err(RequestError::Busy) => return Arrived::nowhere(&EngineError::Overloaded { limit: CALLS }, count),
+                Err(error) => {
+                    tracing::debug!(%member, %error, "requests could not be carried");
+                    return Arrived::nowhere(&self.unreachable(member), count);
+                }
+            };
+            match answer {
+                Ok(answer) if answer.outcomes.len() == count => {
+                    self.inner.lanes.heard(member, answer.at_ms);
+                    let rests_on = Some((answer.origin, answer.through));
+                    return Arrived { outcomes: answer.outcomes, rests_on };
+                }
+                // Nothing was done: it was not known there how old the message is. Now it will be.
+                Ok(answer) if answer.outcomes.is_empty() => {
+                    self.inner.lanes.heard(member, answer.at_ms);
+                    ask.heard_ms = answer.at_ms;
+                }
+                Ok(_) | Err(_) => {
+                    tracing::warn!(%member, "an answer of another host is not usable");
+                    break;
+                }
             }
         }
+        Arrived::nowhere(&self.unreachable(member), count)
     }
 
     pub(super) fn unreachable(&self, member: MemberId) -> EngineError {

@@ -141,15 +141,20 @@ pub(super) struct RouteAsk {
     pub(super) calls: Vec<(Leg, Command)>,
     /// The answer may take as long as the request may: nobody else waits for it.
     pub(super) alone: bool,
+    /// What the asked host's clock showed when the asker last heard from it, by [`RouteAnswer::at_ms`]; 0: it never did.
+    pub(super) heard_ms: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RouteAnswer {
-    /// `None`: more than a look at this host's own state is needed, and it was not asked alone.
+    /// `None`: more than a look at this host's own state is needed, and it was not asked alone. None at all: the asker heard
+    /// from this host so long ago that its message may have waited somewhere, so nothing was done.
     pub(super) outcomes: Vec<Option<Outcome>>,
     /// Whose operations the outcomes are, and up to which they are in.
     pub(super) origin: Origin,
     pub(super) through: Seq,
+    /// What its clock shows: milliseconds since its machine started.
+    pub(super) at_ms: u64,
 }
 
 /// Reads a message, and passes over what a newer minor put at its end; the error says what is wrong with it.

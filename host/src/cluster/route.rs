@@ -127,6 +127,13 @@ const fn is_for_ledger(command: &Command) -> bool {
     }
 }
 
+/// Whether a request may come after its asker gave up. It may have waited in this host's buffers while the process was stopped, or
+/// on its way over a link that was cut, and a release that is carried out then ends what its subscriber was told since to use.
+/// It was sent after this host's clock showed `heard_ms`, so it is not older than that; what cannot be is refused, too.
+fn may_be_late(heard_ms: u64, at_ms: u64, left: Duration) -> bool {
+    at_ms.checked_sub(heard_ms).is_none_or(|age_ms| Duration::from_millis(age_ms) > left)
+}
+
 /// What may come from another host.
 const fn is_carried(command: &Command) -> bool {
     match command {
@@ -309,6 +316,11 @@ impl Cluster {
             return Err("a command that no host carries for another".to_owned());
         }
         let engine = self.engine().ok_or("the host is stopping")?;
+        let (origin, at_ms) = (self.inner.settings.origin, clock::boot_ms());
+        if may_be_late(ask.heard_ms, at_ms, left) {
+            let through = self.inner.parts.view.last_word();
+            return Ok(RouteAnswer { outcomes: Vec::new(), origin, through, at_ms });
+        }
         let deadline = Instant::now() + left.min(self.inner.settings.response_deadline);
         let vitals = &self.inner.parts.vitals;
         let is_home = |(leg, command): &(Leg, Command)| *leg == Leg::Home && matches!(command, Command::Allocate(_));
@@ -321,7 +333,7 @@ impl Cluster {
         };
         // Not all that is committed: what is no word is told only along with the next one.
         let through = self.inner.parts.view.last_word();
-        Ok(RouteAnswer { outcomes, origin: self.inner.settings.origin, through })
+        Ok(RouteAnswer { outcomes, origin, through, at_ms })
     }
 
     /// While this host lacks the state of the cluster it does not know who holds something already, and owns nothing; while its
@@ -500,4 +512,18 @@ pub(super) fn repeated(error: &EngineError, count: usize) -> Vec<Outcome> {
 
 fn whose(request: &AllocateRequest) -> Whose {
     (request.pool, request.subscriber.clone(), request.key.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_too_long_ago_for_all_that_is_known_is_late() {
+        let left = Duration::from_secs(4);
+        assert!(!may_be_late(1_000, 5_000, left));
+        assert!(may_be_late(1_000, 5_001, left));
+        assert!(may_be_late(0, 5_000, left), "it was never heard from");
+        assert!(may_be_late(5_001, 5_000, left), "it heard from another clock");
+    }
 }

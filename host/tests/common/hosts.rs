@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -37,11 +38,14 @@ pub enum Build {
     Speaking(&'static str),
 }
 
-/// Ports that nobody listens on now. Somebody else may take one before the daemon does; then the test fails and says so.
+/// Ports that nobody listens on, below those that the system gives to whoever asks for any: a host that is down finds its own
+/// again. Each is given once in this process.
 fn free_ports(count: usize) -> Vec<u16> {
-    let sockets: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    sockets.iter().map(|socket| socket.local_addr().expect("bound").port()).collect()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Tests of other processes begin elsewhere.
+    let begin = u16::try_from(std::process::id() % 200).expect("below 200") * 100;
+    let candidates = std::iter::repeat_with(|| 10_000 + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000);
+    candidates.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(count).collect()
 }
 
 impl Hosts {

@@ -12,7 +12,7 @@ const SEEDS: u64 = 2_000;
 /// Within so many seeds every breach is noticed that is not rare.
 const NOTICED_WITHIN: u64 = 1_500;
 
-/// Seeds in which disks are lost and space leaves pools, and as many in which disks are slow.
+/// Seeds of each harsher weather.
 const HARSH: u64 = 200;
 
 /// Lives seeds through on two threads; the first failure ends it.
@@ -73,6 +73,12 @@ fn every_invariant_holds_where_space_leaves_pools_and_comes_back_all_the_time() 
 }
 
 #[test]
+fn every_invariant_holds_where_processes_are_stopped_and_go_on() {
+    let sum = live(HARSH, cluster::run_with_pauses).unwrap_or_else(|failure| panic!("\n{failure}"));
+    assert!(sum.takeovers > HARSH, "{sum:?}");
+}
+
+#[test]
 fn a_seed_gives_the_same_cluster_every_time() {
     for seed in 0..10 {
         let (one, other) = (cluster::run(seed), cluster::run(seed));
@@ -100,7 +106,11 @@ fn kept_by(breach: Breach) -> (&'static [Invariant], u64) {
         Breach::LedgerIsDurable => (&[Invariant::Owned], 27),
         Breach::WaitForCut => (BY_FACTS, 2),
         Breach::KeptIsNow => (BY_FACTS, 1_327),
+        Breach::LeaseFromAttempt => (&[Invariant::Owned], 47),
+        Breach::LeaseOfThisLife => (&[Invariant::Owned], 0),
+        Breach::RenewedIsNotDeposed => (&[Invariant::Owned], 10),
         Breach::LeaveOnceTold => (&[Invariant::Served], 1_692),
+        Breach::CarriedOutInTime => (&[Invariant::Unique], 289),
         Breach::Fence => (BY_FACTS, 0),
         Breach::Quarantine => (BY_FACTS, 30),
         Breach::ReturnOnlyEmpty => (BY_FACTS, 160),

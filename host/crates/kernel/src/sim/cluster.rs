@@ -46,6 +46,14 @@ pub enum Breach {
     LeaveOnceTold,
     /// What counts as stopped is stopped now, not only a moment ago.
     KeptIsNow,
+    /// A node lease counts from the moment its renewal began, not from the answer.
+    LeaseFromAttempt,
+    /// A process knows nothing of the node lease of the one before.
+    LeaseOfThisLife,
+    /// Who renewed since its silence was noticed is not deposed.
+    RenewedIsNotDeposed,
+    /// What another host asks is not carried out once the asker gave up.
+    CarriedOutInTime,
     /// A BNG drops an answer of a term that is over as far as it knows.
     Fence,
     /// A shard that was taken over is handed out from once all its lost owners' words arrived.
@@ -83,6 +91,10 @@ impl Breach {
             Self::LedgerIsDurable,
             Self::LeaveOnceTold,
             Self::KeptIsNow,
+            Self::LeaseFromAttempt,
+            Self::LeaseOfThisLife,
+            Self::RenewedIsNotDeposed,
+            Self::CarriedOutInTime,
             Self::Fence,
             Self::Quarantine,
             Self::ReturnOnlyEmpty,
@@ -105,6 +117,10 @@ impl Breach {
             | Self::LedgerIsDurable
             | Self::LeaveOnceTold
             | Self::KeptIsNow
+            | Self::LeaseFromAttempt
+            | Self::LeaseOfThisLife
+            | Self::RenewedIsNotDeposed
+            | Self::CarriedOutInTime
             | Self::Fence
             | Self::Quarantine
             | Self::ReturnOnlyEmpty
@@ -127,6 +143,8 @@ enum Weather {
     SlowDisks,
     /// Space leaves pools and comes back all the time.
     Resizing,
+    /// Processes are stopped and go on: what came meanwhile waits for them.
+    Pauses,
 }
 
 /// What a seed did.
@@ -194,12 +212,16 @@ pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> 
         Breach::Kernel(Rule::PoolFirst) => Weather::Resizing,
         // It counts only between a word to the kernel and its way to the disk.
         Breach::KeptIsNow => Weather::SlowDisks,
+        // They count only if what comes waits for long.
+        Breach::LeaseFromAttempt | Breach::CarriedOutInTime => Weather::Pauses,
         Breach::Kernel(_)
         | Breach::StopBeforeOffer
         | Breach::OfferIsFinal
         | Breach::WaitForCut
         | Breach::LedgerIsDurable
         | Breach::LeaveOnceTold
+        | Breach::LeaseOfThisLife
+        | Breach::RenewedIsNotDeposed
         | Breach::Fence
         | Breach::Quarantine
         | Breach::AskMajority
@@ -222,6 +244,11 @@ pub fn run_with_resizing(seed: u64) -> Result<Summary, Box<Failure>> {
 /// The same with disks of which every other group waits for long.
 pub fn run_with_slow_disks(seed: u64) -> Result<Summary, Box<Failure>> {
     live(seed, None, Weather::SlowDisks)
+}
+
+/// The same with processes that are stopped all the time and go on, with what came meanwhile.
+pub fn run_with_pauses(seed: u64) -> Result<Summary, Box<Failure>> {
+    live(seed, None, Weather::Pauses)
 }
 
 /// The same with notes that are written and deleted at all hosts, and nobody who asks for addresses meanwhile.

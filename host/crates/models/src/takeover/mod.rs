@@ -40,11 +40,20 @@ pub enum Breach {
     ReuseUnstableRelease,
     /// A late release frees what the new holder has answered meanwhile.
     LateReleaseCounts,
+    /// A BNG takes the old holder's answers however late they are and whatever epoch it has seen. Either look alone is enough
+    /// here, because the leader waits until what is under way is late.
+    AnyAnswerCounts,
+    /// The old holder counts its lease from the moment it hears of the renewal.
+    LeaseFromAnswer,
+    /// A process that starts again takes the lease of the one before for good.
+    LeaseOutlivesCrash,
+    /// An answer says that another host has it, and nobody was asked.
+    AckUnasked,
 }
 
 impl Breach {
     /// Every variant.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::QuarantineUnknownOnly,
         Self::NoRecheck,
         Self::NoGrace,
@@ -52,6 +61,10 @@ impl Breach {
         Self::ServeBeforeCut,
         Self::ReuseUnstableRelease,
         Self::LateReleaseCounts,
+        Self::AnyAnswerCounts,
+        Self::LeaseFromAnswer,
+        Self::LeaseOutlivesCrash,
+        Self::AckUnasked,
     ];
 }
 
@@ -157,7 +170,7 @@ impl Model for Takeover {
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
         let mut state = last.clone();
         step::apply(self, &mut state, &action);
-        step::forget(&mut state);
+        step::forget(self, &mut state);
         (state != *last).then_some(state)
     }
 

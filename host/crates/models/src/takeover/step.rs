@@ -7,8 +7,8 @@ use super::{Action, Breach, LEASE, Takeover};
 /// Carries out one action that `offer` names.
 pub(super) fn apply(model: &Takeover, state: &mut State, action: &Action) {
     match *action {
-        Action::Tick => tick(state, 1),
-        Action::SlowTick => slow_tick(state),
+        Action::Tick => tick(model, state, 1),
+        Action::SlowTick => slow_tick(model, state),
         Action::Flush => state.old.flushed = state.old.log.len(),
         Action::OldToVoter => state.voter_has = state.old.flushed,
         Action::OldToNew => state.new.has = state.old.flushed,
@@ -21,7 +21,7 @@ pub(super) fn apply(model: &Takeover, state: &mut State, action: &Action) {
             adopt(model, state);
             state.new.quarantine = false;
         }
-        Action::Crash => crash(state),
+        Action::Crash => crash(model, state),
         Action::Renew
         | Action::ApplyRenewal
         | Action::HearRenewal
@@ -45,21 +45,24 @@ pub(super) fn apply(model: &Takeover, state: &mut State, action: &Action) {
     }
 }
 
-fn tick(state: &mut State, by_old_clock: u8) {
+fn tick(model: &Takeover, state: &mut State, by_old_clock: u8) {
     state.old.lease.left = state.old.lease.left.saturating_sub(by_old_clock);
     if let Some(renewal) = &mut state.old.renewal {
         // Older than a lease it brings nothing, however old it is.
         renewal.age = (renewal.age + by_old_clock).min(LEASE);
     }
     state.ledger.wait = state.ledger.wait.saturating_sub(1);
+    if model.breaks(Breach::AnyAnswerCounts) {
+        return;
+    }
     for side in &mut state.sides {
         side.old_answer =
             side.old_answer.and_then(|answer| Some(OldAnswer { left: answer.left.checked_sub(1)?, ..answer }));
     }
 }
 
-fn slow_tick(state: &mut State) {
-    tick(state, 0);
+fn slow_tick(model: &Takeover, state: &mut State) {
+    tick(model, state, 0);
     state.old.lease.slow = true;
     if let Some(renewal) = &mut state.old.renewal {
         renewal.slow = true;
@@ -67,9 +70,10 @@ fn slow_tick(state: &mut State) {
 }
 
 /// What was not flushed is gone, and the lease is void until it is renewed.
-fn crash(state: &mut State) {
+fn crash(model: &Takeover, state: &mut State) {
     state.old.log.truncate(state.old.flushed);
-    state.old.lease = Lease { left: 0, slow: true };
+    let left = if model.breaks(Breach::LeaseOutlivesCrash) { LEASE } else { 0 };
+    state.old.lease = Lease { left, slow: true };
     state.old.renewal = None;
     for side in &mut state.sides {
         side.work = None;
@@ -91,10 +95,11 @@ fn apply_ledger(model: &Takeover, state: &mut State, action: &Action) {
             state.ledger.wait = LEASE + grace(model);
         }
         Action::HearRenewal => {
-            if let Some(renewal) = state.old.renewal.take()
-                && LEASE - renewal.age >= state.old.lease.left
-            {
-                state.old.lease = Lease { left: LEASE - renewal.age, slow: renewal.slow };
+            if let Some(renewal) = state.old.renewal.take() {
+                let age = if model.breaks(Breach::LeaseFromAnswer) { 0 } else { renewal.age };
+                if LEASE - age >= state.old.lease.left {
+                    state.old.lease = Lease { left: LEASE - age, slow: renewal.slow };
+                }
             }
         }
         Action::LoseRenewal => state.old.renewal = None,
@@ -126,7 +131,7 @@ fn apply_ledger(model: &Takeover, state: &mut State, action: &Action) {
 
 #[allow(clippy::wildcard_enum_match_arm, reason = "the caller hands over only the actions named here")]
 fn apply_side(model: &Takeover, state: &mut State, action: &Action, subscriber: usize) {
-    let acknowledged = state.acknowledged();
+    let (acknowledged, is_fenced) = (state.acknowledged(), !model.breaks(Breach::AnyAnswerCounts));
     let State { old, new, sides, asked, .. } = state;
     let side = &mut sides[subscriber];
     match *action {
@@ -143,13 +148,14 @@ fn apply_side(model: &Takeover, state: &mut State, action: &Action, subscriber: 
             if let Some(at) = side.work.take()
                 && let Some(Op::Held { address, .. }) = old.log.get(at)
             {
-                let session = Session { address: *address, acked: at < acknowledged };
+                let acked = at < acknowledged || model.breaks(Breach::AckUnasked);
+                let session = Session { address: *address, acked };
                 side.old_answer = Some(OldAnswer::new(session));
             }
         }
         Action::DeliverOld(_) => {
             let session = side.old_answer.take().map(|answer| answer.session);
-            if side.asks && !side.seen_new {
+            if side.asks && !(side.seen_new && is_fenced) {
                 (side.session, side.asks) = (session, false);
                 // An answer to an older question is known by its number and dropped.
                 (side.work, side.new_answer) = (None, None);
@@ -183,7 +189,7 @@ fn apply_side(model: &Takeover, state: &mut State, action: &Action, subscriber: 
             }
         }
         Action::Confirm(_) => {
-            (side.confirmed, side.seen_new, side.old_answer) = (true, true, None);
+            (side.confirmed, side.seen_new) = (true, true);
             let session = side.session.map(|session| session.address);
             for (address, served) in new.table.iter_mut().enumerate() {
                 if session == Some(address) && served.is_none() {
@@ -223,7 +229,7 @@ fn adopt(model: &Takeover, state: &mut State) {
 }
 
 /// Makes states equal that differ only in what nobody asks for any more.
-pub(super) fn forget(state: &mut State) {
+pub(super) fn forget(model: &Takeover, state: &mut State) {
     state.old.lease.slow |= state.old.lease.left == 0;
     if state.voter_has <= state.new.has {
         state.voter_has = 0;
@@ -234,7 +240,7 @@ pub(super) fn forget(state: &mut State) {
         state.old.renewal.take_if(|renewal| !renewal.applied);
     }
     for side in &mut state.sides {
-        if side.seen_new {
+        if side.seen_new && !model.breaks(Breach::AnyAnswerCounts) {
             (side.work, side.old_answer) = (None, None);
         }
     }

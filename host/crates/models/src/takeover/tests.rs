@@ -50,3 +50,23 @@ fn reusing_before_a_peer_knows_the_release_hands_one_out_twice() {
 fn a_late_release_must_not_free_what_was_answered_since() {
     check(Breach::LateReleaseCounts, "unique");
 }
+
+#[test]
+fn an_answer_under_way_is_no_session_after_it_was_said_that_there_is_none() {
+    check(Breach::AnyAnswerCounts, "unique");
+}
+
+#[test]
+fn a_lease_that_counts_from_the_answer_hands_one_out_twice() {
+    check(Breach::LeaseFromAnswer, "unique");
+}
+
+#[test]
+fn a_lease_of_the_process_before_hands_one_out_twice() {
+    check(Breach::LeaseOutlivesCrash, "unique");
+}
+
+#[test]
+fn an_answer_that_says_another_host_has_it_may_be_forgotten() {
+    check(Breach::AckUnasked, "kept");
+}

@@ -1,6 +1,6 @@
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -78,9 +78,11 @@ async fn another_host_at_a_known_address_is_not_taken_for_the_peer() {
     assert!(one.net.connected().is_empty());
 }
 
-/// An address that was free a moment ago.
+/// An address at which nobody listens: no other test uses this part of the loopback network, so none gets its port meanwhile.
 fn free() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static GIVEN: AtomicU8 = AtomicU8::new(1);
+    let ip = Ipv4Addr::new(127, 77, 0, GIVEN.fetch_add(1, Ordering::Relaxed));
+    std::net::TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
 }
 
 /// Starts a host that listens on `own` and finds itself at `peer`: it must notice, and leave that address alone.
@@ -110,19 +112,19 @@ async fn a_dial_to_ourselves_is_dropped_and_not_repeated() {
 #[tokio::test]
 async fn a_dial_to_ourselves_by_a_detour_is_dropped_and_not_repeated() {
     let own = free();
-    let (port, _) = freezable(own.port()).await;
+    let (port, _) = freezable(own).await;
     finds_itself(own, format!("127.0.0.1:{port}")).await;
 }
 
 /// Passes bytes on to a host, until it is frozen; then it keeps its connections and passes nothing.
-async fn freezable(to: u16) -> (u16, Arc<AtomicBool>) {
+async fn freezable(to: SocketAddr) -> (u16, Arc<AtomicBool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let frozen = Arc::new(AtomicBool::new(false));
     let freeze = frozen.clone();
     tokio::spawn(async move {
         while let Ok((near, _)) = listener.accept().await {
-            let Ok(far) = TcpStream::connect(("127.0.0.1", to)).await else { continue };
+            let Ok(far) = TcpStream::connect(to).await else { continue };
             let (near_in, near_out) = near.into_split();
             let (far_in, far_out) = far.into_split();
             tokio::spawn(pass(near_in, far_out, freeze.clone()));
@@ -154,7 +156,7 @@ async fn a_peer_that_answers_no_ping_is_dropped() {
     let (one_dir, two_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let timing = Timing { ping_every: Duration::from_millis(50), ping_within: Duration::from_millis(500), ..quick() };
     let mut one = Host::start_with(settings(one_dir.path(), &[]), timing).await;
-    let (port, frozen) = freezable(one.port()).await;
+    let (port, frozen) = freezable(SocketAddr::from(([127, 0, 0, 1], one.port()))).await;
     let two = Host::start(settings(two_dir.path(), &[format!("127.0.0.1:{port}")])).await;
     one.wait_for(two.peer()).await;
     frozen.store(true, Ordering::SeqCst);

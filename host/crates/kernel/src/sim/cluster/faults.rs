@@ -18,7 +18,7 @@ impl World {
         let kinds = match self.weather {
             Weather::Usual | Weather::SlowDisks => 108,
             Weather::Losses => 115,
-            Weather::Resizing => 150,
+            Weather::Resizing | Weather::Pauses => 150,
         };
         match self.draws.below(kinds) {
             0..18 => self.crash(at),
@@ -46,6 +46,7 @@ impl World {
             94..100 => self.leave(at),
             100..108 => self.reserve(at),
             112..115 if self.weather == Weather::Losses => self.lose(at),
+            _ if self.weather == Weather::Pauses => self.sleep(at),
             _ => self.close(at),
         }
     }
@@ -74,7 +75,9 @@ impl World {
         let ms = *self.draws.pick(&[50, 300, 2_000, 9_000, 12_000]);
         self.note(|| format!("host {at} sleeps for {ms} ms"));
         let until = self.now + ms;
-        self.host_mut(at).sleeps_until = until;
+        let host = self.host_mut(at);
+        // What waits for it to wake comes when the first of two sleeps would be over.
+        host.sleeps_until = host.sleeps_until.max(until);
     }
 
     /// An operator drains a host, or puts it to use again.

@@ -95,8 +95,9 @@ impl World {
             (Purpose::Renew { began_ms }, Ok(LedgerReply::Renewed { lease_ms, .. })) => {
                 // What was taken from this host before is told first, or it would take the lease for a lease on that too.
                 self.follow(at);
-                let until_ms = (began_ms + lease_ms).saturating_sub(lease_ms / 100 + 1_000);
-                self.put(at, Command::News(News::NodeLease { until_ms }), Waits::Nobody);
+                let heard_ms = self.host(at).tick(self.now).boot_ms;
+                let from_ms = if self.breach == Some(Breach::LeaseFromAttempt) { heard_ms } else { began_ms };
+                self.lease(at, from_ms, *lease_ms);
                 let again = self.now + lease_ms / 3;
                 self.host_mut(at).renew_at = again;
             }
@@ -107,6 +108,13 @@ impl World {
             (Purpose::Order, Ok(LedgerReply::Left(_))) => self.go(at),
             _ => {}
         }
+    }
+
+    /// The kernel may hand out from leased shards until shortly before the lease is over.
+    fn lease(&mut self, at: usize, from_ms: u64, lease_ms: u64) {
+        let until_ms = (from_ms + lease_ms).saturating_sub(lease_ms / 100 + 1_000);
+        self.host_mut(at).leased_until = until_ms;
+        self.put(at, Command::News(News::NodeLease { until_ms }), Waits::Nobody);
     }
 
     pub(super) fn join_of(&self, at: usize) -> LedgerCommand {

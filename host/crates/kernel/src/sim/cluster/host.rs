@@ -83,6 +83,8 @@ pub(super) struct Host {
     /// What is offered once the kernel has stopped, and until when it waits for that.
     pub(super) offer: Option<(Offer, u64)>,
     pub(super) renew_at: u64,
+    /// The end of its last node lease, by the boot clock of the process that got it.
+    pub(super) leased_until: u64,
     pub(super) pull_at: u64,
     pub(super) watched: BTreeMap<MemberId, Watch>,
     pub(super) seen: BTreeMap<MemberId, (u64, Vector)>,
@@ -148,6 +150,7 @@ impl Host {
             pending: BTreeMap::new(),
             offer: None,
             renew_at: 0,
+            leased_until: 0,
             pull_at: 0,
             watched: BTreeMap::new(),
             seen: BTreeMap::new(),

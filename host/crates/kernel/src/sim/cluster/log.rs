@@ -1,6 +1,7 @@
 //! The replicated log, as its members see it: whoever reaches a majority may write, and reads on; what was written may be
 //! told late, twice or never.
 
+use super::Breach;
 use super::govern::Purpose;
 use super::world::{Event, World};
 use crate::id::CommandId;
@@ -69,7 +70,7 @@ impl World {
     }
 
     /// An entry reaches the leader, or waits somewhere for one.
-    pub(super) fn commit(&mut self, entry: LedgerEntry, by: usize, tries: u32) {
+    pub(super) fn commit(&mut self, mut entry: LedgerEntry, by: usize, tries: u32) {
         // It may have left its proposer before that was cut off.
         let anywhere = tries > 0 && (0..self.hosts.len()).any(|at| self.has_majority(at));
         if !(self.has_majority(by) || anywhere) {
@@ -78,6 +79,12 @@ impl World {
                 self.after(pause, Event::Commit { entry, by, tries: tries + 1 });
             }
             return;
+        }
+        if let (Some(Breach::RenewedIsNotDeposed), LedgerCommand::Depose { member, last_renewal }) =
+            (self.breach, &mut entry.command)
+            && let Some(found) = self.log.ledger.member(*member)
+        {
+            *last_renewal = found.lease.renewed;
         }
         let decision = self.log.commit(&entry);
         let place = self.log.entries.len();

@@ -17,6 +17,7 @@ pub(super) type Vector = BTreeMap<Origin, Seq>;
 pub(super) struct Message {
     pub(super) from: usize,
     pub(super) to: usize,
+    pub(super) sent: u64,
     pub(super) body: Body,
 }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use super::arrival::Arrival;
 use super::clients::Clients;
-use super::host::Host;
+use super::host::{Host, Waits};
 use super::log::{Decision, Log};
 use super::net::{Body, Message, Net};
 use super::operator::Operator;
-use super::route::{Caller, Outcome};
+use super::route::{Caller, DEADLINE, Outcome};
 use super::{Breach, Summary, Weather};
+use crate::command::{Command, News};
 use crate::hash::Draws;
 use crate::id::{ClusterId, CommandId, Dot, MemberId, Seq};
 use crate::kernel::KernelSettings;
@@ -152,6 +153,7 @@ impl World {
                     (Weather::Losses, false) => "--cluster --losses ",
                     (Weather::SlowDisks, false) => "--cluster --slow-disks ",
                     (Weather::Resizing, false) => "--cluster --resizing ",
+                    (Weather::Pauses, false) => "--cluster --pauses ",
                 };
                 let (seed, step) = (self.seed, self.summary.events);
                 Err(Box::new(Failure { flags, seed, step, invariant, what, events }))
@@ -215,6 +217,10 @@ impl World {
         let life = host.life;
         self.note(|| format!("host {at} starts its life {life}"));
         self.touched = true;
+        if breach == Some(Breach::LeaseOfThisLife) {
+            let until_ms = self.host(at).leased_until;
+            self.put(at, Command::News(News::NodeLease { until_ms }), Waits::Nobody);
+        }
         self.after(1, Event::Nudge(at));
         if life == 1 {
             self.after(1, Event::Wake(at));
@@ -272,7 +278,10 @@ impl World {
             Event::Arrives(message) => self.arrives(message),
             Event::Commit { entry, by, tries } => self.commit(entry, by, tries),
             Event::Decided { at, life, place, id, decision } => {
-                if self.host(at).life == life && self.host(at).is_awake(self.now) {
+                let waits = self.weather == Weather::Pauses && self.host(at).sleeps_until > self.now;
+                if waits {
+                    self.is_life(at, life, || Event::Decided { at, life, place, id, decision });
+                } else if self.host(at).life == life && self.host(at).is_awake(self.now) {
                     // The log tells a proposer nothing before it has applied the entry.
                     self.apply_through(at, place);
                     self.decided(at, id, &decision);
@@ -357,21 +366,22 @@ impl World {
         // Requests and their answers come once or not at all; facts may come twice.
         let once = matches!(body, Body::Ask { .. } | Body::Answer { .. });
         for delay in self.net.journeys(from, to, once, &mut self.draws) {
-            self.after(delay, Event::Arrives(Message { from, to, body: body.clone() }));
+            self.after(delay, Event::Arrives(Message { from, to, sent: self.now, body: body.clone() }));
         }
     }
 
     fn arrives(&mut self, message: Message) {
-        let Message { from, to, body } = message;
+        let Message { from, to, sent, body } = message;
         let host = self.host(to);
         if !host.is_up() || self.net.is_cut(from, to) {
             return;
         }
         let until = host.sleeps_until;
         if until > self.now {
-            // Of what comes to a host that sleeps long, nothing is left when it wakes.
-            if until - self.now < 300 {
-                self.after(until - self.now, Event::Arrives(Message { from, to, body }));
+            // Of what comes to a host that sleeps long, nothing is left when it wakes, unless it is only stopped. It may be woken early.
+            let left = until - self.now;
+            if left < 300 || self.weather == Weather::Pauses {
+                self.after(left.min(300), Event::Arrives(Message { from, to, sent, body }));
             }
             return;
         }
@@ -391,6 +401,8 @@ impl World {
                     self.take_in(to, batch);
                 }
             }
+            // Its asker gave up. The real host knows by its own clock, of which the asker says what it saw last.
+            Body::Ask { .. } if self.now > sent + DEADLINE && self.breach != Some(Breach::CarriedOutInTime) => {}
             Body::Ask { task, leg, command } => self.asked(to, Caller::Host { at: from, task }, leg, command),
             Body::Answer { task, outcome, origin, through } => self.arrived(to, task, outcome, origin, through),
             Body::Given { pool, shards, last } => {
