@@ -114,6 +114,63 @@ fn a_release_that_waited_for_a_stopped_host_is_not_carried_out_when_it_goes_on()
     }
 }
 
+/// What is held in shards of the first host: by lease, and outright.
+fn own_by_kind(hosts: &Hosts, held: &[Value]) -> [Vec<String>; 2] {
+    let (_, ring) = hosts.get(0, "/api/v1/hashring");
+    let shards = ring["pools"][0]["shards"].as_array().expect("shards").clone();
+    ["leased", "escrow"].map(|kind| {
+        let own = |answer: &&Value| {
+            let shard = shards.iter().find(|shard| shard["shard"] == answer["fence"]["shard"]).expect("a shard");
+            shard["owner"] == 1 && shard["kind"] == kind
+        };
+        held.iter().filter(own).map(|answer| answer["subscriber_id"].as_str().expect("a name").to_owned()).collect()
+    })
+}
+
+#[test]
+fn a_host_without_a_node_lease_decides_nothing_in_leased_shards_and_serves_from_what_is_its_own() {
+    let hosts = Hosts::formed_with(3, &["--node-lease", "5s"]);
+    let lease = json!({"default": "1h", "min": "1m", "max": "1d"});
+    hosts.create(0, &json!({"id": "homes", "cidr": "100.64.0.0/18", "lease": lease, "strategy": "random"}));
+    wait_for("shards are where they should be", || {
+        let (_, ring) = hosts.get(0, "/api/v1/hashring");
+        let shards = ring["pools"][0]["shards"].as_array()?.clone();
+        shards.iter().all(|shard| shard["owner"] == shard["wished"]).then_some(())
+    });
+    let held: Vec<Value> = (0..60).map(|number| hosts.allocate(0, &format!("line-{number}"))).collect();
+    let [leased, outright] = own_by_kind(&hosts, &held);
+    assert!(!leased.is_empty() && !outright.is_empty(), "{held:?}");
+    hosts.daemon(1).freeze();
+    hosts.daemon(2).freeze();
+    let renew = |name: &str| hosts.post(0, &format!("/api/v1/allocations/{name}/renew"), &json!({}));
+    wait_for("the node lease is over", || (renew(&leased[0]).0 == 503).then_some(()));
+    for name in &leased {
+        let (status, answer) = renew(name);
+        assert_eq!((status, &answer["reason"]), (503, &json!("SPACE_WITHHELD")), "{answer}");
+        let (status, answer) = hosts.daemon(0).call("DELETE", &format!("/api/v1/allocations/{name}"), None);
+        assert_eq!(status, 503, "{answer}");
+    }
+    for name in &outright {
+        assert_eq!(renew(name).0, 200);
+    }
+    // Who asks for what he holds there gets another one.
+    let asked = json!({"pool_id": "homes", "subscriber_id": leased[0]});
+    let other = wait_for("it is served from what is its own", || {
+        let (status, answer) = hosts.post(0, "/api/v1/allocate", &asked);
+        (status == 201).then_some(answer)
+    });
+    let former = held.iter().find(|answer| answer["subscriber_id"] == leased[0].as_str()).expect("it was held");
+    assert_eq!(other["supersedes"]["resource"], former["resource"], "{other}");
+    hosts.daemon(1).go_on();
+    hosts.daemon(2).go_on();
+    for name in &leased[1..] {
+        wait_for("it has a lease again", || (renew(name).0 == 200).then_some(()));
+    }
+    for host in 0..3 {
+        assert_eq!(hosts.daemon(host).metric("nexus_clset_conflicts_total"), Some(0.0));
+    }
+}
+
 #[test]
 fn a_host_without_room_on_its_disk_has_the_others_serve() {
     let mut hosts = Hosts::formed(3);

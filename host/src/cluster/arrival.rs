@@ -3,7 +3,7 @@
 //! repeat what was released meanwhile. Of those that were its own outright nobody waited for a majority, so there it has to
 //! hear what every member knew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kernel::ledger::{GrantKind, Ledger, LedgerPool, Member};
 use kernel::{MemberId, Origin, ShardId};
@@ -11,6 +11,9 @@ use kernel::{MemberId, Origin, ShardId};
 use super::inquiry::ask_all;
 use super::seat::Seat;
 use super::{Cluster, Vector, covers};
+
+/// The incarnation of a host that was never restored.
+const FIRST: u64 = 1;
 
 /// How far it is.
 #[derive(Debug, Default)]
@@ -47,8 +50,14 @@ impl Cluster {
         if self.inner.arrival.lock().heard_all {
             return;
         }
+        let mut knows_less = BTreeSet::new();
         if others().any(|member| self.is_connected(&member.peer) && !told(member)) {
             for (member, mut answer) in ask_all(self, seat, ledger).await {
+                // Who has yet to hear itself what the others know is no witness.
+                if answer.told == 0 {
+                    knows_less.insert(member);
+                    continue;
+                }
                 let Some(member) = ledger.member(member).filter(|member| !told(member)) else { continue };
                 seat.peer_of(member.id).into_iter().for_each(|peer| self.pull_from(peer));
                 answer.vector.remove(&self.inner.settings.origin);
@@ -57,12 +66,17 @@ impl Cluster {
         }
         let (here, voters) = (self.vector(), seat.voters());
         let mut arrival = self.inner.arrival.lock();
-        let heard_of = |member: &Member| member.id == seat.me || arrival.heard_of(member, &here);
-        let voted = voters.iter().filter(|voter| ledger.member(**voter).is_some_and(heard_of)).count();
-        let (heard_most, heard_all) = (
-            voted * 2 > voters.len() && others().all(|member| !self.is_connected(&member.peer) || heard_of(member)),
-            others().all(heard_of),
-        );
+        let heard_of = |member: &Member| arrival.heard_of(member, &here);
+        // One of every majority there was; who was restored has forgotten what it was one of.
+        let first_life = self.inner.settings.origin.incarnation <= FIRST;
+        let is_witness = |voter: &&MemberId| match ledger.member(**voter) {
+            Some(member) if member.id == seat.me => first_life,
+            member => member.is_some_and(heard_of),
+        };
+        let witnesses = voters.iter().filter(is_witness).count();
+        let most = witnesses > 0 && witnesses >= voters.len() - voters.len() / 2;
+        let there = |member: &&Member| self.is_connected(&member.peer) && !knows_less.contains(&member.id);
+        let (heard_most, heard_all) = (most && others().filter(there).all(heard_of), others().all(heard_of));
         let before = (arrival.heard_most, arrival.heard_all);
         // Who comes later knows no more of what was before than those that were asked, but for what was nobody's but its own.
         arrival.heard_most |= heard_most;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::engine::EngineError;
-use kernel::ledger::{GrantState, Ledger, LedgerPool};
+use kernel::ledger::{GrantKind, GrantState, Ledger, LedgerPool};
 use kernel::{
     Command, Epoch, MemberId, MemberList, News, PoolUid, Revision, RingMember, ShardId, ShardTenure, Sight, Tenure,
 };
@@ -208,7 +208,14 @@ async fn tell_tenures(
         if known.get(&shard) != Some(&said) {
             news.push((
                 said,
-                ShardTenure { shard, epoch: grant.epoch, tenure, after: grant.cut, doubtful: grant.is_doubtful() },
+                ShardTenure {
+                    shard,
+                    epoch: grant.epoch,
+                    tenure,
+                    leased: grant.kind == GrantKind::Leased,
+                    after: grant.cut,
+                    doubtful: grant.is_doubtful(),
+                },
             ));
         }
     }

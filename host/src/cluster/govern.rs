@@ -13,7 +13,7 @@ use view::AllocationFilter;
 use super::follow::note;
 use super::office::decide;
 use super::seat::Seat;
-use super::{Cluster, Settings, acks};
+use super::{Cluster, Settings, acks, inquiry};
 use crate::clock;
 
 /// Shards given away by one entry of the ledger.
@@ -301,6 +301,10 @@ pub(super) async fn offer(
     let peer = seat.peer_of(to).filter(|peer| cluster.is_connected(&peer.to_string()));
     let peer =
         peer.ok_or_else(|| ClusterError::Unavailable(format!("{named} cannot be reached, so it gets no shards")))?;
+    if !hear_out(cluster, seat, to, peer).await {
+        let why = format!("this host has not heard yet all that {named} wrote; ask again");
+        return Err(ClusterError::Unavailable(why));
+    }
     let stopped = cluster.inner.stopped.lock().clone();
     let stop = shards.iter().map(|shard| (pool, *shard, epoch));
     let stop: Vec<_> = stop.filter(|(pool, shard, epoch)| !stopped.holds(*pool, *shard, *epoch)).collect();
@@ -319,6 +323,23 @@ pub(super) async fn offer(
             Err(ClusterError::Unavailable(why))
         }
     }
+}
+
+/// Waits until this host has heard what the taker wrote before it knew of its last renewal. The shards may have been taken from it
+/// once, and what it wrote about them meanwhile is late: who has them now says what counts, and the taker itself never would.
+async fn hear_out(cluster: &Cluster, seat: &Seat, to: MemberId, peer: PeerId) -> bool {
+    let Some((origin, renewed)) = seat.book.ledger().member(to).map(|found| (found.origin, found.lease.renewed)) else {
+        return false;
+    };
+    let Some(said) = inquiry::ask(cluster, peer).await.filter(|answer| answer.told >= renewed) else { return false };
+    let last = said.vector.get(&origin).copied().unwrap_or_default();
+    for _ in 0..200 {
+        if inquiry::known_here(cluster, origin) >= last {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    false
 }
 
 /// Waits until nothing is handed out from the shards and the taker has everything that was; gives this host's last word.

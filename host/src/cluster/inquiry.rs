@@ -108,7 +108,8 @@ pub(super) async fn ask_all(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> 
     future::join_all(answers).await.into_iter().flatten().collect()
 }
 
-/// The same; `None`: those that answered and this host are no majority of the voters.
+/// The same; `None`: those that answered and this host are no majority of the voters. Who has yet to hear what the others know is
+/// not counted: it may have forgotten what it and another knew.
 pub(super) async fn ask_most(
     cluster: &Cluster,
     seat: &Seat,
@@ -116,7 +117,8 @@ pub(super) async fn ask_most(
 ) -> Option<BTreeMap<MemberId, StateAnswer>> {
     let answers = ask_all(cluster, seat, ledger).await;
     let voters = seat.voters();
-    let said = voters.iter().filter(|voter| **voter == seat.me || answers.contains_key(voter)).count();
+    let knows = |voter: &MemberId| answers.get(voter).is_some_and(|answer| answer.told > 0);
+    let said = voters.iter().filter(|voter| **voter == seat.me || knows(voter)).count();
     (said * 2 > voters.len()).then_some(answers)
 }
 

@@ -127,7 +127,7 @@ pub(super) struct StateAnswer {
     /// There is more.
     pub(super) more: bool,
     pub(super) vector: Vector,
-    /// Up to which entry of the ledger the kernel was told everything.
+    /// Up to which entry of the ledger the kernel was told everything; 0: it has yet to hear what the others know.
     pub(super) told: u64,
     /// Of these the log does not reach back so far.
     pub(super) gone: Vec<Origin>,

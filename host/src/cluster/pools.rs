@@ -162,7 +162,13 @@ impl Cluster {
                 .iter()
                 .map(|held| {
                     let (subscriber, key) = (held.subscriber.clone(), held.key().cloned());
-                    Command::Release(AllocationTarget { pool: uid, subscriber, key, span: Some(held.span) })
+                    Command::Release(AllocationTarget {
+                        pool: uid,
+                        subscriber,
+                        key,
+                        span: Some(held.span),
+                        made_ms: None,
+                    })
                 })
                 .collect();
             let outcomes = self.decide_all(engine, ends, deadline).await?;

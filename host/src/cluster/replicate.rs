@@ -338,7 +338,7 @@ pub(super) async fn answer_push(cluster: &Cluster, from: PeerId, batch: Batch) -
 /// What this host knows, and no operations.
 pub(super) fn answer_look(cluster: &Cluster) -> StateAnswer {
     // The ledger first: whoever was told of an entry wrote nothing more that goes against it.
-    let told = *cluster.inner.told.borrow();
+    let told = if cluster.inner.parts.vitals.lacks_state() { 0 } else { *cluster.inner.told.borrow() };
     let voters = cluster.seat().map(|seat| seat.voters()).unwrap_or_default();
     StateAnswer { batches: Vec::new(), more: false, vector: cluster.vector(), told, gone: Vec::new(), voters }
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use kernel::{Allocation, Durability, Epoch, News, PoolUid, Reply, ShardId, Tenure};
 use parking_lot::RwLock;
 
-/// In which term each shard of a pool is, and whose it is.
-type Terms = BTreeMap<ShardId, (Epoch, Tenure)>;
+/// In which term each shard of a pool is, whose it is, and whether it is by a lease.
+type Terms = BTreeMap<ShardId, (Epoch, Tenure, bool)>;
 
 /// Who owns which shard, until when the node lease is good, and whether there is another host to wait for.
 #[derive(Debug, Default)]
@@ -27,9 +27,10 @@ impl Standing {
                 let mut shards = self.shards.write();
                 let known = shards.entry(*pool).or_default();
                 for said in tenures {
-                    let newer = known.get(&said.shard).is_none_or(|(epoch, _)| *epoch <= said.epoch);
+                    let newer = known.get(&said.shard).is_none_or(|(epoch, ..)| *epoch <= said.epoch);
                     if newer {
-                        known.insert(said.shard, (said.epoch, said.tenure));
+                        let leased = said.leased || said.tenure == Tenure::Leased;
+                        known.insert(said.shard, (said.epoch, said.tenure, leased));
                     }
                 }
             }
@@ -70,9 +71,9 @@ impl Standing {
     pub(super) fn stands(&self, reply: &Reply, boot_ms: u64) -> bool {
         match reply {
             Reply::Allocated { allocation, created: true, .. } => self.may_hand_out(allocation, boot_ms),
-            Reply::Allocated { allocation, created: false, .. } | Reply::Renewed { allocation, .. } => {
-                self.answers_for(allocation)
-            }
+            Reply::Allocated { allocation, created: false, .. }
+            | Reply::Renewed { allocation, .. }
+            | Reply::Released(allocation) => self.answers_for(allocation, boot_ms),
             Reply::PoolCreated(_)
             | Reply::PoolExists(_)
             | Reply::PoolWouldCreate(_)
@@ -80,7 +81,6 @@ impl Standing {
             | Reply::PoolWouldUpdate { .. }
             | Reply::PoolDeleted { .. }
             | Reply::Explained(_)
-            | Reply::Released(_)
             | Reply::Reserved { .. }
             | Reply::Unreserved(_)
             | Reply::Noted
@@ -93,25 +93,30 @@ impl Standing {
         }
     }
 
-    fn term(&self, of: &Allocation) -> Option<(Epoch, Tenure)> {
+    fn term(&self, of: &Allocation) -> Option<(Epoch, Tenure, bool)> {
         self.shards.read().get(&of.pool)?.get(&of.shard).copied()
+    }
+
+    /// Whether the node lease is good, where it counts.
+    fn may_answer(&self, leased: bool, boot_ms: u64) -> bool {
+        !leased || boot_ms < self.lease_until_ms.load(Ordering::Acquire)
     }
 
     /// What was handed out counts in the very term it was handed out in. A shard that is only kept since then is being given
     /// away, with everything that was handed out before.
     fn may_hand_out(&self, of: &Allocation, boot_ms: u64) -> bool {
-        let Some((epoch, tenure)) = self.term(of) else { return false };
-        let good = match tenure {
-            Tenure::Escrow | Tenure::Kept | Tenure::Silent => true,
-            Tenure::Leased => boot_ms < self.lease_until_ms.load(Ordering::Acquire),
-            Tenure::Theirs(_) => false,
+        let is_that = |(epoch, tenure, leased): (Epoch, Tenure, bool)| {
+            !tenure.is_theirs() && self.may_answer(leased, boot_ms) && epoch == of.epoch
         };
-        good && epoch == of.epoch
+        self.term(of).is_some_and(is_that)
     }
 
     /// What is held may have been handed out in an earlier term.
-    fn answers_for(&self, of: &Allocation) -> bool {
-        self.term(of).is_some_and(|(epoch, tenure)| !matches!(tenure, Tenure::Theirs(_)) && epoch >= of.epoch)
+    fn answers_for(&self, of: &Allocation, boot_ms: u64) -> bool {
+        let is_later = |(epoch, tenure, leased): (Epoch, Tenure, bool)| {
+            !tenure.is_theirs() && self.may_answer(leased, boot_ms) && epoch >= of.epoch
+        };
+        self.term(of).is_some_and(is_later)
     }
 }
 

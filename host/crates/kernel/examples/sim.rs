@@ -26,7 +26,7 @@ struct Wanted {
     tell: usize,
 }
 
-const FLAGS: &str = "known are --seeds, --from, --steps, --alone, --cluster, --losses, --slow-disks, --resizing, --pauses, --notes, --breach, --tell";
+const FLAGS: &str = "known are --seeds, --from, --steps, --alone, --cluster, --losses, --slow-disks, --resizing, --pauses, --cuts, --notes, --breach, --tell";
 
 fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
     let mut wanted = Wanted {
@@ -49,6 +49,7 @@ fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
             "--slow-disks" => wanted.one = cluster::run_with_slow_disks,
             "--resizing" => wanted.one = cluster::run_with_resizing,
             "--pauses" => wanted.one = cluster::run_with_pauses,
+            "--cuts" => wanted.one = cluster::run_with_cuts,
             "--notes" => (wanted.one, wanted.broken) = (cluster::run_with_notes, cluster::run_with_notes_breaking),
             "--breach" => wanted.breach = Some(args.next().ok_or("--breach needs the name of a rule")?),
             "--seeds" | "--from" | "--steps" | "--tell" => {

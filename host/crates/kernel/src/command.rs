@@ -57,13 +57,15 @@ pub enum Ttl {
     Permanent,
 }
 
-/// Which allocation is meant. `span` guards against releasing a newer one than the caller saw.
+/// Which allocation is meant. `span` and `made_ms` guard against releasing a newer one than the caller saw.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllocationTarget {
     pub pool: PoolUid,
     pub subscriber: SubscriberId,
     pub key: Option<Key>,
     pub span: Option<Span>,
+    /// When it was made, Unix milliseconds: what was released and allocated again since is another one.
+    pub made_ms: Option<u64>,
 }
 
 /// A reservation to be written.

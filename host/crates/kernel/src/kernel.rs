@@ -133,6 +133,8 @@ struct PoolState {
 struct Term {
     epoch: Epoch,
     tenure: Tenure,
+    /// It is good for nothing without a node lease.
+    leased: bool,
     /// What is written in it rests on everything a former owner wrote up to here.
     after: Option<Dot>,
     /// The former owner may still turn up with words from behind that.
@@ -153,7 +155,7 @@ impl PoolState {
         let known = self.tenures.len();
         self.tenures.resize(
             self.pool.shards.len(),
-            Term { epoch: Epoch(0), tenure: unknown, after: None, doubtful: false, doubted: false },
+            Term { epoch: Epoch(0), tenure: unknown, leased: false, after: None, doubtful: false, doubted: false },
         );
         for shard in &self.pool.shards {
             let at = usize::try_from(shard.id.0).ok().filter(|at| *at >= known);

@@ -24,6 +24,8 @@ pub enum Rule {
     Home,
     /// Leased shards are handed out from only while the node lease is good.
     NodeLease,
+    /// And what is held there is answered, renewed and released only as long.
+    LeasedAnswers,
     /// What others wrote is taken in without gaps.
     NoGaps,
     /// What a shard's new owner writes is taken in only after the last words of the former one.
@@ -61,9 +63,10 @@ impl Rule {
     ];
 
     /// All that count among several hosts.
-    pub const CLUSTER: [Self; 8] = [
+    pub const CLUSTER: [Self; 9] = [
         Self::Home,
         Self::NodeLease,
+        Self::LeasedAnswers,
         Self::NoGaps,
         Self::Barrier,
         Self::PoolFirst,

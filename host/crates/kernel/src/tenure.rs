@@ -13,7 +13,7 @@ use crate::ring::Ring;
 pub enum Tenure {
     /// It hands out from it, whatever becomes of the others.
     Escrow,
-    /// It hands out from it as long as its node lease is good.
+    /// It hands out from it, and answers for what is held there, as long as its node lease is good.
     Leased,
     /// It answers for what is held there and hands out nothing new: the shard is being given up, or a former owner may have
     /// handed out what nobody else knows of.
@@ -49,6 +49,8 @@ pub struct ShardTenure {
     pub shard: ShardId,
     pub epoch: Epoch,
     pub tenure: Tenure,
+    /// Whoever can be taken for lost loses it, so nothing of it is answered without a good node lease, also if it is only kept.
+    pub leased: bool,
     /// What is written in this term rests on everything a former owner wrote up to here.
     pub after: Option<Dot>,
     /// The former owner was lost: words of his from behind `after` may still turn up.

@@ -59,6 +59,7 @@ fn kept_by(breach: Breach) -> Invariant {
         Breach::Kernel(
             Rule::Home
             | Rule::NodeLease
+            | Rule::LeasedAnswers
             | Rule::NoGaps
             | Rule::Barrier
             | Rule::PoolFirst

@@ -11,6 +11,7 @@ fn ride(calls: usize, left: Duration) -> (Ride, oneshot::Receiver<Arrived>) {
         subscriber: format!("line-{number}").parse().expect("a plain word"),
         key: None,
         span: None,
+        made_ms: None,
     };
     let calls = (0..calls).map(|number| (Leg::Home, Command::Release(target(number)))).collect();
     (Ride { calls, deadline: Instant::now() + left, back }, arrived)

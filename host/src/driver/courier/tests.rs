@@ -13,7 +13,8 @@ struct Bed {
 }
 
 fn tenure(pool: u32, epoch: u32, tenure: Tenure) -> News {
-    let tenure = ShardTenure { shard: ShardId(0), epoch: Epoch(epoch), tenure, after: None, doubtful: false };
+    let tenure =
+        ShardTenure { shard: ShardId(0), epoch: Epoch(epoch), tenure, leased: false, after: None, doubtful: false };
     News::Tenures { pool: PoolUid(pool), tenures: vec![tenure] }
 }
 

@@ -11,18 +11,20 @@ fn held() -> Arc<Allocation> {
 }
 
 fn told(standing: &Standing, epoch: u32, tenure: Tenure) {
-    let tenure = ShardTenure { shard: ShardId(0), epoch: Epoch(epoch), tenure, after: None, doubtful: false };
+    let tenure =
+        ShardTenure { shard: ShardId(0), epoch: Epoch(epoch), tenure, leased: false, after: None, doubtful: false };
     standing.hear(&News::Tenures { pool: PoolUid(1), tenures: vec![tenure] });
 }
 
-/// Whether (a new allocation, a repeat, a renewal) of the first epoch may be answered.
-fn stands(standing: &Standing, boot_ms: u64) -> [bool; 3] {
+/// Whether (a new allocation, a repeat, a renewal, a release) of the first epoch may be answered.
+fn stands(standing: &Standing, boot_ms: u64) -> [bool; 4] {
     let durability = Durability::Local;
-    let [new, again, renewed] = [held(), held(), held()];
+    let [new, again, renewed, released] = std::array::from_fn(|_| held());
     [
         Reply::Allocated { allocation: new, created: true, durability },
         Reply::Allocated { allocation: again, created: false, durability },
         Reply::Renewed { allocation: renewed, durability },
+        Reply::Released(released),
     ]
     .map(|reply| standing.stands(&reply, boot_ms))
 }
@@ -30,13 +32,13 @@ fn stands(standing: &Standing, boot_ms: u64) -> [bool; 3] {
 #[test]
 fn nothing_is_answered_from_a_shard_that_is_not_known_to_be_ours() {
     let standing = Standing::default();
-    assert_eq!(stands(&standing, 0), [false; 3]);
+    assert_eq!(stands(&standing, 0), [false; 4]);
     told(&standing, 1, Tenure::Escrow);
-    assert_eq!(stands(&standing, 0), [true; 3]);
+    assert_eq!(stands(&standing, 0), [true; 4]);
     told(&standing, 2, Tenure::Theirs(MemberId(2)));
-    assert_eq!(stands(&standing, 0), [false; 3]);
+    assert_eq!(stands(&standing, 0), [false; 4]);
     standing.hear(&News::PoolGone(PoolUid(1)));
-    assert_eq!(stands(&standing, 0), [false; 3]);
+    assert_eq!(stands(&standing, 0), [false; 4]);
 }
 
 #[test]
@@ -44,31 +46,31 @@ fn an_older_word_changes_nothing() {
     let standing = Standing::default();
     told(&standing, 2, Tenure::Theirs(MemberId(2)));
     told(&standing, 1, Tenure::Escrow);
-    assert_eq!(stands(&standing, 0), [false; 3]);
+    assert_eq!(stands(&standing, 0), [false; 4]);
 }
 
 #[test]
 fn what_was_handed_out_in_a_former_term_is_not_new_in_this_one() {
     let standing = Standing::default();
     told(&standing, 3, Tenure::Escrow);
-    assert_eq!(stands(&standing, 0), [false, true, true]);
+    assert_eq!(stands(&standing, 0), [false, true, true, true]);
 }
 
 #[test]
 fn a_shard_that_is_given_away_still_answers_for_what_was_handed_out() {
     let standing = Standing::default();
     told(&standing, 1, Tenure::Kept);
-    assert_eq!(stands(&standing, 0), [true; 3]);
+    assert_eq!(stands(&standing, 0), [true; 4]);
 }
 
 #[test]
-fn nothing_new_leaves_after_the_node_lease() {
+fn nothing_of_a_leased_shard_leaves_after_the_node_lease() {
     let standing = Standing::default();
     told(&standing, 1, Tenure::Leased);
-    assert_eq!(stands(&standing, 0), [false, true, true]);
+    assert_eq!(stands(&standing, 0), [false; 4]);
     standing.hear(&News::NodeLease { until_ms: 1_000 });
-    assert_eq!(stands(&standing, 999), [true; 3]);
-    assert_eq!(stands(&standing, 1_000), [false, true, true]);
+    assert_eq!(stands(&standing, 999), [true; 4]);
+    assert_eq!(stands(&standing, 1_000), [false; 4]);
 }
 
 #[test]

@@ -73,6 +73,8 @@ pub struct Select {
     pub key: Option<Key>,
     /// A resource's text, in any spelling its type knows.
     pub resource: Option<String>,
+    /// When it was made, Unix milliseconds.
+    pub made_ms: Option<u64>,
 }
 
 /// What to release of what [`Select`] leaves.

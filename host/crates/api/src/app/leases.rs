@@ -19,6 +19,7 @@ pub(crate) fn target(held: &Holding) -> AllocationTarget {
         key: allocation.key().cloned(),
         // What was looked up is what is meant, whatever happens in between.
         span: Some(allocation.span),
+        made_ms: Some(allocation.created_ms()),
     }
 }
 

@@ -47,7 +47,8 @@ impl App {
         for allocation in self.view.of_subscriber(&caller.tenant, subscriber) {
             let key =
                 select.key.as_ref().is_none_or(|key| allocation.key().map_or("", |key| key.as_str()) == key.as_str());
-            if !key || pool.as_ref().is_some_and(|pool| pool.uid != allocation.pool) {
+            let made = select.made_ms.is_none_or(|ms| allocation.created_ms() == ms);
+            if !key || !made || pool.as_ref().is_some_and(|pool| pool.uid != allocation.pool) {
                 continue;
             }
             let Some(pool) = pool.clone().or_else(|| self.view.pool_by_uid(allocation.pool)) else { continue };

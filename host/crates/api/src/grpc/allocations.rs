@@ -63,10 +63,11 @@ impl Face {
         caller: &Caller,
         request: v1::ReleaseRequest,
     ) -> Result<v1::ReleaseResponse, AppError> {
-        let v1::ReleaseRequest { subscriber_id, pool_id, key, all, duid, iaid, resource } = request;
+        let v1::ReleaseRequest { subscriber_id, pool_id, key, all, duid, iaid, resource, created_at } = request;
         let subscriber: SubscriberId = read_id("subscriber_id", &subscriber_id)?;
         let resource = read::resource(resource)?;
-        let select = Select { resource, ..read::select(&pool_id, &key, &duid, iaid)? };
+        let made_ms = read::timestamp("created_at", created_at)?;
+        let select = Select { resource, made_ms, ..read::select(&pool_id, &key, &duid, iaid)? };
         let scope = if all { ReleaseScope::All } else { ReleaseScope::Shown };
         let released = self.app.release(caller, &subscriber, &select, scope).await;
         let released = released.map_err(|error| self.perhaps_swapped(caller, error, &subscriber_id))?;

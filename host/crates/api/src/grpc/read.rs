@@ -64,7 +64,7 @@ pub(super) fn allocate(request: v1::AllocateRequest) -> Result<AllocateInput, Ap
 
 /// Which of a subscriber's allocations are meant.
 pub(super) fn select(pool_id: &str, key: &str, duid: &str, iaid: Option<u32>) -> Result<Select, AppError> {
-    Ok(Select { pool: optional_id("pool_id", pool_id)?, key: key_of(key, duid, iaid)?, resource: None })
+    Ok(Select { pool: optional_id("pool_id", pool_id)?, key: key_of(key, duid, iaid)?, resource: None, made_ms: None })
 }
 
 /// A resource's text that may be left out.

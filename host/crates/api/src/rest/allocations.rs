@@ -107,6 +107,7 @@ pub(super) async fn explain(By(caller): By, State(rest): State<Rest>, body: Body
         ("pool_id" = Option<String>, Query, description = "Only in this pool"),
         ("key" = Option<String>, Query, description = "Only under this key"),
         ("resource" = Option<String>, Query, description = "Only this resource"),
+        ("timestamp" = Option<String>, Query, description = "Only one that was made then"),
         ("attributes" = Option<String>, Query, description = "`all`: with the facts of this one resource, such as RADIUS attributes"),
         ("within" = Option<String>, Query, description = "Of `expiring`: `5m` or integer seconds"),
         ("cursor" = Option<String>, Query, description = "Of `expiring`"),
@@ -150,7 +151,8 @@ pub(super) fn select(params: &Params) -> Result<Select, AppError> {
     if let Some(long) = resource.as_ref().filter(|text| text.len() > 255) {
         return Err(AppError::invalid("resource", long, "must have at most 255 bytes"));
     }
-    Ok(Select { pool: params.id::<PoolId>("pool_id")?, key: params.id::<Key>("key")?, resource })
+    let (pool, key) = (params.id::<PoolId>("pool_id")?, params.id::<Key>("key")?);
+    Ok(Select { pool, key, resource, made_ms: params.time_ms("timestamp")? })
 }
 
 /// Asks the plugin only if the request wants it.

@@ -22,6 +22,7 @@ use crate::app::{AppError, Granted, ReleaseScope, read_id};
         ("pool_id" = Option<String>, Query, description = "The one in this pool"),
         ("key" = Option<String>, Query, description = "The one under this key"),
         ("resource" = Option<String>, Query, description = "Exactly this resource, also if another one stands in its place; without it, what a look-up shows and whatever that superseded"),
+        ("timestamp" = Option<String>, Query, description = "Only one that was made then, as its answer's `timestamp` says: no other that was made since"),
         ("all" = Option<bool>, Query, description = "All that the other parameters leave"),
     ),
     responses((status = 204, description = "Released; on disk"), Problems, Unknown))]
@@ -52,6 +53,7 @@ pub(super) fn release_alias() {}
         ("pool_id" = Option<String>, Query, description = "Only in this pool"),
         ("key" = Option<String>, Query, description = "Only under this key"),
         ("resource" = Option<String>, Query, description = "Only this resource"),
+        ("timestamp" = Option<String>, Query, description = "Only one that was made then"),
     ),
     responses((status = 200, description = "What was renewed", body = HoldingsBody), Problems, Unknown, Conflicts))]
 pub(super) async fn renew(

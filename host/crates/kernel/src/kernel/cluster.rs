@@ -19,6 +19,10 @@ use crate::span::Span;
 use crate::stock::{Afterwards, HeldByItsOwn, Stock};
 use crate::tenure::{Detour, Leg, ShardTenure, Sight, Tenure};
 
+/// How long a process that starts may take to get its first node lease, before its subscribers are served as those of a host that
+/// cannot be reached, milliseconds.
+const LEASE_WITHIN_MS: u64 = 10_000;
+
 /// What a kernel knows of the cluster it is in.
 #[derive(Debug)]
 pub(super) struct Cluster {
@@ -28,6 +32,8 @@ pub(super) struct Cluster {
     /// Boot milliseconds: until when the node lease is good.
     lease_until_ms: u64,
     lease_good: bool,
+    /// The boot clock when this process began, or learned that it did.
+    began_ms: Option<u64>,
     /// This host's operations up to here are known to a majority of voters.
     stable: Seq,
     /// What must be stable before leased shards are handed out from: whatever an earlier life wrote.
@@ -41,7 +47,7 @@ impl Cluster {
     /// `life`: the last operation of the life before.
     pub(super) fn new(origin: Origin, life: Seq) -> Self {
         let (stable, unstable) = (Seq(0), VecDeque::new());
-        Self { origin, sight: None, lease_until_ms: 0, lease_good: false, stable, life, unstable }
+        Self { origin, sight: None, lease_until_ms: 0, lease_good: false, began_ms: None, stable, life, unstable }
     }
 
     /// The hosts as this one sees them; `None`: it was not told yet.
@@ -65,6 +71,18 @@ impl Cluster {
     /// Whether leased shards may be handed out from at a moment of the boot clock.
     pub(super) fn is_good_at(&self, boot_ms: u64, rules: Rules) -> bool {
         boot_ms < self.lease_until_ms || (self.lease_until_ms > 0 && !rules.keep(Rule::NodeLease))
+    }
+
+    /// Whether what is held in leased shards may be answered at a moment of the boot clock. Without a lease somebody else may own
+    /// them by now, who gives to others what nobody renews there.
+    fn answers_leased(&self, boot_ms: u64, rules: Rules) -> bool {
+        self.is_good_at(boot_ms, rules) || !rules.keep(Rule::LeasedAnswers)
+    }
+
+    /// Whether it would be good by now if it were to be had.
+    fn is_lease_lost(&self, boot_ms: u64) -> bool {
+        let waits_until_ms = self.began_ms.map_or(u64::MAX, |began_ms| began_ms.saturating_add(LEASE_WITHIN_MS));
+        boot_ms >= self.lease_until_ms && (self.lease_until_ms > 0 || boot_ms >= waits_until_ms)
     }
 }
 
@@ -136,6 +154,19 @@ impl Kernel {
         state.is_some_and(|state| state.tenure(held.shard).1.answers())
     }
 
+    /// Whether a shard is this host's only by a lease that it does not have.
+    pub(super) fn is_void(&self, term: &Term) -> bool {
+        let leased = term.leased || term.tenure == Tenure::Leased;
+        let boot_ms = self.log.clock.boot_ms();
+        leased && self.cluster.as_ref().is_some_and(|cluster| !cluster.answers_leased(boot_ms, self.rules))
+    }
+
+    /// Whether that lease will not come as fast as usual.
+    pub(super) fn is_lease_lost(&self) -> bool {
+        let boot_ms = self.log.clock.boot_ms();
+        self.cluster.as_ref().is_some_and(|cluster| cluster.is_lease_lost(boot_ms))
+    }
+
     pub(super) fn note(&mut self, news: News, effects: &mut Effects) -> Result<Reply, CommandError> {
         Ok(match news {
             News::Pool(pool) => return self.adopt_pool(&pool, effects),
@@ -197,6 +228,7 @@ impl Kernel {
     pub(super) fn look_at_lease(&mut self) {
         let boot_ms = self.log.clock.boot_ms();
         let Some(cluster) = &mut self.cluster else { return };
+        cluster.began_ms.get_or_insert(boot_ms);
         let good = cluster.is_good_at(boot_ms, self.rules) && cluster.life <= cluster.stable;
         if cluster.lease_good == good {
             return;
@@ -337,7 +369,8 @@ impl Kernel {
                 }
             };
             let doubted = said.doubtful || (slot.doubted && slot.epoch == said.epoch);
-            let term = Term { epoch: said.epoch, tenure, after: said.after, doubtful: said.doubtful, doubted };
+            let ShardTenure { epoch, leased, after, doubtful, .. } = *said;
+            let term = Term { epoch, tenure, leased, after, doubtful, doubted };
             // In the same term, too, if it was said before that it is nobody's: this host had yet to hear what there is.
             let begins = slot.epoch < said.epoch || slot.tenure.is_theirs();
             let taken_over = begins && !said.tenure.is_theirs();
@@ -418,7 +451,7 @@ impl Kernel {
     pub fn goes_elsewhere(&self, request: &AllocateRequest) -> bool {
         let AllocateRequest { pool, subscriber, key, .. } = request;
         match self.held_by(*pool, subscriber, key.as_ref()) {
-            Some(held) => !self.is_ours(held),
+            Some(held) => self.check_answers(held).is_err(),
             None => self.home_of(*pool, subscriber, key.as_ref()).is_some(),
         }
     }
@@ -448,9 +481,13 @@ impl Kernel {
     pub(super) fn check_answers(&self, held: &Allocation) -> Result<(), CommandError> {
         let Some(state) = self.pools.get(&held.pool) else { return Ok(()) };
         let pool = || state.pool.draft.id.clone();
-        match state.tenure(held.shard).1 {
+        let Some(term) = state.term(held.shard) else { return Ok(()) };
+        match term.tenure {
             Tenure::Theirs(owner) => Err(CommandError::elsewhere(pool(), Detour::Owner(owner))),
             Tenure::Silent => Err(CommandError::Withheld { pool: pool() }),
+            Tenure::Escrow | Tenure::Leased | Tenure::Kept if self.is_void(term) => {
+                Err(CommandError::Withheld { pool: pool() })
+            }
             Tenure::Escrow | Tenure::Leased | Tenure::Kept => Ok(()),
         }
     }
@@ -492,8 +529,8 @@ impl Kernel {
         let Some(state) = self.pools.get(&pool) else { return Vec::new() };
         let shards = (0..).map(ShardId).zip(&state.tenures);
         let said = |(shard, term): (ShardId, &Term)| {
-            let Term { epoch, tenure, after, doubtful, doubted: _ } = *term;
-            ShardTenure { shard, epoch, tenure, after, doubtful }
+            let Term { epoch, tenure, leased, after, doubtful, doubted: _ } = *term;
+            ShardTenure { shard, epoch, tenure, leased, after, doubtful }
         };
         shards.map(said).collect()
     }

@@ -35,8 +35,13 @@ impl Kernel {
         held.map(|held| held.span).chain(reserved.filter(within))
     }
 
-    /// What is held, rests and is reserved, in words that mean the same on every host.
-    pub(crate) fn rows(&self) -> Vec<String> {
+    /// Now, by the clock that leases and rests end by.
+    pub(crate) fn kept_ms(&self) -> u64 {
+        self.log.clock.now_ms()
+    }
+
+    /// What is held, rests for longer than that moment and is reserved, in words that mean the same on every host.
+    pub(crate) fn rows(&self, over_ms: u64) -> Vec<String> {
         let realm = |uid| self.realms.name(uid).map_or_else(String::new, ToString::to_string);
         let held = self.holders.iter().map(|held| {
             let (pool, span, subscriber, key) = (held.pool, held.span, &held.subscriber, held.key());
@@ -51,7 +56,7 @@ impl Kernel {
         let mut rows: Vec<String> = held.collect();
         for ((pool, uid), stock) in &self.stocks {
             let realm = realm(*uid);
-            let rests = stock.rests().iter();
+            let rests = stock.rests().iter().filter(|rest| rest.until_ms > over_ms);
             rows.extend(rests.map(|rest| {
                 let (span, subscriber, until, ended) = (rest.span, &rest.subscriber, rest.until_ms, rest.ended_ms);
                 format!("rests {pool} {realm} {span:?} {subscriber} {:?} {ended} {until}", rest.key)

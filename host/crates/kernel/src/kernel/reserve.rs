@@ -117,7 +117,8 @@ impl Kernel {
     fn own_ground(&self, request: &ReserveRequest, site: &Site) -> Option<Ground> {
         let of = (request.pool, site.realm()?);
         let shard = self.pools.get(&of.0)?.layout.place(request.span).ok()?;
-        if !self.pools.get(&of.0)?.tenure(shard).1.answers() {
+        let term = self.pools.get(&of.0)?.term(shard)?;
+        if !term.tenure.answers() || self.is_void(term) {
             return None;
         }
         let stock = self.stocks.get(&of)?;
@@ -154,11 +155,13 @@ impl Kernel {
         let Some(realm) = site.realm() else { return Err(not_reserved) };
         if let Ok(shard) = state.layout.place(span) {
             let pool = state.pool.draft.id.clone();
+            let void = state.term(shard).is_some_and(|term| self.is_void(term));
             match state.tenure(shard).1 {
                 Tenure::Theirs(owner) => {
                     return Err(CommandError::elsewhere(pool, Detour::Space(vec![owner])));
                 }
                 Tenure::Silent => return Err(CommandError::Withheld { pool }),
+                Tenure::Escrow | Tenure::Leased | Tenure::Kept if void => return Err(CommandError::Withheld { pool }),
                 Tenure::Escrow | Tenure::Leased | Tenure::Kept => {}
             }
         }

@@ -31,10 +31,12 @@ impl Kernel {
 
     /// The allocation that is named, whether it stands or not; without a span the one that stands.
     pub(super) fn meant(&self, target: &AllocationTarget) -> Option<&Arc<Allocation>> {
-        let AllocationTarget { pool, subscriber, key, span } = target;
-        let Some(span) = span else { return self.held_by(*pool, subscriber, key.as_ref()) };
+        let AllocationTarget { pool, subscriber, key, span, made_ms } = target;
+        let is_that = |held: &&Arc<Allocation>| made_ms.is_none_or(|ms| held.created_ms() == ms);
+        let Some(span) = span else { return self.held_by(*pool, subscriber, key.as_ref()).filter(is_that) };
         let place = self.holders.place(*pool, subscriber, key.as_ref());
-        survivor(self.holders.all_of(place, *pool, subscriber, key.as_ref()).filter(|held| held.span == *span))
+        let all = self.holders.all_of(place, *pool, subscriber, key.as_ref()).filter(is_that);
+        survivor(all.filter(|held| held.span == *span))
     }
 
     /// Whether a request may be given another resource than what its subscriber holds: the owner cannot be reached, and what
@@ -47,11 +49,15 @@ impl Kernel {
         free_choice && site.realm() == Some(held.realm) && self.is_out_of_reach(held)
     }
 
-    /// Whether another host owns it, and cannot be reached as far as this one sees.
+    /// Whether another host owns it, and cannot be reached as far as this one sees; or perhaps does, because this host has no
+    /// node lease.
     fn is_out_of_reach(&self, held: &Allocation) -> bool {
         let sight = self.cluster.as_ref().and_then(super::cluster::Cluster::sight);
-        let tenure = self.pools.get(&held.pool).map(|state| state.tenure(held.shard).1);
-        let (Some(sight), Some(Tenure::Theirs(owner))) = (sight, tenure) else { return false };
+        let term = self.pools.get(&held.pool).and_then(|state| state.term(held.shard));
+        let (Some(sight), Some(term)) = (sight, term) else { return false };
+        let Tenure::Theirs(owner) = term.tenure else {
+            return term.tenure.answers() && self.is_void(term) && self.is_lease_lost();
+        };
         // Of member 0 nothing is known yet, not even that it is another host.
         owner != MemberId(0) && !sight.alive.contains(&owner)
     }

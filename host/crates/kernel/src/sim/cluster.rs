@@ -54,10 +54,14 @@ pub enum Breach {
     RenewedIsNotDeposed,
     /// What another host asks is not carried out once the asker gave up.
     CarriedOutInTime,
+    /// A release says which allocation it ends, so it does not end another one that was made since.
+    ReleaseNamesWhich,
     /// A BNG drops an answer of a term that is over as far as it knows.
     Fence,
     /// A shard that was taken over is handed out from once all its lost owners' words arrived.
     Quarantine,
+    /// Whoever gives a shard away has heard what its taker wrote.
+    HearOutTaker,
     /// A shard that closes is given back once nothing is held in it and nothing will be.
     ReturnOnlyEmpty,
     /// Who is told that its disk is an older state of itself does not serve.
@@ -95,8 +99,10 @@ impl Breach {
             Self::LeaseOfThisLife,
             Self::RenewedIsNotDeposed,
             Self::CarriedOutInTime,
+            Self::ReleaseNamesWhich,
             Self::Fence,
             Self::Quarantine,
+            Self::HearOutTaker,
             Self::ReturnOnlyEmpty,
             Self::OldDisk,
             Self::ArriveFirst,
@@ -121,8 +127,10 @@ impl Breach {
             | Self::LeaseOfThisLife
             | Self::RenewedIsNotDeposed
             | Self::CarriedOutInTime
+            | Self::ReleaseNamesWhich
             | Self::Fence
             | Self::Quarantine
+            | Self::HearOutTaker
             | Self::ReturnOnlyEmpty
             | Self::OldDisk
             | Self::ArriveFirst
@@ -145,6 +153,8 @@ enum Weather {
     Resizing,
     /// Processes are stopped and go on: what came meanwhile waits for them.
     Pauses,
+    /// A host is cut off for longer than any lease, with the BNGs beside it.
+    Cuts,
 }
 
 /// What a seed did.
@@ -210,10 +220,12 @@ pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> 
             Weather::Losses
         }
         Breach::Kernel(Rule::PoolFirst) => Weather::Resizing,
+        // They count only if a host is cut off for longer than leases last.
+        Breach::Kernel(Rule::LeasedAnswers) | Breach::HearOutTaker => Weather::Cuts,
         // It counts only between a word to the kernel and its way to the disk.
         Breach::KeptIsNow => Weather::SlowDisks,
         // They count only if what comes waits for long.
-        Breach::LeaseFromAttempt | Breach::CarriedOutInTime => Weather::Pauses,
+        Breach::LeaseFromAttempt | Breach::CarriedOutInTime | Breach::ReleaseNamesWhich => Weather::Pauses,
         Breach::Kernel(_)
         | Breach::StopBeforeOffer
         | Breach::OfferIsFinal
@@ -249,6 +261,11 @@ pub fn run_with_slow_disks(seed: u64) -> Result<Summary, Box<Failure>> {
 /// The same with processes that are stopped all the time and go on, with what came meanwhile.
 pub fn run_with_pauses(seed: u64) -> Result<Summary, Box<Failure>> {
     live(seed, None, Weather::Pauses)
+}
+
+/// The same with a host that is cut off for longer than any lease, with the BNGs beside it.
+pub fn run_with_cuts(seed: u64) -> Result<Summary, Box<Failure>> {
+    live(seed, None, Weather::Cuts)
 }
 
 /// The same with notes that are written and deleted at all hosts, and nobody who asks for addresses meanwhile.

@@ -118,7 +118,7 @@ impl Traffic {
 
     fn target(&self, draws: &mut Draws, pool: &Pool) -> AllocationTarget {
         let span = draws.one_in(10).then(|| some_span(draws, pool));
-        AllocationTarget { pool: pool.uid, subscriber: self.subscriber(draws), key: key(draws), span }
+        AllocationTarget { pool: pool.uid, subscriber: self.subscriber(draws), key: key(draws), span, made_ms: None }
     }
 
     fn subscriber(&self, draws: &mut Draws) -> SubscriberId {

@@ -189,7 +189,13 @@ pub(crate) fn request(pool: &Pool, subscriber: &str) -> AllocateRequest {
 }
 
 pub(crate) fn target(pool: &Pool, subscriber: &str) -> AllocationTarget {
-    AllocationTarget { pool: pool.uid, subscriber: subscriber.parse().expect("a subscriber id"), key: None, span: None }
+    AllocationTarget {
+        pool: pool.uid,
+        subscriber: subscriber.parse().expect("a subscriber id"),
+        key: None,
+        span: None,
+        made_ms: None,
+    }
 }
 
 pub(crate) fn span(start: u128, len: u128) -> Span {

@@ -11,9 +11,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use kernel::{
-    Batch, Command, CommandError, Detour, Dot, Effects, Epoch, Fact, Input, KernelSettings, Leg, MemberId, NamedRealm,
-    Names, News, Op, Origin, Pool, PoolDraft, PoolUid, RealmUid, Reply, RequestId, Revision, Ring, RingMember, Seq,
-    Series, ShardId, ShardTenure, Sight, Strategy, Tenure,
+    AllocationTarget, Batch, Command, CommandError, Detour, Dot, Effects, Epoch, Fact, Input, KernelSettings, Leg,
+    MemberId, NamedRealm, Names, News, Op, Origin, Pool, PoolDraft, PoolUid, RealmUid, Reply, RequestId, Revision,
+    Ring, RingMember, Seq, Series, ShardId, ShardTenure, Sight, Strategy, Tenure, Ttl,
 };
 
 use crate::bed::{Answer, Bed, SETTINGS, addresses, given, leased, request, target};
@@ -77,7 +77,7 @@ impl Hosts {
         let tenures = self.pool.shards.iter().map(|shard| {
             let owner = owner(shard.id);
             let tenure = if owner == host { Tenure::Escrow } else { Tenure::Theirs(member(owner)) };
-            ShardTenure { shard: shard.id, epoch, tenure, after: None, doubtful: false }
+            ShardTenure { shard: shard.id, epoch, tenure, leased: false, after: None, doubtful: false }
         });
         let news = News::Tenures { pool: self.pool.uid, tenures: tenures.collect() };
         self.tell(host, news);
@@ -271,6 +271,7 @@ fn a_leased_shard_is_handed_out_from_only_while_the_node_lease_is_good() {
         shard: shard.id,
         epoch: Epoch(2),
         tenure: Tenure::Leased,
+        leased: false,
         after: None,
         doubtful: false,
     });
@@ -279,11 +280,36 @@ fn a_leased_shard_is_handed_out_from_only_while_the_node_lease_is_good() {
     assert!(matches!(hosts.allocate(0, Leg::Home, "early"), Err(CommandError::Withheld { .. })));
     let until_ms = hosts.beds[0].now.boot_ms + 1_000;
     hosts.tell(0, News::NodeLease { until_ms });
-    assert_eq!(given(hosts.allocate(0, Leg::Home, "line-1")).epoch, Epoch(2));
+    let first = given(hosts.allocate(0, Leg::Home, "line-1"));
+    let (epoch, held_span) = (first.epoch, first.span);
+    assert_eq!(epoch, Epoch(2));
     hosts.beds[0].pass(1_000);
     assert!(matches!(hosts.allocate(0, Leg::Home, "late"), Err(CommandError::Withheld { .. })));
-    // A repeat is not handing out.
-    given(hosts.allocate(0, Leg::Home, "line-1"));
+    // Somebody else may own it by now: what is held there is not answered, renewed or released.
+    let held = target(&hosts.pool, "line-1");
+    let renewal = Command::Renew { target: held.clone(), ttl: Ttl::Default };
+    for command in [renewal, Command::Release(held)] {
+        assert!(matches!(hosts.beds[0].ask(command), Err(CommandError::Withheld { .. })));
+    }
+    assert!(matches!(hosts.allocate(0, Leg::Home, "line-1"), Err(CommandError::Withheld { .. })));
+    // From what is its own whatever comes its holder is given another one.
+    let escrow = hosts.pool.shards.iter().skip(1).map(|shard| ShardTenure {
+        shard: shard.id,
+        epoch: Epoch(3),
+        tenure: Tenure::Escrow,
+        leased: false,
+        after: None,
+        doubtful: false,
+    });
+    let news = News::Tenures { pool: hosts.pool.uid, tenures: escrow.collect() };
+    hosts.tell(0, news);
+    let other = given(hosts.allocate(0, Leg::Home, "line-1"));
+    assert_eq!((other.epoch, other.supersedes().map(|former| former.epoch)), (Epoch(3), Some(Epoch(2))));
+    // With a lease it answers for what is held there again.
+    let until_ms = hosts.beds[0].now.boot_ms + 1_000;
+    hosts.tell(0, News::NodeLease { until_ms });
+    let first = AllocationTarget { span: Some(held_span), ..target(&hosts.pool, "line-1") };
+    assert!(matches!(hosts.beds[0].ask(Command::Release(first)), Ok(Reply::Released(_))));
 }
 
 #[test]
@@ -294,6 +320,7 @@ fn what_is_released_in_a_leased_shard_waits_until_a_majority_knows_it() {
         shard: shard.id,
         epoch: Epoch(2),
         tenure: Tenure::Leased,
+        leased: false,
         after: None,
         doubtful: false,
     });
@@ -331,7 +358,7 @@ fn a_shard_taken_over_keeps_what_turns_up_late_and_forgets_nothing_that_was_answ
         let lost = pool.shards.iter().filter(|shard| shard.id.0 % 3 == 0);
         let tenures = lost.map(|shard| {
             let tenure = if host == 1 { Tenure::Kept } else { Tenure::Theirs(member(1)) };
-            ShardTenure { shard: shard.id, epoch: Epoch(2), tenure, after, doubtful: true }
+            ShardTenure { shard: shard.id, epoch: Epoch(2), tenure, leased: false, after, doubtful: true }
         });
         let tenures = tenures.collect();
         hosts.tell(host, News::Tenures { pool: uid, tenures });
@@ -369,7 +396,7 @@ fn what_turns_up_late_is_said_again_so_that_every_host_knows_the_same() {
     let after = Some(Dot { origin: origin(0), seq: cut });
     for host in 0..3 {
         let tenure = if host == 1 { Tenure::Kept } else { Tenure::Theirs(member(1)) };
-        let said = ShardTenure { shard: known.shard, epoch: Epoch(2), tenure, after, doubtful: true };
+        let said = ShardTenure { shard: known.shard, epoch: Epoch(2), tenure, leased: false, after, doubtful: true };
         hosts.tell(host, News::Tenures { pool: uid, tenures: vec![said] });
     }
     // To the new owner the lease is over, and the third host hears of that before it hears the renewal.
@@ -429,6 +456,7 @@ fn what_became_a_hosts_own_in_a_known_term_rests_on_the_former_owners_words_too(
         shard: first.shard,
         epoch: Epoch(2),
         tenure,
+        leased: false,
         after: Some(Dot { origin: origin(0), seq: cut }),
         doubtful: false,
     };
@@ -465,7 +493,7 @@ fn who_does_not_know_whose_a_shard_is_does_not_say_that_the_pool_is_exhausted() 
     assert!(matches!(hosts.allocate(1, Leg::Space, "line"), Err(CommandError::Exhausted { shards: 0, .. })));
     let nobodys = hosts.pool.shards.iter().map(|shard| {
         let tenure = Tenure::Theirs(MemberId(0));
-        ShardTenure { shard: shard.id, epoch: Epoch(2), tenure, after: None, doubtful: false }
+        ShardTenure { shard: shard.id, epoch: Epoch(2), tenure, leased: false, after: None, doubtful: false }
     });
     let tenures = nobodys.collect();
     hosts.tell(1, News::Tenures { pool: uid, tenures });
@@ -489,6 +517,7 @@ fn words_of_a_new_term_wait_for_the_former_owners_last_ones() {
             shard: shard.id,
             epoch: Epoch(2),
             tenure: Tenure::Theirs(member(1)),
+            leased: false,
             after: Some(Dot { origin: origin(0), seq: cut }),
             doubtful: false,
         })

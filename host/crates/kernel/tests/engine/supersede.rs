@@ -39,7 +39,7 @@ fn heal(hosts: &mut Hosts) {
 
 fn named(hosts: &Hosts, held: &Allocation) -> AllocationTarget {
     let (pool, subscriber) = (hosts.pool.uid, held.subscriber.clone());
-    AllocationTarget { pool, subscriber, key: None, span: Some(held.span) }
+    AllocationTarget { pool, subscriber, key: None, span: Some(held.span), made_ms: None }
 }
 
 fn renew(hosts: &mut Hosts, host: usize, held: &Allocation) -> Answer {

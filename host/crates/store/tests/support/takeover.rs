@@ -84,6 +84,7 @@ impl Host {
             shard: shard.id,
             epoch: Epoch(1),
             tenure: owner,
+            leased: false,
             after: None,
             doubtful: false,
         };

@@ -201,6 +201,23 @@ async fn release_ends_what_is_shown_or_all() {
 }
 
 #[tokio::test]
+async fn a_release_that_says_when_it_was_made_ends_no_other_that_was_made_since() {
+    let (_served, client) = with_pool().await;
+    let first = allocate(&client, request("p1", "home")).await.unwrap().allocation.unwrap();
+    let release = |created_at| {
+        let request = v1::ReleaseRequest { subscriber_id: "home".to_owned(), created_at, ..Default::default() };
+        let client = client.clone();
+        async move { answered(client.allocations().release(request).await) }
+    };
+    let early = first.created_at.map(|at| prost_types::Timestamp { seconds: at.seconds - 1, ..at });
+    assert_eq!(blame(release(early).await).0, Code::NotFound);
+    assert_eq!(release(first.created_at).await.unwrap().released.len(), 1);
+    assert_eq!(blame(release(first.created_at).await).0, Code::NotFound);
+    let wrong = Some(prost_types::Timestamp { seconds: -1, nanos: 0 });
+    assert_eq!(blame(release(wrong).await).0, Code::InvalidArgument);
+}
+
+#[tokio::test]
 async fn explain_says_where_it_would_go_and_changes_nothing() {
     let (_served, client) = with_pool().await;
     let explain = v1::ExplainRequest { request: Some(request("p1", "line-7")) };

@@ -121,7 +121,7 @@ fn any_other_request_is_answered() {
         runtime.block_on(async {
             let (subscriber_id, pool_id, key, duid) = (a.clone(), b.clone(), c.clone(), d.clone());
             let resource = key.clone();
-            let release = v1::ReleaseRequest { subscriber_id, pool_id, key, all: flag, duid, iaid, resource };
+            let release = v1::ReleaseRequest { subscriber_id, pool_id, key, all: flag, duid, iaid, resource, created_at: None };
             is_sound(face.deallocate(Request::new(release)).await);
             let (subscriber_id, pool_id, key, duid) = (a.clone(), b.clone(), c.clone(), d.clone());
             let renew = v1::RenewRequest { subscriber_id, pool_id, key, ttl: time, duid, iaid };

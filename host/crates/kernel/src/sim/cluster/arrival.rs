@@ -67,7 +67,8 @@ impl World {
         let host = self.host(at);
         let Some(me) = host.member.filter(|_| !host.arrival.heard_all && !self.is_another_life(at)) else { return };
         let mut told = host.arrival.told.clone();
-        for (member, (_, vector)) in &host.seen {
+        // Who has yet to hear itself what the others know is no witness.
+        for (member, (_, vector)) in host.seen.iter().filter(|(_, (applied, _))| *applied > 0) {
             let Some(origin) = host.ledger.member(*member).map(|member| member.origin) else { continue };
             if told.get(member).is_none_or(|(of, _)| *of != origin) {
                 told.insert(*member, (origin, vector.clone()));
@@ -77,13 +78,18 @@ impl World {
         let heard_of = |member: &MemberId| {
             let said =
                 told.get(member).filter(|(of, _)| host.ledger.member(*member).is_some_and(|it| it.origin == *of));
-            *member == me || said.is_some_and(|(_, vector)| vector.iter().all(|(of, to)| has(of, *to)))
+            said.is_some_and(|(_, vector)| vector.iter().all(|(of, to)| has(of, *to)))
         };
         let (voters, members) = (host.ledger.voters_wanted(), host.ledger.members());
-        let most = voters.iter().filter(|voter| heard_of(voter)).count() * 2 > voters.len();
-        let there = members.keys().all(|member| !self.sees(at, *member) || heard_of(member));
+        // One of every majority there was; who comes again has forgotten what it was one of.
+        let is_witness = |voter: &&MemberId| if **voter == me { host.former.is_empty() } else { heard_of(voter) };
+        let witnesses = voters.iter().filter(is_witness).count();
+        let most = witnesses > 0 && witnesses >= voters.len() - voters.len() / 2;
+        let mut others = members.keys().filter(|member| **member != me);
+        let knows_less = |member| host.seen.get(member).is_some_and(|(applied, _)| *applied == 0);
+        let there = others.clone().all(|member| !self.sees(at, *member) || heard_of(member) || knows_less(member));
         let heard_most = host.arrival.heard_most || (most && there);
-        let heard_all = heard_most && members.keys().all(heard_of);
+        let heard_all = heard_most && others.all(heard_of);
         let arrival = &mut self.host_mut(at).arrival;
         (arrival.told, arrival.heard_most, arrival.heard_all) = (told, heard_most, heard_all);
     }

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::host::Host;
 use super::route::{Outcome, Trouble};
 use super::world::World;
 use crate::command::{CommandError, Reply};
 use crate::fact::Op;
 use crate::id::{PoolUid, Seq, ShardId};
+use crate::kernel::Kernel;
 use crate::ledger::{GrantKind, Member};
 use crate::pool::Occupancy;
 use crate::sim::{Invariant, Verdict, broken};
@@ -185,10 +187,12 @@ impl World {
 
     /// I4: all kernels hold the same, and know the same of each log.
     fn check_equal(&self, up: &[usize]) -> Verdict {
+        // Clocks differ, and who thinks that a rest is over forgets it.
+        let latest = up.iter().filter_map(|at| self.host(*at).kernel.as_ref()).map(Kernel::kept_ms).max();
         let mut first: Option<(usize, BTreeSet<String>)> = None;
         for at in up {
             let Some(kernel) = &self.host(*at).kernel else { continue };
-            let rows: BTreeSet<String> = kernel.rows().into_iter().collect();
+            let rows: BTreeSet<String> = kernel.rows(latest.unwrap_or_default()).into_iter().collect();
             match &first {
                 None => first = Some((*at, rows)),
                 Some((other, found)) if *found != rows => {
@@ -203,8 +207,7 @@ impl World {
         for at in up {
             let host = self.host(*at);
             for other in up.iter().map(|other| self.host(*other)).filter(|other| other.origin != host.origin) {
-                let told = host.runs.get(&host.origin).into_iter().flatten().rev().find(|op| concerns_others(op));
-                let told = told.map_or(Seq(0), |op| op.seq);
+                let told = host.last_word();
                 let heard = other.heard.get(&host.origin).copied().unwrap_or_default();
                 if heard < told {
                     return broken(
@@ -215,6 +218,23 @@ impl World {
             }
         }
         Ok(())
+    }
+}
+
+impl World {
+    /// Whether a host has heard all that any other wrote for others.
+    pub(super) fn knows_all(&self, at: usize) -> bool {
+        let heard = |other: &Host| self.host(at).heard.get(&other.origin).copied().unwrap_or_default();
+        let mut others = self.hosts.iter().filter(|other| other.life > 0 && other.origin != self.host(at).origin);
+        others.all(|other| heard(other) >= other.last_word())
+    }
+}
+
+impl Host {
+    /// Its last operation that anybody else needs.
+    fn last_word(&self) -> Seq {
+        let own = self.runs.get(&self.origin).into_iter().flatten().rev();
+        own.into_iter().find(|op| concerns_others(op)).map_or(Seq(0), |op| op.seq)
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
-use super::Breach;
 use super::route::{Caller, DEADLINE, Outcome, Trouble};
 use super::world::{Event, World};
+use super::{Breach, Weather};
 use crate::allocation::Allocation;
 use crate::command::{AllocateRequest, AllocationTarget, Command, CommandError, Reply, Ttl};
 use crate::hash::Draws;
@@ -39,13 +39,19 @@ pub(super) struct Client {
     /// What he was given before, does not use any more, and has not confirmed yet.
     pub(super) left: Vec<Span>,
     asks: Option<Asked>,
+    /// What he released without an answer and releases again, by name, until he gets one.
+    unheard: Option<Named>,
     quiet_until: u64,
 }
+
+/// An allocation, and when it was made.
+type Named = (Span, u64);
 
 /// What a subscriber uses.
 #[derive(Clone, Debug)]
 pub(super) struct Holding {
     pub(super) span: Span,
+    made_ms: u64,
     /// Until when he may, if it has a lease, in real time.
     pub(super) until: Option<u64>,
 }
@@ -55,6 +61,8 @@ struct Asked {
     at: usize,
     since: u64,
     what: What,
+    /// Which allocation is meant.
+    meant: Option<Named>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,16 +72,6 @@ enum What {
     Release,
     /// That he uses the other one now: a release of what he has left, by name.
     Confirm(Span),
-}
-
-impl What {
-    /// Whether it may still end something after its client gave it up.
-    const fn ends(self) -> bool {
-        match self {
-            Self::Release | Self::Confirm(_) => true,
-            Self::Allocate | Self::Renew => false,
-        }
-    }
 }
 
 /// All subscribers.
@@ -122,8 +120,11 @@ impl Clients {
             let by_realm = !draft.terms.realm_by.is_empty();
             let realm = by_realm.then(|| CompactString::from(format!("port-{}", number % 3)));
             let subscriber = format!("line-{number}").parse().expect("a subscriber");
-            let (bng, holds, left, asks) = (number % 3, None, Vec::new(), None);
-            self.all.push(Client { pool, subscriber, first, longest, realm, bng, holds, left, asks, quiet_until: 0 });
+            let (bng, holds, left, asks, unheard) = (number % 3, None, Vec::new(), None, None);
+            let quiet_until = 0;
+            let client =
+                Client { pool, subscriber, first, longest, realm, bng, holds, left, asks, unheard, quiet_until };
+            self.all.push(client);
         }
     }
 
@@ -203,7 +204,14 @@ impl World {
         if !idle {
             return;
         }
-        let at = self.draws.index(self.hosts.len());
+        let mut at = self.draws.index(self.hosts.len());
+        if self.weather == Weather::Cuts && !self.draws.one_in(8) {
+            at = self.client(client).bng % self.hosts.len();
+        }
+        if self.client(client).unheard.is_some() {
+            self.client_asks(client, at, What::Release);
+            return;
+        }
         // Some BNGs never say so.
         if let Some(left) = left.filter(|_| !client.is_multiple_of(4)) {
             self.client_asks(client, at, What::Confirm(left));
@@ -234,11 +242,21 @@ impl World {
         let since = self.now;
         let len = if self.draws.one_in(4) { 4 } else { 1 };
         let named = (!self.clients.rest && self.draws.one_in(6)).then(|| self.draws.below(24));
+        let breach = self.breach;
         let found = self.client(client);
         let wanted = named.and_then(|nth| Span::new(found.first + u128::from(nth), 1));
-        let target =
-            |span| AllocationTarget { pool: found.pool, subscriber: found.subscriber.clone(), key: None, span };
-        let holds = found.holds.as_ref().map(|held| held.span);
+        let holds = found.holds.as_ref().map(|held| (held.span, held.made_ms));
+        let meant = if what == What::Release { holds.or(found.unheard) } else { holds };
+        let says_which = what == What::Release && breach != Some(Breach::ReleaseNamesWhich);
+        let named_ms = meant.map(|(_, made_ms)| made_ms).filter(|_| says_which);
+        let target = |span| AllocationTarget {
+            pool: found.pool,
+            subscriber: found.subscriber.clone(),
+            key: None,
+            span,
+            made_ms: named_ms,
+        };
+        let span = meant.map(|(span, _)| span);
         let command = match what {
             What::Allocate => Command::Allocate(Box::new(AllocateRequest {
                 pool: found.pool,
@@ -252,21 +270,25 @@ impl World {
                 metadata: CompactString::default(),
                 supersedes: None,
             })),
-            What::Renew => Command::Renew { target: target(holds), ttl: Ttl::Default },
-            What::Release => Command::Release(target(holds)),
+            What::Renew => Command::Renew { target: target(span), ttl: Ttl::Default },
+            What::Release => Command::Release(target(span)),
             What::Confirm(left) => Command::Release(target(Some(left))),
         };
         if what == What::Release {
             // From now on he does not use it.
             found.holds = None;
         }
-        found.asks = Some(Asked { at, since, what });
+        found.asks = Some(Asked { at, since, what, meant });
         self.clients.open.insert(request, client);
         self.note(|| format!("client {client} asks host {at}: {what:?} ({request})"));
         self.after(DEADLINE, Event::GivesUp { request });
         let reached = self.host(at).is_awake(self.now) && self.host(at).member.is_some();
         if reached && (self.net.calm || !self.draws.one_in(30)) {
             self.begin(at, Caller::Client(request), None, command);
+        } else if self.names_what_he_ends(client) && self.host(at).member.is_some() {
+            // What was sent to a process that stands still waits for it.
+            let life = self.host(at).life;
+            self.after(300, Event::Asks { at, life, request, command });
         }
         request
     }
@@ -275,10 +297,24 @@ impl World {
         let Some(client) = self.clients.open.remove(&request) else { return };
         self.summary.unanswered += 1;
         self.clients.last = Some(Err(Trouble::Unreachable));
-        let quiet_until = self.quiet_until();
+        if let Some(asked) = self.client(client).asks.take() {
+            self.client_unheard(client, &asked);
+        }
+    }
+
+    /// Where processes stand still every other one does; the others wait.
+    fn names_what_he_ends(&self, client: usize) -> bool {
+        self.weather == Weather::Pauses && client.is_multiple_of(2)
+    }
+
+    /// What was asked may have been carried out, or may be yet. Who releases by name asks until he is answered, the others wait.
+    fn client_unheard(&mut self, client: usize, asked: &Asked) {
+        let (quiet_until, names) = (self.quiet_until(), self.names_what_he_ends(client));
         let found = self.client(client);
-        if found.asks.take().is_some_and(|asked| asked.what.ends()) {
-            found.quiet_until = quiet_until;
+        match asked.what {
+            What::Release if names => found.unheard = asked.meant,
+            What::Release | What::Confirm(_) => found.quiet_until = quiet_until,
+            What::Allocate | What::Renew => {}
         }
     }
 
@@ -287,7 +323,6 @@ impl World {
         let Some(client) = self.clients.open.remove(&request) else { return Ok(()) };
         self.note(|| format!("client {client} hears ({request}) {outcome:?}"));
         self.clients.last = Some(outcome.clone());
-        let quiet_until = self.quiet_until();
         let found = self.client(client);
         let Some(asked) = found.asks.take() else { return Ok(()) };
         match outcome {
@@ -299,6 +334,7 @@ impl World {
             Ok(Reply::Renewed { allocation, .. }) => self.client_gets(client, &asked, allocation),
             Ok(Reply::Released(allocation)) => {
                 found.no_longer_left(asked.what);
+                found.unheard = None;
                 self.is_current(client, allocation);
                 Ok(())
             }
@@ -306,6 +342,7 @@ impl World {
             Err(Trouble::Refused(error)) => {
                 if matches!(error, CommandError::NotHeld { .. }) {
                     found.no_longer_left(asked.what);
+                    found.unheard = None;
                     found.holds = found.holds.take().filter(|_| matches!(asked.what, What::Confirm(_)));
                 }
                 self.summary.refused += 1;
@@ -313,9 +350,7 @@ impl World {
             }
             Err(Trouble::Unreachable) => {
                 self.summary.unanswered += 1;
-                if asked.what.ends() {
-                    self.client(client).quiet_until = quiet_until;
-                }
+                self.client_unheard(client, &asked);
                 Ok(())
             }
         }
@@ -337,7 +372,7 @@ impl World {
         }
         let lease_ms = allocation.expires_ms().map(|end| end.get().saturating_sub(allocation.renewed_ms()));
         let until = lease_ms.map(|lease_ms| (asked.since + lease_ms).saturating_sub(MARGIN));
-        let holding = Holding { span: allocation.span, until };
+        let holding = Holding { span: allocation.span, made_ms: allocation.created_ms(), until };
         let now = self.now;
         let realm = self.client(client).realm.clone();
         let sure = |held: &Holding| held.until.is_none_or(|until| now < until);

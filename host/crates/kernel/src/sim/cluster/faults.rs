@@ -15,8 +15,11 @@ impl World {
         let pause = 100 + self.draws.below(1_800);
         self.after(pause, Event::Fault);
         let at = self.draws.index(self.hosts.len());
+        if self.weather == Weather::Cuts {
+            return self.cut_off(at);
+        }
         let kinds = match self.weather {
-            Weather::Usual | Weather::SlowDisks => 108,
+            Weather::Usual | Weather::SlowDisks | Weather::Cuts => 108,
             Weather::Losses => 115,
             Weather::Resizing | Weather::Pauses => 150,
         };
@@ -62,6 +65,23 @@ impl World {
         self.touched = true;
         let down = *self.draws.pick(&[50, 500, 3_000, 9_000, 14_000]);
         self.after(down, Event::Up(at));
+    }
+
+    /// Nobody reaches this host, or all reach each other again.
+    fn cut_off(&mut self, at: usize) {
+        match self.draws.below(60) {
+            0 => {
+                self.note(|| "the network heals".to_owned());
+                self.net.heal();
+            }
+            1..15 if !self.net.is_parted() => {
+                self.note(|| format!("host {at} is cut off"));
+                self.summary.cuts += 1;
+                self.net.part(self.hosts.len(), |side| side == at);
+            }
+            15..17 => self.crash(at),
+            _ => {}
+        }
     }
 
     fn part(&mut self) {

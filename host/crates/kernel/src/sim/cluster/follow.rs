@@ -144,6 +144,7 @@ impl World {
                     shard,
                     epoch: grant.epoch,
                     tenure,
+                    leased: grant.kind == GrantKind::Leased,
                     after: grant.cut,
                     doubtful: grant.is_doubtful(),
                 });

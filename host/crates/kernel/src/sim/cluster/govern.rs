@@ -140,7 +140,8 @@ impl World {
         }
         let wishes = self.wishes(at);
         let host = self.host(at);
-        let offer = host.ledger.next_offer(me, &wishes, &host.vector(), |to| self.sees(at, to), GIVEN);
+        let reaches = |to| self.sees(at, to) && self.has_heard_out(at, to);
+        let offer = host.ledger.next_offer(me, &wishes, &host.vector(), reaches, GIVEN);
         let Some(offer) = offer else { return };
         let (pool, epoch) = (offer.pool, offer.epoch);
         if self.breach != Some(Breach::StopBeforeOffer) {
@@ -150,6 +151,17 @@ impl World {
         }
         let until = self.now + OFFERED_WITHIN;
         self.host_mut(at).offer = Some((offer, until));
+    }
+
+    /// Whether this host has heard all that another wrote before it knew of its last renewal. What that one wrote about shards
+    /// that were taken from it is late, and only who has them now speaks for it.
+    fn has_heard_out(&self, at: usize, to: MemberId) -> bool {
+        let host = self.host(at);
+        let Some(found) = host.ledger.member(to) else { return false };
+        let Some((applied, vector)) = host.seen.get(&to) else { return false };
+        let known = host.heard.get(&found.origin).copied().unwrap_or_default();
+        let told = *applied >= found.lease.renewed && known >= vector.get(&found.origin).copied().unwrap_or_default();
+        told || self.breach == Some(Breach::HearOutTaker)
     }
 
     /// The kernel has said that it hands out no more, and that is on the disk.

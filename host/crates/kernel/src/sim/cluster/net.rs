@@ -67,6 +67,10 @@ impl Net {
         self.cut.contains(&(from, to))
     }
 
+    pub(super) fn is_parted(&self) -> bool {
+        !self.cut.is_empty()
+    }
+
     pub(super) fn both_ways(&self, one: usize, other: usize) -> bool {
         one == other || !(self.is_cut(one, other) || self.is_cut(other, one))
     }

@@ -90,7 +90,7 @@ impl World {
     pub(super) fn check_reservations(&self, up: &[usize]) -> Verdict {
         for at in up {
             let Some(kernel) = &self.host(*at).kernel else { continue };
-            let rows: BTreeSet<String> = kernel.rows().into_iter().collect();
+            let rows: BTreeSet<String> = kernel.rows(0).into_iter().collect();
             for ((pool, realm, span), subscriber) in &self.operator.reserved {
                 let realm = realm.as_ref().map_or_else(|| "default".to_owned(), |realm| format!("default/{realm}"));
                 let row = format!("reserved {pool} {realm} {span:?} {subscriber}");

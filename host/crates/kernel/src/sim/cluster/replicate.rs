@@ -77,7 +77,8 @@ impl World {
                 batches.push(Arc::new(host.run(*origin, after, PULLED)));
             }
         }
-        let applied = host.applied as u64;
+        // What a majority knew it may have forgotten: until it has heard the others it is none of them.
+        let applied = if self.lacks_state(at) { 0 } else { host.applied as u64 };
         let listed = if self.breach == Some(super::Breach::ListOnceHeard) { applied } else { host.listed };
         self.send(at, asker, Body::Facts { batches, vector, applied, listed });
     }

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::Breach;
 use super::host::Waits;
 use super::net::Body;
 use super::world::{Event, World};
+use super::{Breach, Weather};
 use crate::command::{Command, CommandError, Reply};
 use crate::id::{Key, MemberId, Origin, PoolUid, Seq, SubscriberId};
 use crate::tenure::{Detour, Leg};
@@ -42,6 +42,8 @@ pub(super) struct Task {
     command: Command,
     detours: u8,
     hunt: Hunt,
+    /// Whether this host knew all that anybody had said when it looked last.
+    knew_all: bool,
     /// An answer that waits until this host has heard what it is about.
     late: Option<(Origin, Seq, Outcome)>,
 }
@@ -77,7 +79,7 @@ impl World {
     pub(super) fn begin(&mut self, at: usize, from: Caller, leg: Option<Leg>, command: Command) {
         let task = self.next_task;
         self.next_task += 1;
-        let new = Task { from, leg, command, detours: 0, hunt: Hunt::No, late: None };
+        let new = Task { from, leg, command, detours: 0, hunt: Hunt::No, knew_all: false, late: None };
         let host = self.host_mut(at);
         host.tasks.insert(task, new);
         let life = host.life;
@@ -97,7 +99,9 @@ impl World {
     }
 
     fn submit(&mut self, at: usize, task: u64, leg: Leg) {
-        let Some(found) = self.host(at).tasks.get(&task) else { return };
+        let knew_all = self.knows_all(at);
+        let Some(found) = self.host_mut(at).tasks.get_mut(&task) else { return };
+        found.knew_all = knew_all;
         let command = Box::new(found.command.clone());
         self.put(at, Command::Relayed { leg, command }, Waits::Task(task));
     }
@@ -242,6 +246,10 @@ impl World {
         let (origin, through) = (host.origin, host.committed);
         match found.from {
             Caller::Client(request) => {
+                // The real host hears what the others know before it says that something is not there, or says that it cannot.
+                let unsure = self.weather == Weather::Pauses && !found.knew_all;
+                let is_none = matches!(outcome, Err(Trouble::Refused(CommandError::NotHeld { .. })));
+                let outcome = if unsure && is_none { Err(Trouble::Unreachable) } else { outcome };
                 let delay = if self.net.calm { 1 } else { 1 + self.draws.below(40) };
                 self.after(delay, Event::Reply { request, outcome });
             }

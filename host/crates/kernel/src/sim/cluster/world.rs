@@ -51,6 +51,13 @@ pub(super) enum Event {
         decision: Decision,
     },
     Client(usize),
+    /// A client's request reaches a host that stood still when it was sent.
+    Asks {
+        at: usize,
+        life: u64,
+        request: u64,
+        command: Command,
+    },
     Reply {
         request: u64,
         outcome: Outcome,
@@ -154,6 +161,7 @@ impl World {
                     (Weather::SlowDisks, false) => "--cluster --slow-disks ",
                     (Weather::Resizing, false) => "--cluster --resizing ",
                     (Weather::Pauses, false) => "--cluster --pauses ",
+                    (Weather::Cuts, false) => "--cluster --cuts ",
                 };
                 let (seed, step) = (self.seed, self.summary.events);
                 Err(Box::new(Failure { flags, seed, step, invariant, what, events }))
@@ -164,7 +172,7 @@ impl World {
     fn live(&mut self) -> Verdict {
         self.form()?;
         self.after(500, Event::Fault);
-        self.run_until(FAULTS_MS)?;
+        self.run_until(if self.weather == Weather::Cuts { 2 * FAULTS_MS } else { FAULTS_MS })?;
         self.calm_down()?;
         self.run_until(self.now + CALM_MS / 4)?;
         // What was ordered last may have drained the last one.
@@ -289,6 +297,14 @@ impl World {
             }
             Event::Note => self.write_note(),
             Event::Client(client) => self.client_acts(client),
+            Event::Asks { at, life, request, command } => {
+                let host = self.host(at);
+                if host.is_awake(self.now) && host.life == life {
+                    self.begin(at, Caller::Client(request), None, command);
+                } else if host.life == life && host.is_up() {
+                    self.after(300, Event::Asks { at, life, request, command });
+                }
+            }
             Event::Reply { request, outcome } => {
                 self.operator_hears(request, &outcome);
                 return self.client_hears(request, &outcome);
