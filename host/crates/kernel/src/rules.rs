@@ -26,6 +26,8 @@ pub enum Rule {
     NodeLease,
     /// And what is held there is answered, renewed and released only as long.
     LeasedAnswers,
+    /// What is handed out for ever, where others get leases, is handed out of escrow.
+    LastingInEscrow,
     /// What others wrote is taken in without gaps.
     NoGaps,
     /// What a shard's new owner writes is taken in only after the last words of the former one.
@@ -63,10 +65,11 @@ impl Rule {
     ];
 
     /// All that count among several hosts.
-    pub const CLUSTER: [Self; 9] = [
+    pub const CLUSTER: [Self; 10] = [
         Self::Home,
         Self::NodeLease,
         Self::LeasedAnswers,
+        Self::LastingInEscrow,
         Self::NoGaps,
         Self::Barrier,
         Self::PoolFirst,

@@ -102,9 +102,10 @@ fn kept_by(breach: Breach) -> (&'static [Invariant], u64) {
         Breach::Kernel(Rule::Survivor) => (&[Invariant::Kept, Invariant::Served, Invariant::Idempotent], 10),
         Breach::Kernel(Rule::NodeLease) => (&[Invariant::Owned], 23),
         // What no host agrees on any more is asked for in vain, too.
-        Breach::Kernel(Rule::LeasedAnswers) => (BY_FACTS, 2_738),
-        // What no host agrees on is there twice or not at all.
-        Breach::HearOutTaker => (&[Invariant::Idempotent, Invariant::Equal, Invariant::Kept], 963),
+        Breach::Kernel(Rule::LeasedAnswers) => (BY_FACTS, 3_583),
+        Breach::Kernel(Rule::LastingInEscrow) => (BY_FACTS, 1_242),
+        // What hosts do not agree on is there twice, or not at all, or asked for in vain.
+        Breach::HearOutTaker => (&[Invariant::Idempotent, Invariant::Equal, Invariant::Kept, Invariant::Served], 3_060),
         Breach::Kernel(Rule::LastWord) => (&[Invariant::Unique, Invariant::Equal, Invariant::Served], 5_818),
         Breach::Kernel(Rule::Limbo) => (BY_FACTS, 121),
         // What is held or reserved where a host believes that there is nothing is passed over.

@@ -60,6 +60,7 @@ fn kept_by(breach: Breach) -> Invariant {
             Rule::Home
             | Rule::NodeLease
             | Rule::LeasedAnswers
+            | Rule::LastingInEscrow
             | Rule::NoGaps
             | Rule::Barrier
             | Rule::PoolFirst

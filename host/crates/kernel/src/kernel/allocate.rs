@@ -10,12 +10,12 @@ use crate::effects::Effects;
 use crate::fact::{Fact, SpanKey};
 use crate::holders::Place;
 use crate::id::{PoolUid, RealmName, RealmUid};
-use crate::plan::Strategy;
+use crate::plan::{Plan, Strategy};
 use crate::pool::{Durability, Occupancy};
 use crate::rules::Rule;
 use crate::span::Span;
 use crate::stock::Stock;
-use crate::tenure::{Detour, Leg};
+use crate::tenure::{Detour, Leg, Tenure};
 
 /// Most realms one pool may serve.
 pub(super) const REALMS: usize = 65_536;
@@ -95,11 +95,14 @@ impl Kernel {
         if let Some(detour) = self.detour_home(leg, request.pool, &request.subscriber, request.key.as_ref()) {
             return Err(CommandError::Elsewhere { pool, detour, supersedes });
         }
+        let Ok(confined) = self.confined(request) else {
+            return Err(self.nothing_left(leg, request, &site, supersedes));
+        };
         let place = self.holders.place(request.pool, &request.subscriber, request.key.as_ref());
         let draw = self.draw(request);
         let mut settled = 0;
         loop {
-            match self.seek(request, &site, draw) {
+            match self.seek(confined.as_ref().unwrap_or(request), &site, draw) {
                 Ok((found, fresh)) => {
                     let for_whom = ForWhom { place, supersedes };
                     let allocation = self.hand_out(request, &site, for_whom, found, fresh, effects)?;
@@ -116,6 +119,37 @@ impl Kernel {
                 },
             }
         }
+    }
+
+    /// Whether a request wants for ever what others get for a time, of one host of several.
+    fn is_lasting(&self, request: &AllocateRequest) -> bool {
+        let terms = self.pools.get(&request.pool).map(|state| state.pool.draft.terms.lease);
+        self.cluster.is_some() && super::lease::outlasts(terms, request.ttl) && self.rules.keep(Rule::LastingInEscrow)
+    }
+
+    /// Such a request, asked of this host's escrow only; `Err`: nothing there can be meant. Whoever takes a leased shard over waits
+    /// until the longest lease is over, so what was handed out for longer, and unheard, would be handed out again.
+    fn confined(&self, request: &AllocateRequest) -> Result<Option<AllocateRequest>, ()> {
+        let Some(state) = self.pools.get(&request.pool).filter(|_| self.is_lasting(request)) else { return Ok(None) };
+        let tenure = |shard| state.tenure(shard).1;
+        if let Some(at) = request.plan.at {
+            let shard = state.layout.place(at).ok().map(tenure);
+            let ours = shard.is_some_and(|tenure| !tenure.is_theirs() && tenure != Tenure::Escrow);
+            return if ours { Err(()) } else { Ok(None) };
+        }
+        let escrow =
+            state.pool.shards.iter().filter(|shard| tenure(shard.id) == Tenure::Escrow).map(|shard| shard.cover);
+        let asked = &request.plan.within;
+        let within: Vec<Span> = if asked.is_empty() {
+            escrow.collect()
+        } else {
+            escrow.flat_map(|cover| asked.iter().filter_map(move |part| cover.intersection(*part))).collect()
+        };
+        if within.is_empty() {
+            return Err(());
+        }
+        let plan = Plan { within, ..request.plan.clone() };
+        Ok(Some(AllocateRequest { plan, ..request.clone() }))
     }
 
     /// The generator moves on only for who uses it.
@@ -281,7 +315,11 @@ impl Kernel {
             let detour = home.map_or(Detour::Space(owners), Detour::Home);
             return CommandError::Elsewhere { pool, detour, supersedes };
         }
-        if self.keeps_some(request.pool) {
+        let owns_more = || {
+            let state = self.pools.get(&request.pool);
+            state.is_some_and(|state| state.tenures.iter().any(|term| term.tenure == Tenure::Leased))
+        };
+        if self.keeps_some(request.pool) || (self.is_lasting(request) && owns_more()) {
             return CommandError::Withheld { pool };
         }
         let state = self.pools.get(&request.pool).expect("the pool was found open in this step");

@@ -37,6 +37,11 @@ pub(super) fn term(
     (lease_ms.and_then(|lease_ms| NonZeroU64::new(now_ms.saturating_add(lease_ms.max(1)))), kind)
 }
 
+/// Whether what is asked for lasts for ever in a pool whose allocations do not.
+pub(super) const fn outlasts(terms: Option<LeaseTerms>, ttl: Ttl) -> bool {
+    matches!((terms, ttl), (Some(LeaseTerms::Timed { .. }), Ttl::Permanent))
+}
+
 impl Kernel {
     pub(super) fn renew(
         &mut self,
@@ -110,6 +115,10 @@ impl Kernel {
 
     pub(super) fn renew_lease(&mut self, held: &Arc<Allocation>, ttl: Ttl, effects: &mut Effects) -> Arc<Allocation> {
         let state = self.pools.get(&held.pool).expect("an allocation's pool exists");
+        // Of a leased shard nothing lasts for ever: who takes it over waits for the longest lease only.
+        let leased = self.cluster.is_some() && state.tenure(held.shard).1 != Tenure::Escrow;
+        let lasting = leased && outlasts(Some(state.pool.draft.terms.lease), ttl) && held.expires_ms().is_some();
+        let ttl = if lasting && self.rules.keep(Rule::LastingInEscrow) { Ttl::Millis(u64::MAX) } else { ttl };
         // Not before the last renewal, though a former owner's clock may have been ahead: hosts that hear both go by that.
         let now_ms = self.log.clock.now_ms().max(held.renewed_ms());
         let former = held.expires_ms().map(|end| end.get().saturating_sub(held.renewed_ms()));

@@ -221,7 +221,7 @@ pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> 
         }
         Breach::Kernel(Rule::PoolFirst) => Weather::Resizing,
         // They count only if a host is cut off for longer than leases last.
-        Breach::Kernel(Rule::LeasedAnswers) | Breach::HearOutTaker => Weather::Cuts,
+        Breach::Kernel(Rule::LeasedAnswers | Rule::LastingInEscrow) | Breach::HearOutTaker => Weather::Cuts,
         // It counts only between a word to the kernel and its way to the disk.
         Breach::KeptIsNow => Weather::SlowDisks,
         // They count only if what comes waits for long.

@@ -11,9 +11,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use kernel::{
-    AllocationTarget, Batch, Command, CommandError, Detour, Dot, Effects, Epoch, Fact, Input, KernelSettings, Leg,
-    MemberId, NamedRealm, Names, News, Op, Origin, Pool, PoolDraft, PoolUid, RealmUid, Reply, RequestId, Revision,
-    Ring, RingMember, Seq, Series, ShardId, ShardTenure, Sight, Strategy, Tenure, Ttl,
+    AllocateRequest, AllocationTarget, Batch, Command, CommandError, Detour, Dot, Effects, Epoch, Fact, Input,
+    KernelSettings, Leg, MemberId, NamedRealm, Names, News, Op, Origin, Pool, PoolDraft, PoolUid, RealmUid, Reply,
+    RequestId, Revision, Ring, RingMember, Seq, Series, ShardId, ShardTenure, Sight, Strategy, Tenure, Ttl,
 };
 
 use crate::bed::{Answer, Bed, SETTINGS, addresses, given, leased, request, target};
@@ -310,6 +310,49 @@ fn a_leased_shard_is_handed_out_from_only_while_the_node_lease_is_good() {
     hosts.tell(0, News::NodeLease { until_ms });
     let first = AllocationTarget { span: Some(held_span), ..target(&hosts.pool, "line-1") };
     assert!(matches!(hosts.beds[0].ask(Command::Release(first)), Ok(Reply::Released(_))));
+}
+
+#[test]
+fn what_shall_last_for_ever_where_others_get_leases_comes_from_escrow() {
+    let mut draft = leased(addresses(0x0a00_0000, 16));
+    draft.sharding_factor = Some(4);
+    let mut geometry = (*draft.geometry).clone();
+    geometry.cut = 1;
+    draft.geometry = Arc::new(geometry);
+    draft.terms.strategy = Strategy::FirstFree;
+    let mut hosts = Hosts::sharing(draft, 1, 1);
+    let said = |shard: ShardId, tenure| ShardTenure {
+        shard,
+        epoch: Epoch(2),
+        tenure,
+        leased: tenure == Tenure::Leased,
+        after: None,
+        doubtful: false,
+    };
+    let tenures = hosts
+        .pool
+        .shards
+        .iter()
+        .map(|shard| said(shard.id, if shard.id == ShardId(2) { Tenure::Escrow } else { Tenure::Leased }));
+    let news = News::Tenures { pool: hosts.pool.uid, tenures: tenures.collect() };
+    hosts.tell(0, news);
+    hosts.tell(0, News::NodeLease { until_ms: u64::MAX });
+    let pool = Arc::clone(&hosts.pool);
+    let lasting = |name: &str| {
+        let request = AllocateRequest { ttl: Ttl::Permanent, ..request(&pool, name) };
+        Command::Relayed { leg: Leg::Home, command: Box::new(Command::Allocate(Box::new(request))) }
+    };
+    for line in 0..4 {
+        let held = given(hosts.beds[0].ask(lasting(&format!("line-{line}"))));
+        assert_eq!((held.shard, held.expires_ms()), (ShardId(2), None));
+    }
+    // Others may have it, so it is not said that there is none.
+    assert!(matches!(hosts.beds[0].ask(lasting("line-4")), Err(CommandError::Withheld { .. })));
+    // What is held by lease stays so, for as long as a lease may be.
+    let short = given(hosts.allocate(0, Leg::Home, "line-5"));
+    assert_eq!(short.shard, ShardId(0));
+    let again = given(hosts.beds[0].ask(lasting("line-5")));
+    assert_eq!(again.expires_ms().map(|end| end.get() - again.renewed_ms()), Some(60_000));
 }
 
 #[test]

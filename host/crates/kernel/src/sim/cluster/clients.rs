@@ -242,6 +242,8 @@ impl World {
         let since = self.now;
         let len = if self.draws.one_in(4) { 4 } else { 1 };
         let named = (!self.clients.rest && self.draws.one_in(6)).then(|| self.draws.below(24));
+        // Where hosts are cut off for long some want theirs for ever, as long as escrow has something left.
+        let lasting = self.weather == Weather::Cuts && client.is_multiple_of(6) && !self.clients.rest;
         let breach = self.breach;
         let found = self.client(client);
         let wanted = named.and_then(|nth| Span::new(found.first + u128::from(nth), 1));
@@ -265,7 +267,7 @@ impl World {
                 realm_value: found.realm.clone(),
                 plan: wanted.map_or_else(|| Plan::anywhere(len.min(found.longest)), Plan::exactly),
                 explicit: false,
-                ttl: Ttl::Default,
+                ttl: if lasting { Ttl::Permanent } else { Ttl::Default },
                 node: None,
                 metadata: CompactString::default(),
                 supersedes: None,
