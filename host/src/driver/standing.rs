@@ -93,30 +93,22 @@ impl Standing {
         }
     }
 
-    fn term(&self, of: &Allocation) -> Option<(Epoch, Tenure, bool)> {
-        self.shards.read().get(&of.pool)?.get(&of.shard).copied()
-    }
-
-    /// Whether the node lease is good, where it counts.
-    fn may_answer(&self, leased: bool, boot_ms: u64) -> bool {
-        !leased || boot_ms < self.lease_until_ms.load(Ordering::Acquire)
+    /// The term in which this host may answer for the allocation's shard now.
+    fn answering(&self, of: &Allocation, boot_ms: u64) -> Option<Epoch> {
+        let (epoch, tenure, leased) = self.shards.read().get(&of.pool)?.get(&of.shard).copied()?;
+        let good = !leased || boot_ms < self.lease_until_ms.load(Ordering::Acquire);
+        (!tenure.is_theirs() && good).then_some(epoch)
     }
 
     /// What was handed out counts in the very term it was handed out in. A shard that is only kept since then is being given
     /// away, with everything that was handed out before.
     fn may_hand_out(&self, of: &Allocation, boot_ms: u64) -> bool {
-        let is_that = |(epoch, tenure, leased): (Epoch, Tenure, bool)| {
-            !tenure.is_theirs() && self.may_answer(leased, boot_ms) && epoch == of.epoch
-        };
-        self.term(of).is_some_and(is_that)
+        self.answering(of, boot_ms) == Some(of.epoch)
     }
 
     /// What is held may have been handed out in an earlier term.
     fn answers_for(&self, of: &Allocation, boot_ms: u64) -> bool {
-        let is_later = |(epoch, tenure, leased): (Epoch, Tenure, bool)| {
-            !tenure.is_theirs() && self.may_answer(leased, boot_ms) && epoch >= of.epoch
-        };
-        self.term(of).is_some_and(is_later)
+        self.answering(of, boot_ms).is_some_and(|epoch| epoch >= of.epoch)
     }
 }
 
