@@ -3,7 +3,7 @@
 //! The whole file is checked before anything is written. The mark that quarantines what the backup does not know comes first,
 //! the identity last: without it no daemon takes the directory for a store, so a restore that was cut short serves nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -79,7 +79,7 @@ pub(crate) fn restore(from: &Path, dir: &Path, duplicates: Duplicates) -> Result
     sync_all(dir)?;
     let identity = store::begin_next_life(dir, &text).context("the identity cannot be written")?;
     if about.membership.is_none() {
-        mark.pools = pools(dir)?.iter().map(|pool| Quarantined::of(pool)).collect();
+        mark.pools = quarantined(dir)?;
     }
     mark.accepted_duplicates = duplicates == Duplicates::Accepted;
     if mark.accepted_duplicates {
@@ -133,13 +133,13 @@ fn create_dir(dir: &Path) -> io::Result<()> {
 }
 
 /// The pools as the records have them, which are read to their end and must be whole.
-fn pools(dir: &Path) -> anyhow::Result<Vec<Arc<Pool>>> {
+fn quarantined(dir: &Path) -> anyhow::Result<Vec<Quarantined>> {
     let report = store::check(dir).context("the restored records cannot be read")?;
     if let Some(damage) = report.damage.first() {
         bail!("the restored records are damaged ({damage}): {} must not be used", dir.display());
     }
     let mut pools: BTreeMap<PoolUid, Arc<Pool>> = BTreeMap::new();
-    let mut deleted = Vec::new();
+    let (mut deleted, mut lasting) = (Vec::new(), BTreeSet::new());
     let (store, _) = Store::open(dir, StoreSettings::default(), 0).context("the restored records cannot be opened")?;
     store.recover(&mut |op| match op.fact {
         Fact::Pool(pool) => {
@@ -149,8 +149,9 @@ fn pools(dir: &Path) -> anyhow::Result<Vec<Arc<Pool>>> {
             }
         }
         Fact::PoolDeleted(uid) => deleted.push(uid),
-        Fact::Realm(_)
-        | Fact::Held(_)
+        Fact::Held(held) if held.expires_ms().is_none() => _ = lasting.insert(held.pool),
+        Fact::Held(_)
+        | Fact::Realm(_)
         | Fact::Resting(_)
         | Fact::Free(_)
         | Fact::Reserved(_)
@@ -165,7 +166,7 @@ fn pools(dir: &Path) -> anyhow::Result<Vec<Arc<Pool>>> {
         | Fact::ConflictClosed(_) => {}
     })?;
     pools.retain(|uid, _| !deleted.contains(uid));
-    Ok(pools.into_values().collect())
+    Ok(pools.into_values().map(|pool| Quarantined::of(&pool, lasting.contains(&pool.uid))).collect())
 }
 
 /// Syncs every directory below, and the directory itself.

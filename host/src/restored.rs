@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use api::engine::WeakEngine;
-use kernel::{Command, LeaseTerms, News, Pool, PoolUid};
+use kernel::{Command, Longest, News, Pool, PoolUid};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -50,15 +50,15 @@ pub(crate) struct Quarantined {
 }
 
 impl Quarantined {
-    /// As the pool was when the backup was made.
-    pub(crate) fn of(pool: &Pool) -> Self {
+    /// As the pool was when the backup was made. `lasting`: allocations without a lease were handed out of it, whatever its terms.
+    pub(crate) fn of(pool: &Pool, lasting: bool) -> Self {
         let terms = &pool.draft.terms;
-        let wait_ms = match terms.lease {
-            LeaseTerms::None => None,
+        let wait_ms = match terms.lease.longest() {
             // Clocks differ in rate by up to 1 %.
-            LeaseTerms::Timed { max_ms, .. } => {
-                Some(max_ms.saturating_add(max_ms / 100).saturating_add(terms.hold_down_ms).saturating_add(GRACE_MS))
+            Longest::Millis(ms) if !lasting => {
+                Some(ms.saturating_add(ms / 100).saturating_add(terms.hold_down_ms).saturating_add(GRACE_MS))
             }
+            Longest::Millis(_) | Longest::Ever => None,
         };
         Self { pool: pool.uid, id: pool.draft.id.to_string(), wait_ms }
     }

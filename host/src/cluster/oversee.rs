@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kernel::ledger::{GrantKind, Ledger, LedgerCommand, Member};
-use kernel::{Epoch, LeaseTerms, MemberId, News, Origin, PoolUid, Seq, ShardId};
+use kernel::ledger::{GrantKind, Ledger, LedgerCommand, Member, Quarantines};
+use kernel::{Epoch, MemberId, News, Origin, PoolUid, Seq, ShardId};
 use net::PeerId;
 
 use super::follow::note;
@@ -22,13 +22,10 @@ const RETAIN_EVERY_MS: u64 = 10_000;
 /// Shards taken over by one entry of the ledger.
 const TAKEN: usize = 64;
 
-/// A quarantine: which shards, and in which term they are kept.
-type Quarantine = (PoolUid, Epoch);
-
 /// Looks after lost hosts.
 pub(super) async fn run(cluster: Cluster) {
     let mut renewals = Renewals::default();
-    let mut quarantines: BTreeMap<Quarantine, u64> = BTreeMap::new();
+    let mut quarantines = Quarantines::default();
     let mut stable = Seq(0);
     let mut retained_ms = 0;
     let mut stopped_told = false;
@@ -172,15 +169,15 @@ async fn take_over(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::R
     Ok(())
 }
 
-/// Ends quarantines: the former holder's log is here to its end, or the longest lease it may have given is over.
+/// Ends quarantines: the former holder's log is here to its end, or what it may have handed out has ended.
 async fn end_quarantines(
     cluster: &Cluster,
     seat: &Seat,
     ledger: &Ledger,
-    since: &mut BTreeMap<Quarantine, u64>,
+    quarantines: &mut Quarantines,
 ) -> anyhow::Result<()> {
     let now_ms = clock::boot_ms();
-    let mut there = BTreeSet::new();
+    quarantines.look(ledger, seat.me, now_ms);
     for (uid, pool) in ledger.pools() {
         let mut by_epoch: BTreeMap<Epoch, (Vec<ShardId>, BTreeSet<Origin>)> = BTreeMap::new();
         // What came late while this host was silent it says again when it answers; before that the doubt is not over.
@@ -192,33 +189,21 @@ async fn end_quarantines(
                 kept.1.extend(pool.awaited(shard));
             }
         }
-        for (epoch, (shards, origins)) in by_epoch {
-            let quarantine = (*uid, epoch);
-            there.insert(quarantine);
-            let began_ms = *since.entry(quarantine).or_insert(now_ms);
-            let over = longest_ms(pool.record.draft.terms.lease).is_some_and(|longest_ms| {
-                let grace_ms = ledger.terms().grace_ms;
-                now_ms.saturating_sub(began_ms) > longest_ms.saturating_add(longest_ms / 100).saturating_add(grace_ms)
-            });
-            if over || heard_out(cluster, ledger, &origins).await {
-                for shards in shards.chunks(TAKEN) {
-                    let (pool, shards, member) = (*uid, shards.to_vec(), seat.me);
-                    seat.carry_out(LedgerCommand::Released { pool, shards, member, epoch }, DECIDE_WITHIN).await?;
-                }
-                tracing::info!(pool = %pool.record.draft.id, "shards are handed out from again");
+        for (epoch, (mut shards, origins)) in by_epoch {
+            if !heard_out(cluster, ledger, &origins).await {
+                shards.retain(|shard| quarantines.are_outlived(*uid, pool, *shard, ledger.terms(), now_ms));
+            }
+            for shards in shards.chunks(TAKEN) {
+                let (pool, shards, member) = (*uid, shards.to_vec(), seat.me);
+                seat.carry_out(LedgerCommand::Released { pool, shards, member, epoch }, DECIDE_WITHIN).await?;
+            }
+            if !shards.is_empty() {
+                let count = shards.len();
+                tracing::info!(pool = %pool.record.draft.id, count, "shards are handed out from again");
             }
         }
     }
-    since.retain(|quarantine, _| there.contains(quarantine));
     Ok(())
-}
-
-/// The longest an allocation of the pool may last without a renewal; `None`: for ever.
-const fn longest_ms(lease: LeaseTerms) -> Option<u64> {
-    match lease {
-        LeaseTerms::None => None,
-        LeaseTerms::Timed { max_ms, .. } => Some(max_ms),
-    }
 }
 
 /// Whether each of these origins' hosts is back, knows that its shards are not its own any more, and everything it wrote
@@ -273,12 +258,5 @@ mod tests {
         assert_eq!(renewals.age_ms(&member(5), 61_000), 60_000);
         assert_eq!(renewals.age_ms(&member(6), 62_000), 0);
         assert_eq!(renewals.age_ms(&member(6), 63_000), 1_000);
-    }
-
-    #[test]
-    fn a_pool_without_leases_is_never_over() {
-        assert_eq!(longest_ms(LeaseTerms::None), None);
-        let timed = LeaseTerms::Timed { default_ms: 1, min_ms: 1, max_ms: 9 };
-        assert_eq!(longest_ms(timed), Some(9));
     }
 }

@@ -29,8 +29,7 @@ impl Standing {
                 for said in tenures {
                     let newer = known.get(&said.shard).is_none_or(|(epoch, ..)| *epoch <= said.epoch);
                     if newer {
-                        let leased = said.leased || said.tenure == Tenure::Leased;
-                        known.insert(said.shard, (said.epoch, said.tenure, leased));
+                        known.insert(said.shard, (said.epoch, said.tenure, said.leased));
                     }
                 }
             }

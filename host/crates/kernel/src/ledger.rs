@@ -5,7 +5,7 @@
 //! Which rule prevents what:
 //!
 //! **Escrow** is held outright. Its holder uses it without clock or majority, for ever, so a host that is cut off goes on
-//! serving. Therefore nothing but the holder's own word may take it away: `Move` and `SetKind` are proposed by the holder
+//! serving. Therefore nothing but the holder's own word may take it away: `Move` and `TakeBack` are proposed by the holder
 //! after it durably stopped, and name the epoch they end. A proposal that is late, or whose sender learnt never how it
 //! ended, names an epoch that is over by then and is refused; so no shard is given away twice, and none comes back to
 //! somebody who was told it is gone.
@@ -51,6 +51,7 @@ mod moves;
 mod outcomes;
 mod place;
 mod pools;
+mod quarantine;
 mod reading;
 mod shrink;
 mod state;
@@ -76,6 +77,7 @@ pub use members::{Member, NodeLease};
 pub use moves::Seizure;
 pub use place::{Terms, Wish};
 pub use reading::Misread;
+pub use quarantine::{Former, Quarantines};
 pub use state::LedgerPool;
 pub use tenure::Offer;
 

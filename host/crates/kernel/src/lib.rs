@@ -139,7 +139,7 @@ pub use kernel::{Input, Kernel, KernelSettings, Recovery, RecoveryFault};
 pub use note::{MemberList, Note, NoteEnds, NoteStamp, NoteWord, Notes, PutNote, Written};
 pub use plan::{Plan, Strategy, UnknownStrategy};
 pub use pool::{
-    Alignment, Durability, Geometry, LeaseTerms, Occupancy, Pool, PoolDraft, PoolTerms, RealmRef, Shard, Sizing,
+    Alignment, Durability, Geometry, LeaseTerms, Longest, Occupancy, Pool, PoolDraft, PoolTerms, RealmRef, Shard, Sizing,
 };
 pub use replica::{Batch, NamedRealm, Names, moved};
 pub use ring::{Ring, RingMember, RingShare};

@@ -56,6 +56,23 @@ pub enum LeaseTerms {
     Timed { default_ms: u64, min_ms: u64, max_ms: u64 },
 }
 
+/// How long, counted from its last renewal, an allocation may last at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Longest {
+    Millis(u64),
+    Ever,
+}
+
+impl LeaseTerms {
+    /// What is handed out by these terms, unless the request asks for no lease at all.
+    pub const fn longest(self) -> Longest {
+        match self {
+            Self::None => Longest::Ever,
+            Self::Timed { max_ms, .. } => Longest::Millis(max_ms),
+        }
+    }
+}
+
 /// Where an answer's record is on disk before the answer leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Durability {

@@ -102,10 +102,10 @@ fn kept_by(breach: Breach) -> (&'static [Invariant], u64) {
         Breach::Kernel(Rule::Survivor) => (&[Invariant::Kept, Invariant::Served, Invariant::Idempotent], 10),
         Breach::Kernel(Rule::NodeLease) => (&[Invariant::Owned], 23),
         // What no host agrees on any more is asked for in vain, too.
-        Breach::Kernel(Rule::LeasedAnswers) => (BY_FACTS, 3_583),
+        Breach::Kernel(Rule::LeasedAnswers) => (BY_FACTS, 5_257),
         Breach::Kernel(Rule::LastingInEscrow) => (BY_FACTS, 1_242),
         // What hosts do not agree on is there twice, or not at all, or asked for in vain.
-        Breach::HearOutTaker => (&[Invariant::Idempotent, Invariant::Equal, Invariant::Kept, Invariant::Served], 3_060),
+        Breach::HearOutTaker => (&[Invariant::Idempotent, Invariant::Equal, Invariant::Kept, Invariant::Served], 2_158),
         Breach::Kernel(Rule::LastWord) => (&[Invariant::Unique, Invariant::Equal, Invariant::Served], 5_818),
         Breach::Kernel(Rule::Limbo) => (BY_FACTS, 121),
         // What is held or reserved where a host believes that there is nothing is passed over.
@@ -119,16 +119,18 @@ fn kept_by(breach: Breach) -> (&'static [Invariant], u64) {
         Breach::LeaseFromAttempt => (&[Invariant::Owned], 22),
         Breach::LeaseOfThisLife => (&[Invariant::Owned], 0),
         Breach::RenewedIsNotDeposed => (&[Invariant::Owned], 10),
+        Breach::FormerLeases => (&[Invariant::Unique], 991),
+        Breach::OutrightForEver => (&[Invariant::Unique], 28),
         Breach::LeaveOnceTold => (&[Invariant::Served], 1_803),
         Breach::CarriedOutInTime => (&[Invariant::Unique], 1_417),
         Breach::ReleaseNamesWhich => (&[Invariant::Unique], 39),
         Breach::Fence => (BY_FACTS, 0),
         Breach::Quarantine => (BY_FACTS, 30),
-        Breach::ReturnOnlyEmpty => (BY_FACTS, 160),
-        Breach::OldDisk => (BY_FACTS, 10),
-        Breach::ArriveFirst => (BY_FACTS, 7),
+        Breach::ReturnOnlyEmpty => (BY_FACTS, 223),
+        Breach::OldDisk => (BY_FACTS, 4),
+        Breach::ArriveFirst => (BY_FACTS, 36),
         Breach::AskMajority => (BY_FACTS, 2_453),
-        Breach::HearAllBeforeSeizure => (BY_FACTS, 1_838),
+        Breach::HearAllBeforeSeizure => (BY_FACTS, 2_545),
         Breach::AskEveryOwner => (&[Invariant::Accounted], 60),
     }
 }

@@ -129,7 +129,7 @@ impl Kernel {
 
     /// Such a request, asked of this host's escrow only; `Err`: nothing there can be meant. Whoever takes a leased shard over waits
     /// until the longest lease is over, so what was handed out for longer, and unheard, would be handed out again.
-    fn confined(&self, request: &AllocateRequest) -> Result<Option<AllocateRequest>, ()> {
+    pub(super) fn confined(&self, request: &AllocateRequest) -> Result<Option<AllocateRequest>, ()> {
         let Some(state) = self.pools.get(&request.pool).filter(|_| self.is_lasting(request)) else { return Ok(None) };
         let tenure = |shard| state.tenure(shard).1;
         if let Some(at) = request.plan.at {

@@ -156,9 +156,8 @@ impl Kernel {
 
     /// Whether a shard is this host's only by a lease that it does not have.
     pub(super) fn is_void(&self, term: &Term) -> bool {
-        let leased = term.leased || term.tenure == Tenure::Leased;
         let boot_ms = self.log.clock.boot_ms();
-        leased && self.cluster.as_ref().is_some_and(|cluster| !cluster.answers_leased(boot_ms, self.rules))
+        term.leased && self.cluster.as_ref().is_some_and(|cluster| !cluster.answers_leased(boot_ms, self.rules))
     }
 
     /// Whether that lease will not come as fast as usual.

@@ -26,7 +26,7 @@ impl Kernel {
             }
             None => fresh = Some(state.fresh_stock(self.lease_good())),
         }
-        let mut outcome = self.outcome(request, &site, &mut fresh);
+        let mut outcome = self.outcome(leg, request, &site, &mut fresh);
         if let ExplainedOutcome::WouldFail(error) = &mut outcome
             && let CommandError::Exhausted { .. } = **error
         {
@@ -43,7 +43,13 @@ impl Kernel {
         Ok(Reply::Explained(Box::new(Explanation { outcome, realm, occupancy, strategy })))
     }
 
-    fn outcome(&mut self, request: &AllocateRequest, site: &Site, fresh: &mut Option<Stock>) -> ExplainedOutcome {
+    fn outcome(
+        &mut self,
+        leg: Leg,
+        request: &AllocateRequest,
+        site: &Site,
+        fresh: &mut Option<Stock>,
+    ) -> ExplainedOutcome {
         let realm = site.realm();
         let state = self.pools.get(&request.pool).expect("the pool was found open in this step");
         let pool = state.pool.draft.id.clone();
@@ -60,6 +66,11 @@ impl Kernel {
             }
             return ExplainedOutcome::AlreadyHeld { span: held.span };
         }
+        let Ok(confined) = self.confined(request) else {
+            return ExplainedOutcome::WouldFail(Box::new(self.nothing_left(leg, request, site, None)));
+        };
+        let request = confined.as_ref().unwrap_or(request);
+        let state = self.pools.get(&request.pool).expect("the pool was found open in this step");
         let expiring = self.expiring();
         let seek = Seek::new(request, state, &self.holders, &self.log.clock, self.rules, realm, self.draws.peek());
         let stock = match realm.and_then(|realm| self.stocks.get_mut(&(request.pool, realm))) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::closing::Closing;
 use super::error::LedgerError;
-use super::grants::{GrantKind, GrantRun};
+use super::grants::GrantRun;
 use super::members::{Member, NodeLease};
 use super::moves::Seizure;
 use super::place::Terms;
@@ -122,9 +122,9 @@ pub enum LedgerCommand {
     },
     /// Quarantine is over. `epoch` guards against a late word about a former quarantine.
     Released { pool: PoolUid, shards: Vec<ShardId>, member: MemberId, epoch: Epoch },
-    /// By the holder: makes escrow of leased shards, or leased ones of escrow after it stopped using them as such; or takes
-    /// shards back that it offered, as what they are. The epoch grows, so that a late word cannot count for a later term.
-    SetKind { pool: PoolUid, shards: Vec<ShardId>, member: MemberId, epoch: Epoch, kind: GrantKind },
+    /// By the holder: takes shards back that it offered, as what they are. The epoch grows, so that a late word cannot count for
+    /// a later term.
+    TakeBack { pool: PoolUid, shards: Vec<ShardId>, member: MemberId, epoch: Epoch },
     /// For what is granted, renewed and placed from now on.
     SetTerms(Terms),
     /// By a member, of a pool at this revision: how its plugin reads it otherwise than the record says, or (`None`) that it

@@ -159,19 +159,16 @@ impl State {
         Ok(LedgerReply::Released { pool, shards: shards.len() as u64 })
     }
 
-    /// Another term of the same holder, who knows its own log, so there is no new cut. The same kind again is how it takes
-    /// back what it offered and nobody took: from then on the offer names a term that is over.
-    pub(super) fn set_kind(&mut self, of: &Handover<'_>, kind: GrantKind, changes: &mut Vec<Change>) -> Outcome {
+    /// Another term of the same holder, who knows its own log, so there is no new cut. From then on an offer that nobody took
+    /// names a term that is over. The kind stays: what was handed out of escrow unheard may last longer than a lease.
+    pub(super) fn take_back(&mut self, of: &Handover<'_>, changes: &mut Vec<Change>) -> Outcome {
         let (shards, next) = self.named(of)?;
         let holder = self.member(of.from)?;
         // A deposed holder's leased shards are about to be taken over.
         if let Some(at) = holder.lease.deposed {
             return Err(LedgerError::Deposed { member: of.from, at });
         }
-        if holder.role == HostRole::Edge && kind == GrantKind::Leased {
-            return Err(LedgerError::field("kind", "leased", "escrow: an edge must serve without anybody"));
-        }
-        let grants = self.handed_over(of, &shards, |grant, _| Grant { kind, ..grant })?;
+        let grants = self.handed_over(of, &shards, |grant, _| grant)?;
         self.regrant(of.pool, grants, changes);
         Ok(LedgerReply::Granted { pool: of.pool, shards: shards.len() as u64, epoch: next })
     }
@@ -240,11 +237,15 @@ impl State {
         }))
     }
 
-    /// What this origin wrote last about the shards may be known to nobody.
+    /// What this origin wrote last about the shards, which it held until now, may be known to nobody.
     pub(super) fn doubt(&mut self, pool: PoolUid, shards: &[ShardId], origin: Origin) {
         let Some(found) = self.pools.get_mut(&pool) else { return };
         for shard in shards {
-            found.doubts.entry(*shard).or_default().insert(origin);
+            let Some(kind) = found.grants.of(*shard).map(|grant| grant.kind) else { continue };
+            let held = found.doubts.entry(*shard).or_default().entry(origin).or_insert(kind);
+            if kind == GrantKind::Escrow {
+                *held = kind;
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use super::command::{Change, LedgerReply};
 use super::error::LedgerError;
 use super::grants::{Grant, GrantKind, GrantState, Grants};
 use super::shrink::gives_up;
+use super::quarantine::Former;
 use super::state::{LedgerPool, Outcome, State};
 use crate::draft::{self, FixedField, MOST_SHARDS, differences, fixed_difference, more_shards};
 use crate::id::{Epoch, MemberId, PoolId, PoolUid, Revision, ShardId, TenantId};
@@ -110,11 +111,16 @@ impl State {
         let record = Arc::new(record);
         changes.push(Change::Pool(Arc::clone(&record)));
         if let Some(found) = self.pools.get_mut(&uid) {
+            let was = found.record.draft.terms.lease;
+            if was != record.draft.terms.lease {
+                let before = found.former.map_or(was.longest(), |former| former.longest.max(was.longest()));
+                found.former = Some(Former { longest: before, until: record.revision });
+            }
             found.record = record;
         } else {
             let (grants, closing, cuts) = (Grants::default(), None, BTreeMap::new());
-            let (misread, doubts) = (BTreeMap::new(), BTreeMap::new());
-            self.pools.insert(uid, LedgerPool { record, grants, closing, cuts, misread, doubts });
+            let (misread, doubts, former) = (BTreeMap::new(), BTreeMap::new(), None);
+            self.pools.insert(uid, LedgerPool { record, grants, closing, cuts, misread, doubts, former });
         }
         self.regrant(uid, grants, changes);
     }

@@ -1,7 +1,7 @@
 //! What the ledger says, apart from which commands it has seen. The commands' meaning is in the modules beside; each checks
 //! everything first and changes afterwards, so that a refusal leaves no trace.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::closing::{Closing, ClosingWhat};
 use super::command::{Change, LedgerCommand, LedgerReply};
 use super::error::LedgerError;
-use super::grants::Grants;
+use super::grants::{GrantKind, Grants};
 use super::members::{Departed, Member, Newcomer};
 use super::moves::{Handover, Seizure};
 use super::place::Terms;
+use super::quarantine::Former;
 use super::reading::Misread;
 use crate::id::{MemberId, Origin, PoolUid, Seq, ShardId};
 use crate::pool::{Pool, PoolDraft};
@@ -47,14 +48,16 @@ pub struct LedgerPool {
     /// shards and give away those they hold.
     pub misread: BTreeMap<MemberId, Misread>,
     /// Of each doubtful shard, whose last words nobody knows: all it was taken from since it was last handed out from. A grant
-    /// names only the last of them, and that one's word says nothing of what those before it handed out.
-    pub doubts: BTreeMap<ShardId, BTreeSet<Origin>>,
+    /// names only the last of them, and that one's word says nothing of what those before it handed out. And how each held it.
+    pub doubts: BTreeMap<ShardId, BTreeMap<Origin, GrantKind>>,
+    /// What was handed out by the lease terms it had before.
+    pub former: Option<Former>,
 }
 
 impl LedgerPool {
     /// Whose words a doubtful shard waits for.
     pub fn awaited(&self, shard: ShardId) -> impl Iterator<Item = Origin> + '_ {
-        self.doubts.get(&shard).into_iter().flatten().copied()
+        self.doubts.get(&shard).into_iter().flatten().map(|(origin, _)| *origin)
     }
 
     /// What the pool holds, and what it will hold when a change under way is finished.
@@ -117,9 +120,9 @@ impl State {
                 self.seize(index, &of, (reason, by, *at_ms), changes)
             }
             C::Released { pool, shards, member, epoch } => self.released(*pool, shards, *member, *epoch, changes),
-            C::SetKind { pool, shards, member, epoch, kind } => {
+            C::TakeBack { pool, shards, member, epoch } => {
                 let of = Handover { pool: *pool, shards, from: *member, epoch: *epoch, to: *member };
-                self.set_kind(&of, *kind, changes)
+                self.take_back(&of, changes)
             }
             C::SetTerms(terms) => self.set_terms(*terms, changes),
             C::SetReading { pool, revision, member, misread } => {

@@ -7,5 +7,6 @@ mod laws;
 mod members;
 mod moves;
 mod pools;
+mod quarantine;
 mod reading;
 mod wild;

@@ -60,6 +60,10 @@ pub enum Breach {
     Fence,
     /// A shard that was taken over is handed out from once all its lost owners' words arrived.
     Quarantine,
+    /// What was handed out unheard by lease terms that a pool had before is doubtful as long as those said.
+    FormerLeases,
+    /// What was handed out unheard of a shard that was held outright may have no end.
+    OutrightForEver,
     /// Whoever gives a shard away has heard what its taker wrote.
     HearOutTaker,
     /// A shard that closes is given back once nothing is held in it and nothing will be.
@@ -102,6 +106,8 @@ impl Breach {
             Self::ReleaseNamesWhich,
             Self::Fence,
             Self::Quarantine,
+            Self::FormerLeases,
+            Self::OutrightForEver,
             Self::HearOutTaker,
             Self::ReturnOnlyEmpty,
             Self::OldDisk,
@@ -130,6 +136,8 @@ impl Breach {
             | Self::ReleaseNamesWhich
             | Self::Fence
             | Self::Quarantine
+            | Self::FormerLeases
+            | Self::OutrightForEver
             | Self::HearOutTaker
             | Self::ReturnOnlyEmpty
             | Self::OldDisk
@@ -216,12 +224,16 @@ pub fn run(seed: u64) -> Result<Summary, Box<Failure>> {
 /// The same with one rule broken.
 pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> {
     let weather = match breach {
-        Breach::ReturnOnlyEmpty | Breach::OldDisk | Breach::ArriveFirst | Breach::HearAllBeforeSeizure => {
-            Weather::Losses
-        }
+        Breach::ReturnOnlyEmpty
+        | Breach::OldDisk
+        | Breach::ArriveFirst
+        | Breach::HearAllBeforeSeizure
+        | Breach::OutrightForEver => Weather::Losses,
         Breach::Kernel(Rule::PoolFirst) => Weather::Resizing,
         // They count only if a host is cut off for longer than leases last.
-        Breach::Kernel(Rule::LeasedAnswers | Rule::LastingInEscrow) | Breach::HearOutTaker => Weather::Cuts,
+        Breach::Kernel(Rule::LeasedAnswers | Rule::LastingInEscrow) | Breach::HearOutTaker | Breach::FormerLeases => {
+            Weather::Cuts
+        }
         // It counts only between a word to the kernel and its way to the disk.
         Breach::KeptIsNow => Weather::SlowDisks,
         // They count only if what comes waits for long.

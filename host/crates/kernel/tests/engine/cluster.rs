@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use kernel::{
-    AllocateRequest, AllocationTarget, Batch, Command, CommandError, Detour, Dot, Effects, Epoch, Fact, Input,
+    AllocateRequest, AllocationTarget, Choice, Batch, Command, CommandError, Detour, Dot, Effects, Epoch, ExplainedOutcome, Fact, Input,
     KernelSettings, Leg, MemberId, NamedRealm, Names, News, Op, Origin, Pool, PoolDraft, PoolUid, RealmUid, Reply,
     RequestId, Revision, Ring, RingMember, Seq, Series, ShardId, ShardTenure, Sight, Strategy, Tenure, Ttl,
 };
@@ -77,7 +77,7 @@ impl Hosts {
         let tenures = self.pool.shards.iter().map(|shard| {
             let owner = owner(shard.id);
             let tenure = if owner == host { Tenure::Escrow } else { Tenure::Theirs(member(owner)) };
-            ShardTenure { shard: shard.id, epoch, tenure, leased: false, after: None, doubtful: false }
+            ShardTenure { shard: shard.id, epoch, tenure, leased: tenure == Tenure::Leased, after: None, doubtful: false }
         });
         let news = News::Tenures { pool: self.pool.uid, tenures: tenures.collect() };
         self.tell(host, news);
@@ -271,7 +271,7 @@ fn a_leased_shard_is_handed_out_from_only_while_the_node_lease_is_good() {
         shard: shard.id,
         epoch: Epoch(2),
         tenure: Tenure::Leased,
-        leased: false,
+        leased: true,
         after: None,
         doubtful: false,
     });
@@ -338,16 +338,28 @@ fn what_shall_last_for_ever_where_others_get_leases_comes_from_escrow() {
     hosts.tell(0, news);
     hosts.tell(0, News::NodeLease { until_ms: u64::MAX });
     let pool = Arc::clone(&hosts.pool);
-    let lasting = |name: &str| {
-        let request = AllocateRequest { ttl: Ttl::Permanent, ..request(&pool, name) };
-        Command::Relayed { leg: Leg::Home, command: Box::new(Command::Allocate(Box::new(request))) }
+    let request = |name: &str| Box::new(AllocateRequest { ttl: Ttl::Permanent, ..request(&pool, name) });
+    let relayed = |command| Command::Relayed { leg: Leg::Home, command: Box::new(command) };
+    let lasting = |name: &str| relayed(Command::Allocate(request(name)));
+    let explain = |hosts: &mut Hosts, name: &str| {
+        let answer = hosts.beds[0].ask(relayed(Command::Explain(request(name))));
+        let Ok(Reply::Explained(explained)) = answer else { panic!("{answer:?}") };
+        explained.outcome
     };
     for line in 0..4 {
-        let held = given(hosts.beds[0].ask(lasting(&format!("line-{line}"))));
+        let name = format!("line-{line}");
+        let foretold = explain(&mut hosts, &name);
+        let held = given(hosts.beds[0].ask(lasting(&name)));
         assert_eq!((held.shard, held.expires_ms()), (ShardId(2), None));
+        assert_eq!(foretold, ExplainedOutcome::WouldGet { span: held.span, why: Choice::Strategy });
     }
     // Others may have it, so it is not said that there is none.
     assert!(matches!(hosts.beds[0].ask(lasting("line-4")), Err(CommandError::Withheld { .. })));
+    let foretold = explain(&mut hosts, "line-4");
+    assert!(
+        matches!(&foretold, ExplainedOutcome::WouldFail(error) if matches!(**error, CommandError::Withheld { .. })),
+        "{foretold:?}"
+    );
     // What is held by lease stays so, for as long as a lease may be.
     let short = given(hosts.allocate(0, Leg::Home, "line-5"));
     assert_eq!(short.shard, ShardId(0));
@@ -363,7 +375,7 @@ fn what_is_released_in_a_leased_shard_waits_until_a_majority_knows_it() {
         shard: shard.id,
         epoch: Epoch(2),
         tenure: Tenure::Leased,
-        leased: false,
+        leased: true,
         after: None,
         doubtful: false,
     });
@@ -401,7 +413,7 @@ fn a_shard_taken_over_keeps_what_turns_up_late_and_forgets_nothing_that_was_answ
         let lost = pool.shards.iter().filter(|shard| shard.id.0 % 3 == 0);
         let tenures = lost.map(|shard| {
             let tenure = if host == 1 { Tenure::Kept } else { Tenure::Theirs(member(1)) };
-            ShardTenure { shard: shard.id, epoch: Epoch(2), tenure, leased: false, after, doubtful: true }
+            ShardTenure { shard: shard.id, epoch: Epoch(2), tenure, leased: tenure == Tenure::Leased, after, doubtful: true }
         });
         let tenures = tenures.collect();
         hosts.tell(host, News::Tenures { pool: uid, tenures });
@@ -439,7 +451,7 @@ fn what_turns_up_late_is_said_again_so_that_every_host_knows_the_same() {
     let after = Some(Dot { origin: origin(0), seq: cut });
     for host in 0..3 {
         let tenure = if host == 1 { Tenure::Kept } else { Tenure::Theirs(member(1)) };
-        let said = ShardTenure { shard: known.shard, epoch: Epoch(2), tenure, leased: false, after, doubtful: true };
+        let said = ShardTenure { shard: known.shard, epoch: Epoch(2), tenure, leased: tenure == Tenure::Leased, after, doubtful: true };
         hosts.tell(host, News::Tenures { pool: uid, tenures: vec![said] });
     }
     // To the new owner the lease is over, and the third host hears of that before it hears the renewal.
@@ -499,7 +511,7 @@ fn what_became_a_hosts_own_in_a_known_term_rests_on_the_former_owners_words_too(
         shard: first.shard,
         epoch: Epoch(2),
         tenure,
-        leased: false,
+        leased: tenure == Tenure::Leased,
         after: Some(Dot { origin: origin(0), seq: cut }),
         doubtful: false,
     };
@@ -536,7 +548,7 @@ fn who_does_not_know_whose_a_shard_is_does_not_say_that_the_pool_is_exhausted() 
     assert!(matches!(hosts.allocate(1, Leg::Space, "line"), Err(CommandError::Exhausted { shards: 0, .. })));
     let nobodys = hosts.pool.shards.iter().map(|shard| {
         let tenure = Tenure::Theirs(MemberId(0));
-        ShardTenure { shard: shard.id, epoch: Epoch(2), tenure, leased: false, after: None, doubtful: false }
+        ShardTenure { shard: shard.id, epoch: Epoch(2), tenure, leased: tenure == Tenure::Leased, after: None, doubtful: false }
     });
     let tenures = nobodys.collect();
     hosts.tell(1, News::Tenures { pool: uid, tenures });

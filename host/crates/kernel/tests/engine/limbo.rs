@@ -24,7 +24,7 @@ fn leased() -> Hosts {
         shard,
         epoch: Epoch(2),
         tenure: Tenure::Leased,
-        leased: false,
+        leased: true,
         after: None,
         doubtful: false,
     };

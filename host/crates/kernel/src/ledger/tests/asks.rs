@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::bed::{LATER_MS, join_as, shaped, span};
 use crate::id::{Epoch, MemberId, PoolUid, Revision, Seq, ShardId};
-use crate::ledger::{GrantKind, HostRole, Ledger, LedgerCommand, Misread, Terms};
+use crate::ledger::{HostRole, Ledger, LedgerCommand, Misread, Terms};
 use crate::span::Series;
 
 /// A command to be, with numbers that are made fit for the ledger it will meet.
@@ -147,7 +147,6 @@ impl Ask {
     fn handover(&self, ledger: &Ledger, pool: PoolUid) -> LedgerCommand {
         let (shards, from, epoch) = self.shards(ledger, pool);
         let (to, cut) = (MemberId(self.to), Seq(self.number));
-        let kind = if self.number.is_multiple_of(2) { GrantKind::Escrow } else { GrantKind::Leased };
         match self.what {
             28 | 29 => LedgerCommand::Move { pool, shards, from, epoch, to, cut },
             30 => LedgerCommand::TakeOver { pool, shards, from, epoch, to, cut },
@@ -156,7 +155,7 @@ impl Ask {
                 LedgerCommand::Seize { pool, shards, from, epoch, to, reason, by, at_ms }
             }
             32 => LedgerCommand::Released { pool, shards, member: from, epoch },
-            _ => LedgerCommand::SetKind { pool, shards, member: from, epoch, kind },
+            _ => LedgerCommand::TakeBack { pool, shards, member: from, epoch },
         }
     }
 }

@@ -195,24 +195,21 @@ fn escrow_is_seized_only_from_a_lost_holder_with_a_reason_that_is_kept() {
 }
 
 #[test]
-fn another_kind_is_another_term_so_a_late_word_about_it_is_refused() {
+fn taken_back_is_another_term_of_the_same_kind_so_a_late_word_about_it_is_refused() {
     let (mut bed, pool) = bed();
     let shards = bed.shards(pool, 1, GrantKind::Escrow);
-    let to = |kind, epoch| LedgerCommand::SetKind {
-        pool,
-        shards: shards.clone(),
-        member: MemberId(1),
-        epoch: Epoch(epoch),
-        kind,
+    let back = |epoch| {
+        let (shards, member, epoch) = (shards.clone(), MemberId(1), Epoch(epoch));
+        LedgerCommand::TakeBack { pool, shards, member, epoch }
     };
     let count = shards.len() as u64;
     let granted = |epoch| LedgerReply::Granted { pool, shards: count, epoch: Epoch(epoch) };
-    assert_eq!(bed.ok(to(GrantKind::Leased, 1)), granted(2));
-    assert_eq!(bed.ok(to(GrantKind::Escrow, 2)), granted(3));
-    assert!(matches!(bed.refused(to(GrantKind::Leased, 1)), LedgerError::EpochDiffers { .. }));
-    bed.ok(to(GrantKind::Leased, 3));
+    assert_eq!(bed.ok(back(1)), granted(2));
+    assert_eq!(bed.shards(pool, 1, GrantKind::Escrow), shards);
+    assert!(matches!(bed.refused(back(1)), LedgerError::EpochDiffers { .. }));
+    assert_eq!(bed.ok(back(2)), granted(3));
     bed.deposes(1);
-    assert!(matches!(bed.refused(to(GrantKind::Escrow, 4)), LedgerError::Deposed { .. }));
+    assert!(matches!(bed.refused(back(3)), LedgerError::Deposed { .. }));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::bed::{Bed, draft, join_as};
 use crate::id::{Epoch, MemberId, PoolUid, Revision, Seq, ShardId};
-use crate::ledger::{GrantKind, HostRole, LedgerCommand, Misread, Terms};
+use crate::ledger::{HostRole, LedgerCommand, Misread, Terms};
 use crate::pool::{Alignment, Geometry, Pool, PoolDraft, Shard, Sizing};
 use crate::span::{Series, Span};
 
@@ -131,10 +131,7 @@ fn wild() -> impl Strategy<Value = LedgerCommand> {
             LedgerCommand::Seize { pool, shards, from, epoch, to, by: reason.clone(), reason, at_ms }
         }),
         of().prop_map(|(pool, shards, member, epoch, _, _)| LedgerCommand::Released { pool, shards, member, epoch }),
-        of().prop_map(|(pool, shards, member, epoch, _, number)| {
-            let kind = if number % 2 == 0 { GrantKind::Escrow } else { GrantKind::Leased };
-            LedgerCommand::SetKind { pool, shards, member, epoch, kind }
-        }),
+        of().prop_map(|(pool, shards, member, epoch, _, _)| LedgerCommand::TakeBack { pool, shards, member, epoch }),
         (of(), prop::option::of(any::<String>())).prop_map(|((pool, _, member, _, _, number), why)| {
             let misread = why.map(|why| Misread::NotOpened { why: why.into() });
             LedgerCommand::SetReading { pool, revision: Revision(number % 3), member, misread }

@@ -36,6 +36,8 @@ pub(super) struct Client {
     pub(super) realm: Option<CompactString>,
     bng: usize,
     pub(super) holds: Option<Holding>,
+    /// What he was answered by a host whose disk is lost, and nobody else heard of.
+    pub(super) forgotten: Option<Holding>,
     /// What he was given before, does not use any more, and has not confirmed yet.
     pub(super) left: Vec<Span>,
     asks: Option<Asked>,
@@ -120,11 +122,20 @@ impl Clients {
             let by_realm = !draft.terms.realm_by.is_empty();
             let realm = by_realm.then(|| CompactString::from(format!("port-{}", number % 3)));
             let subscriber = format!("line-{number}").parse().expect("a subscriber");
-            let (bng, holds, left, asks, unheard) = (number % 3, None, Vec::new(), None, None);
-            let quiet_until = 0;
-            let client =
-                Client { pool, subscriber, first, longest, realm, bng, holds, left, asks, unheard, quiet_until };
-            self.all.push(client);
+            self.all.push(Client {
+                pool,
+                subscriber,
+                first,
+                longest,
+                realm,
+                bng: number % 3,
+                holds: None,
+                forgotten: None,
+                left: Vec::new(),
+                asks: None,
+                unheard: None,
+                quiet_until: 0,
+            });
         }
     }
 
@@ -176,7 +187,18 @@ fn draft(id: &str, start: u128, size: u128, longest: u128, lease: LeaseTerms, dr
     }
 }
 
+impl Holding {
+    /// Whether he may use it, whatever clocks say.
+    fn is_sure(&self, now: u64) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
 impl Client {
+    pub(super) fn uses_forgotten(&self, now: u64) -> bool {
+        self.forgotten.as_ref().is_some_and(|held| held.is_sure(now))
+    }
+
     /// What he has left is confirmed.
     fn no_longer_left(&mut self, what: What) {
         if let What::Confirm(confirmed) = what {
@@ -201,7 +223,7 @@ impl World {
             let found = self.client(client);
             (found.asks.is_none() && found.quiet_until <= now, found.holds.clone(), found.left.last().copied())
         };
-        if !idle {
+        if !idle || (self.client(client).uses_forgotten(now) && !self.draws.one_in(20)) {
             return;
         }
         let mut at = self.draws.index(self.hosts.len());
@@ -242,8 +264,9 @@ impl World {
         let since = self.now;
         let len = if self.draws.one_in(4) { 4 } else { 1 };
         let named = (!self.clients.rest && self.draws.one_in(6)).then(|| self.draws.below(24));
-        // Where hosts are cut off for long some want theirs for ever, as long as escrow has something left.
-        let lasting = self.weather == Weather::Cuts && client.is_multiple_of(6) && !self.clients.rest;
+        // Where hosts are cut off for long or lost some want theirs for ever, as long as escrow has something left.
+        let lasts = matches!(self.weather, Weather::Cuts | Weather::Losses);
+        let lasting = lasts && client.is_multiple_of(6) && !self.clients.rest;
         let breach = self.breach;
         let found = self.client(client);
         let wanted = named.and_then(|nth| Span::new(found.first + u128::from(nth), 1));
@@ -377,15 +400,10 @@ impl World {
         let holding = Holding { span: allocation.span, made_ms: allocation.created_ms(), until };
         let now = self.now;
         let realm = self.client(client).realm.clone();
-        let sure = |held: &Holding| held.until.is_none_or(|until| now < until);
         let others = self.clients.all.iter().enumerate().filter(|(other, _)| *other != client);
-        for (other, other_client) in others {
-            let Some(held) = other_client.holds.as_ref().filter(|held| sure(held)) else { continue };
-            if other_client.pool == pool
-                && other_client.realm == realm
-                && held.span.intersects(holding.span)
-                && sure(&holding)
-            {
+        let others = others.filter(|(_, other)| other.pool == pool && other.realm == realm);
+        for (other, held) in others.flat_map(|(at, other)| other.holds.iter().chain(&other.forgotten).map(move |held| (at, held))) {
+            if held.span.intersects(holding.span) && held.is_sure(now) && holding.is_sure(now) {
                 let what =
                     format!("client {client} was answered {holding:?} by host {}, client {other} {held:?}", asked.at);
                 return broken(Invariant::Unique, what);
@@ -394,6 +412,7 @@ impl World {
         self.check_reserved(client, holding.span)?;
         self.summary.superseded += u64::from(allocation.supersedes().is_some());
         let found = self.client(client);
+        found.forgotten = None;
         let former = found.holds.replace(holding).map(|former| former.span);
         found.left.extend(former);
         found.left.retain(|left| *left != allocation.span);

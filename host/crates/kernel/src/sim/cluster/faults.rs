@@ -80,6 +80,7 @@ impl World {
                 self.net.part(self.hosts.len(), |side| side == at);
             }
             15..17 => self.crash(at),
+            17 => self.change_lease(at),
             _ => {}
         }
     }

@@ -199,15 +199,15 @@ impl World {
         let back = host.stopped.iter().find_map(|((pool, shard), epoch)| {
             let grant = ours(*pool, *shard, *epoch)?;
             let free = !elsewhere.contains(&(*pool, *shard)) && grant.state == GrantState::Held;
-            free.then_some((*pool, *shard, *epoch, grant.kind))
+            free.then_some((*pool, *shard, *epoch))
         });
         for of in over {
             self.host_mut(at).stopped.remove(&of);
         }
-        if let Some((pool, shard, epoch, kind)) = back
+        if let Some((pool, shard, epoch)) = back
             && !self.is_pending(at, |why| matches!(why, Purpose::TakeBack | Purpose::Move(_)))
         {
-            let command = LedgerCommand::SetKind { pool, shards: vec![shard], member: me, epoch, kind };
+            let command = LedgerCommand::TakeBack { pool, shards: vec![shard], member: me, epoch };
             self.propose(at, Purpose::TakeBack, command);
         }
     }

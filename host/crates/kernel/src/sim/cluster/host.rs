@@ -17,7 +17,7 @@ use crate::fact::{Fact, Op};
 use crate::hash::Draws;
 use crate::id::{CommandId, Epoch, MemberId, Origin, PoolUid, RealmUid, Revision, Seq, ShardId, Tick};
 use crate::kernel::{Input, Kernel, KernelSettings, Recovery};
-use crate::ledger::{Ledger, Offer, Wish};
+use crate::ledger::{Ledger, Offer, Quarantines, Wish};
 use crate::replica::{NamedRealm, Names};
 use crate::sim::disk::Disk;
 use crate::sim::{Invariant, Verdict, broken};
@@ -54,8 +54,7 @@ pub(super) struct Host {
     /// Who it was with disks that are lost.
     pub(super) former: Vec<Origin>,
     pub(super) arrival: Arrival,
-    /// Since when each quarantine is kept here, by the boot clock.
-    pub(super) quarantined: BTreeMap<(PoolUid, ShardId, Epoch), u64>,
+    pub(super) quarantines: Quarantines,
     pub(super) sleeps_until: u64,
     clock: HostClock,
     // What is durable.
@@ -127,7 +126,7 @@ impl Host {
             old: false,
             former: Vec::new(),
             arrival: Arrival::default(),
-            quarantined: BTreeMap::new(),
+            quarantines: Quarantines::default(),
             sleeps_until: 0,
             clock: HostClock { rate, booted_at: 0, wall_error: 0 },
             disk: Disk::default(),
@@ -241,7 +240,7 @@ impl Host {
         self.watched.clear();
         self.seen.clear();
         self.owed.clear();
-        self.quarantined.clear();
+        self.quarantines = Quarantines::default();
         self.arrival.ends();
         if !draws.one_in(4) {
             self.disk.compact(draws);

@@ -10,7 +10,6 @@ use super::world::{Event, World};
 use crate::fact::Fact;
 use crate::id::{Epoch, MemberId, PoolUid, Seq, ShardId};
 use crate::ledger::{GrantKind, LedgerCommand, Member};
-use crate::pool::LeaseTerms;
 use crate::sim::Verdict;
 
 /// How far a log must be known for its writer to be told that it has an older state of it.
@@ -80,7 +79,7 @@ impl World {
         Ok(())
     }
 
-    /// What nobody else heard of is lost with it: who was answered that has nothing any more, and cannot know.
+    /// What nobody else heard of is lost with it: who was answered that goes on using it, and cannot know.
     fn forget_unheard(&mut self, at: usize) {
         let origin = self.host(at).origin;
         let others = self.hosts.iter().filter(|host| host.origin != origin);
@@ -109,7 +108,9 @@ impl World {
         for (pool, span) in lost {
             self.operator.forget(pool, span);
             for client in self.clients.all.iter_mut().filter(|client| client.pool == pool) {
-                client.holds.take_if(|held| held.span.intersects(span));
+                if let Some(held) = client.holds.take_if(|held| held.span.intersects(span)) {
+                    client.forgotten = Some(held);
+                }
             }
         }
     }
@@ -152,12 +153,18 @@ impl World {
         self.propose(at, Purpose::Seize, command);
     }
 
-    /// Whether a shard's doubt ends with nobody's word: its pool knows no leases, and who may say more is lost.
+    /// Whether a shard's doubt ends with nobody's word: who may say more is lost, and somebody may use for ever what he was given.
     pub(super) fn stays_doubtful(&self, pool: PoolUid, shard: ShardId) -> bool {
         self.log.ledger.pool(pool).is_some_and(|found| {
             let lost = found.awaited(shard).any(|origin| self.hosts.iter().any(|host| host.is_lost(origin)));
-            lost && found.record.draft.terms.lease == LeaseTerms::None
+            lost && !found.is_ended_by_time(shard)
         })
+    }
+
+    /// An operator knows when nobody uses any more what lost hosts handed out of a pool.
+    pub(super) fn is_ended_by_operator(&self, pool: PoolUid, shard: ShardId) -> bool {
+        let mut all = self.clients.all.iter().filter(|client| client.pool == pool);
+        self.net.calm && self.stays_doubtful(pool, shard) && !all.any(|client| client.uses_forgotten(self.now))
     }
 
     /// Whether a pool has such a shard.

@@ -11,6 +11,7 @@ use super::world::World;
 use crate::command::{Command, Reply, ReserveRequest};
 use crate::id::{MemberId, PoolUid, ShardId, SubscriberId};
 use crate::ledger::{ClosingWhat, LedgerCommand};
+use crate::pool::LeaseTerms;
 use crate::sim::{Invariant, Verdict, broken};
 use crate::span::Span;
 
@@ -125,6 +126,28 @@ impl World {
             let draft = Box::new(draft);
             self.propose(by, Purpose::Order, LedgerCommand::UpdatePool { pool: uid, expected: None, draft, at_ms: 1 });
         }
+    }
+
+    /// An operator changes how long a pool's allocations last.
+    pub(super) fn change_lease(&mut self, by: usize) {
+        if !self.host(by).is_awake(self.now) {
+            return;
+        }
+        let terms = [
+            LeaseTerms::None,
+            LeaseTerms::Timed { default_ms: 12_000, min_ms: 5_000, max_ms: 14_000 },
+            LeaseTerms::Timed { default_ms: 4_000, min_ms: 4_000, max_ms: 5_000 },
+        ];
+        let lease = *self.draws.pick(&terms);
+        let nth = self.draws.index(self.host(by).ledger.pools().len().max(1));
+        let Some((uid, pool)) = self.host(by).ledger.pools().iter().nth(nth) else { return };
+        if pool.closing.is_some() {
+            return;
+        }
+        let (uid, mut draft) = (*uid, pool.record.draft.clone());
+        draft.terms.lease = lease;
+        let draft = Box::new(draft);
+        self.propose(by, Purpose::Order, LedgerCommand::UpdatePool { pool: uid, expected: None, draft, at_ms: 1 });
     }
 
     /// Says of shards that close: stopped and empty. Ends a closing that everybody did so for, or one that takes too long.

@@ -1,15 +1,15 @@
 //! A lost host's leased shards: declared over once lease and grace have passed, taken over with what a majority knows of its
 //! log, quarantined until the rest arrived.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use super::Breach;
 use super::govern::{Purpose, Watch};
 use super::host::Owed;
 use super::world::World;
 use crate::id::{Dot, Epoch, MemberId, PoolUid, Seq, ShardId};
-use crate::ledger::{LedgerCommand, Member, Wish};
-use crate::pool::LeaseTerms;
+use crate::ledger::{GrantKind, LedgerCommand, LedgerPool, Member, Wish};
 
 impl World {
     pub(super) fn take_over(&mut self, at: usize, me: MemberId) {
@@ -89,9 +89,10 @@ impl World {
 
     /// Everybody it was taken from said what its last word was, and all of it is here: the doubt is over.
     fn release(&mut self, at: usize, me: MemberId) {
-        self.count_quarantines(at, me);
+        let boot_ms = self.host(at).tick(self.now).boot_ms;
+        let host = self.host_mut(at);
+        host.quarantines.look(&host.ledger, me, boot_ms);
         let host = self.host(at);
-        let boot_ms = host.tick(self.now).boot_ms;
         let heard = |of: &Owed| {
             if of.3 == host.origin || self.breach == Some(Breach::Quarantine) {
                 return true;
@@ -100,20 +101,18 @@ impl World {
             host.owed.get(of).is_some_and(|last| known >= *last)
         };
         let ready = host.ledger.pools().iter().find_map(|(uid, pool)| {
+            let of_time = self.as_time_sees(pool);
             let mut doubtful = pool.grants.iter().filter(|(_, grant)| grant.holder == me && grant.is_doubtful());
-            let longest_ms = longest_ms(pool.record.draft.terms.lease);
             let over = doubtful.find(|(shard, grant)| {
                 // What came late while it was silent it has said again.
                 if !host.told.is_kept(*uid, *shard, grant.epoch) {
                     return false;
                 }
-                // Nobody can hold any more what was handed out unheard.
-                let since = host.quarantined.get(&(*uid, *shard, grant.epoch)).copied().unwrap_or(boot_ms);
-                if longest_ms.is_some_and(|ms| boot_ms - since > ms + ms / 100 + host.ledger.terms().grace_ms) {
+                if host.quarantines.are_outlived(*uid, &of_time, *shard, host.ledger.terms(), boot_ms) {
                     return true;
                 }
                 let mut of = pool.awaited(*shard).map(|origin| (*uid, *shard, grant.epoch, origin));
-                of.all(|of| heard(&of))
+                of.all(|of| heard(&of)) || self.is_ended_by_operator(*uid, *shard)
             });
             over.map(|(shard, grant)| (*uid, shard, grant.epoch))
         });
@@ -125,18 +124,18 @@ impl World {
         }
     }
 
-    fn count_quarantines(&mut self, at: usize, me: MemberId) {
-        let boot_ms = self.host(at).tick(self.now).boot_ms;
-        let host = self.host_mut(at);
-        let mut doubtful = BTreeSet::new();
-        for (uid, pool) in host.ledger.pools() {
-            let own = pool.grants.iter().filter(|(_, grant)| grant.holder == me && grant.is_doubtful());
-            doubtful.extend(own.map(|(shard, grant)| (*uid, shard, grant.epoch)));
+    /// What counts of a pool where time may end a doubt.
+    fn as_time_sees<'a>(&self, pool: &'a LedgerPool) -> Cow<'a, LedgerPool> {
+        let mut pool = Cow::Borrowed(pool);
+        match self.breach {
+            Some(Breach::FormerLeases) => pool.to_mut().former = None,
+            Some(Breach::OutrightForEver) => {
+                let held = pool.to_mut().doubts.values_mut().flat_map(|held| held.values_mut());
+                held.for_each(|kind| *kind = GrantKind::Leased);
+            }
+            _ => {}
         }
-        host.quarantined.retain(|of, _| doubtful.contains(of));
-        for of in doubtful {
-            host.quarantined.entry(of).or_insert(boot_ms);
-        }
+        pool
     }
 
     /// A former owner's last word about shards of this host.
@@ -150,13 +149,5 @@ impl World {
         host.owed.retain(|(pool, shard, epoch, _), _| {
             host.ledger.grant(*pool, *shard).is_none_or(|grant| grant.epoch <= *epoch)
         });
-    }
-}
-
-/// The longest an allocation may last without a renewal; `None`: for ever.
-const fn longest_ms(lease: LeaseTerms) -> Option<u64> {
-    match lease {
-        LeaseTerms::None => None,
-        LeaseTerms::Timed { max_ms, .. } => Some(max_ms),
     }
 }
