@@ -10,6 +10,7 @@ mod acks;
 mod agreement;
 mod arrival;
 mod book;
+mod clocks;
 mod door;
 mod follow;
 mod founding;
@@ -77,6 +78,8 @@ pub(crate) struct Settings {
     pub(crate) node_lease: Duration,
     /// How much longer others wait before its leased shards are theirs.
     pub(crate) lease_grace: Duration,
+    /// How far its clock and another host's may be apart.
+    pub(crate) clock_tolerance: Duration,
     /// How often a random peer is asked for what is missing here.
     pub(crate) rebroadcast: Duration,
     /// How long a request may take over all hosts.
@@ -177,6 +180,9 @@ struct Inner {
     other_key: Mutex<Option<String>>,
     /// Hosts that are there and belong to another cluster, in words.
     foreign: Mutex<BTreeMap<PeerId, String>>,
+    clocks: clocks::Clocks,
+    /// When this process began, by the clock since boot.
+    began_ms: u64,
     /// When this host last asked what others know before it said that something is not there. Held while it asks.
     caught_up: tokio::sync::Mutex<inquiry::LastCaughtUp>,
     flights: route::Flights,
@@ -253,6 +259,8 @@ impl Cluster {
             copy: Mutex::default(),
             other_key: Mutex::default(),
             foreign: Mutex::default(),
+            clocks: clocks::Clocks::default(),
+            began_ms: crate::clock::boot_ms(),
             caught_up: tokio::sync::Mutex::default(),
             flights: route::Flights::default(),
             lanes: lanes::Lanes::default(),

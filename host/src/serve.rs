@@ -309,6 +309,7 @@ fn open(config: &Config) -> anyhow::Result<Opened> {
         seed: identity.origin.identity ^ clock::wall_ms(),
         restart_grace_ms: millis(config.restart_grace),
         clock_tolerance_ms: millis(config.clock_tolerance),
+        lease_slack_ms: millis(config.clock_tolerance),
         cluster: is_clustered(config, &restored).then(|| identity.origin.into()),
     };
     let recovered = driver::recover(&store, &view, settings, &restored)?;
@@ -398,6 +399,7 @@ fn meet(
         protocol,
         node_lease: config.part.node_lease,
         lease_grace: config.part.lease_grace,
+        clock_tolerance: config.clock_tolerance,
         rebroadcast: config.p2p.rebroadcast_interval,
         response_deadline: config.part.response_deadline,
         consensus: consensus::Settings::default(),

@@ -1,7 +1,7 @@
 //! What comes in over the network: who appears and goes, hosts that want to be members, and what members ask.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kernel::ledger::{HostRole, LedgerCommand, LedgerError, LedgerReply};
 use kernel::{Batch, NodeId, Origin, ProtocolVersion};
@@ -42,6 +42,7 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
             }
             Some(NetEvent::Disconnected { peer }) => {
                 cluster.inner.foreign.lock().remove(&peer);
+                cluster.forget_clock(peer);
                 // It may come back with another clock.
                 if let Some(member) = cluster.seat().and_then(|seat| seat.member_of(peer)) {
                     cluster.inner.lanes.heard(member, 0);
@@ -84,12 +85,13 @@ fn on_clash(cluster: &Cluster, address: String) {
 }
 
 /// What a peer says of itself. Hellos are few: if there are too many now, it is asked again, for who does not say which build
-/// it has may be one to keep apart.
-async fn who_is(cluster: &Cluster, peer: PeerId) -> Option<net::Response> {
+/// it has may be one to keep apart. And how long it took to say so.
+async fn who_is(cluster: &Cluster, peer: PeerId) -> Option<(net::Response, Duration)> {
     for _ in 0..GREETINGS {
         let ask = messages::write(&HelloAsk::Who);
+        let began = Instant::now();
         match cluster.inner.net.request(peer, Channel::Hello, ask, Duration::from_secs(5)).await {
-            Ok(response) => return Some(response),
+            Ok(response) => return Some((response, began.elapsed())),
             Err(error) => tracing::debug!(%peer, %error, "a host does not say who it is yet"),
         }
         tokio::select! {
@@ -115,8 +117,9 @@ async fn look_again(cluster: &Cluster, peer: PeerId) {
 
 /// Tells people whom they met; a host of another cluster under one key must not go unnoticed.
 pub(super) async fn greet(cluster: &Cluster, peer: PeerId) {
-    let Some(response) = who_is(cluster, peer).await else { return };
-    let Ok(HelloAnswer::Who { node, origin, seat, protocol }) = messages::read::<HelloAnswer>(&response.body) else {
+    let Some((response, took)) = who_is(cluster, peer).await else { return };
+    let Ok(HelloAnswer::Who { node, origin, seat, protocol, hour }) = messages::read::<HelloAnswer>(&response.body)
+    else {
         tracing::warn!(%peer, "a host does not say who it is: its build may be too different from this one");
         return;
     };
@@ -132,6 +135,7 @@ pub(super) async fn greet(cluster: &Cluster, peer: PeerId) {
     } else if node == own.node {
         tracing::error!(%peer, %node, "that host has this host's node id: give one of the two another");
     }
+    cluster.compare_clocks(peer, &node, hour, took);
     match (seat, cluster.seat()) {
         (Some((theirs, _)), Some(ours)) if theirs != ours.cluster => {
             tracing::error!(
@@ -217,7 +221,8 @@ async fn hello(cluster: &Cluster, peer: PeerId, body: &[u8]) -> Result<HelloAnsw
     Ok(match messages::read::<HelloAsk>(body)? {
         HelloAsk::Who => {
             let seat = cluster.seat().map(|seat| (seat.cluster, seat.me));
-            HelloAnswer::Who { node: own.node.clone(), origin: own.origin, seat, protocol: own.protocol }
+            let (node, origin, protocol, hour) = (own.node.clone(), own.origin, own.protocol, cluster.hour());
+            HelloAnswer::Who { node, origin, seat, protocol, hour }
         }
         HelloAsk::Known { origin } => {
             HelloAnswer::Known { through: cluster.vector().get(&origin).copied().unwrap_or_default() }
@@ -241,9 +246,6 @@ struct Newcomer {
     protocol: ProtocolVersion,
 }
 
-/// Clocks of hosts further apart than this would end each other's leases wrongly.
-const CLOCKS_APART_MS: u64 = 60_000;
-
 /// A host asks to be a member: the ledger decides, then it is sent the log.
 async fn admit(cluster: &Cluster, newcomer: Newcomer) -> HelloAnswer {
     let Newcomer { peer, node, origin, addresses, role, weight, at_ms, protocol } = newcomer;
@@ -251,13 +253,9 @@ async fn admit(cluster: &Cluster, newcomer: Newcomer) -> HelloAnswer {
         return HelloAnswer::NotNow("this host waits itself to be joined; ask a member".to_owned());
     };
     let apart_ms = clock::wall_ms().abs_diff(at_ms);
-    if apart_ms > CLOCKS_APART_MS {
-        return HelloAnswer::Refused(format!(
-            "the clocks of {node} and {} are {} s apart, at most {} s are allowed: let both follow a time server",
-            cluster.inner.settings.node,
-            apart_ms / 1_000,
-            CLOCKS_APART_MS / 1_000
-        ));
+    let (own, allowed) = (&cluster.inner.settings.node, cluster.inner.settings.clock_tolerance);
+    if Duration::from_millis(apart_ms) > allowed {
+        return HelloAnswer::Refused(super::clocks::apart(&node, own, apart_ms, allowed));
     }
     let name = peer.to_string();
     let join = LedgerCommand::Join {

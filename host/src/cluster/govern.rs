@@ -380,9 +380,7 @@ async fn settle_stopped(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyh
         wishes.iter().filter(|wish| wish.from == seat.me).map(|wish| (wish.pool, wish.shard)).collect();
     for (pool, shard, epoch) in stopped.iter() {
         let ours = ledger.grant(pool, shard).filter(|grant| grant.holder == seat.me && grant.epoch == epoch);
-        if ours.is_some()
-            && !wishes.contains(&(pool, shard))
-        {
+        if ours.is_some() && !wishes.contains(&(pool, shard)) {
             let (shards, member) = (vec![shard], seat.me);
             seat.carry_out(LedgerCommand::TakeBack { pool, shards, member, epoch }, DECIDE_WITHIN).await?;
         }

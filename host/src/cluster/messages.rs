@@ -26,6 +26,15 @@ use super::{SPOKEN, Vector};
 /// Most requests in one message.
 pub(super) const CALLS: usize = 64;
 
+/// What a host's clock shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Hour {
+    /// Milliseconds since 1970.
+    pub(super) wall_ms: u64,
+    /// For how long its process has been there.
+    pub(super) age_ms: u64,
+}
+
 /// Between hosts that may not know each other yet.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum HelloAsk {
@@ -59,6 +68,7 @@ pub(super) enum HelloAnswer {
         origin: Origin,
         seat: Option<(ClusterId, MemberId)>,
         protocol: ProtocolVersion,
+        hour: Hour,
     },
     /// With whom the newcomer should speak.
     Welcome {
@@ -208,7 +218,13 @@ mod tests {
         let asks = asks.map(|ask| write(&ask).to_vec());
         assert_eq!(asks, [vec![0], vec![1, 1, b'a', 2, 3, 1, 1, b'b', 1, 4, 5, 1, 9], vec![2, 2, 3]]);
         let answers = [
-            HelloAnswer::Who { node: node(), origin, seat: Some((ClusterId(7), MemberId(8))), protocol: VERSION },
+            HelloAnswer::Who {
+                node: node(),
+                origin,
+                seat: Some((ClusterId(7), MemberId(8))),
+                protocol: VERSION,
+                hour: Hour { wall_ms: 10, age_ms: 11 },
+            },
             HelloAnswer::Welcome { cluster: ClusterId(7), member: MemberId(8), peers: Vec::new() },
             HelloAnswer::Refused("c".to_owned()),
             HelloAnswer::NotNow("d".to_owned()),
@@ -216,7 +232,7 @@ mod tests {
         ];
         let answers = answers.map(|answer| write(&answer).to_vec());
         let right: [&[u8]; 5] =
-            [&[0, 1, b'a', 2, 3, 1, 7, 8, 1, 9], &[1, 7, 8, 0], &[2, 1, b'c'], &[3, 1, b'd'], &[4, 9]];
+            [&[0, 1, b'a', 2, 3, 1, 7, 8, 1, 9, 10, 11], &[1, 7, 8, 0], &[2, 1, b'c'], &[3, 1, b'd'], &[4, 9]];
         assert_eq!(answers, right.map(<[u8]>::to_vec));
     }
 

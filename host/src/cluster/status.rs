@@ -132,6 +132,7 @@ impl Cluster {
             .chain(differing)
             .chain(self.apart())
             .chain(foreign)
+            .chain(self.differing_clocks())
             .collect()
     }
 

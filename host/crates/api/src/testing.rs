@@ -81,7 +81,13 @@ impl Daemon {
         let (engine, inbox) = Engine::channel(1_024);
         let own_types = Arc::new(Types { broken: AtomicBool::new(false), retired: AtomicBool::new(false) });
         let types: Arc<dyn ResourceTypes> = Arc::<Types>::clone(&own_types);
-        let settings = KernelSettings { seed: 7, restart_grace_ms: 0, clock_tolerance_ms: 60_000, cluster: None };
+        let settings = KernelSettings {
+            seed: 7,
+            restart_grace_ms: 0,
+            clock_tolerance_ms: 60_000,
+            lease_slack_ms: 0,
+            cluster: None,
+        };
         let kernel = Recovery::new(settings).finish(clock.tick());
         let running = Loop {
             kernel,

@@ -64,7 +64,13 @@ struct Bench {
 
 impl Bench {
     fn new(draft: PoolDraft) -> Self {
-        let settings = KernelSettings { seed: 1, restart_grace_ms: 300_000, clock_tolerance_ms: 60_000, cluster: None };
+        let settings = KernelSettings {
+            seed: 1,
+            restart_grace_ms: 300_000,
+            clock_tolerance_ms: 60_000,
+            lease_slack_ms: 0,
+            cluster: None,
+        };
         let now = Tick { boot_ms: 0, wall_ms: WALL_MS };
         let kernel = Recovery::new(settings).finish(now);
         let mut bench =
@@ -195,7 +201,13 @@ fn read_back_a_million() {
         let written = bench.ask((from..from + 1_000).map(request).collect());
         bench.log.extend(written);
     }
-    let settings = KernelSettings { seed: 1, restart_grace_ms: 300_000, clock_tolerance_ms: 60_000, cluster: None };
+    let settings = KernelSettings {
+        seed: 1,
+        restart_grace_ms: 300_000,
+        clock_tolerance_ms: 60_000,
+        lease_slack_ms: 0,
+        cluster: None,
+    };
     let began = Ran::now();
     let mut recovery = Recovery::new(settings);
     for op in &bench.log {

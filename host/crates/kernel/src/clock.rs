@@ -26,12 +26,24 @@ pub(crate) struct Clock {
     floor_ms: Option<u64>,
     tolerance_ms: u64,
     restart_grace_ms: u64,
+    /// How much longer a lease is kept than its record says.
+    slack_ms: u64,
     /// How far the clocks were apart when last seen; 0: they agree.
     apart_ms: u64,
     /// Operations from here on are of this life of the host.
     life: Seq,
     grace: Option<Grace>,
     shift: Option<Shift>,
+}
+
+/// What clocks may do, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowed {
+    /// How far boot and wall clock may part.
+    pub(crate) tolerance: u64,
+    pub(crate) restart_grace: u64,
+    /// How much longer a lease is kept than its record says: whoever wrote that may have another clock.
+    pub(crate) slack: u64,
 }
 
 /// Leases of an earlier life that had ended by a moment may be renewed until another.
@@ -66,7 +78,8 @@ const fn difference(left: u64, right: u64) -> i64 {
 
 impl Clock {
     /// At start: `high_water_ms` is the last stamp of the log (0: there is none), `life` the next operation.
-    pub(crate) fn start(now: Tick, high_water_ms: u64, life: Seq, tolerance_ms: u64, restart_grace_ms: u64) -> Self {
+    pub(crate) fn start(now: Tick, high_water_ms: u64, life: Seq, allowed: Allowed) -> Self {
+        let Allowed { tolerance: tolerance_ms, restart_grace: restart_grace_ms, slack: slack_ms } = allowed;
         let (boot_ms, wall_ms) = (now.boot_ms.min(LATEST), now.wall_ms.min(LATEST));
         let kept_ms = wall_ms.max(high_water_ms.min(LATEST));
         Self {
@@ -77,6 +90,7 @@ impl Clock {
             floor_ms: (wall_ms < high_water_ms).then_some(high_water_ms),
             tolerance_ms,
             restart_grace_ms,
+            slack_ms,
             apart_ms: 0,
             life,
             grace: Some(Grace { ended_by_ms: kept_ms, until_ms: kept_ms + restart_grace_ms }),
@@ -185,9 +199,10 @@ impl Clock {
 
     /// When a lease that its record says ends at `expires_ms` does end.
     pub(crate) fn lease_end(&self, expires_ms: u64, written: Seq) -> u64 {
+        let end_ms = self.rest_end(expires_ms, written).saturating_add(self.slack_ms);
         match self.grace {
-            Some(grace) if written < self.life && expires_ms <= grace.ended_by_ms => grace.until_ms,
-            Some(_) | None => self.rest_end(expires_ms, written),
+            Some(grace) if written < self.life && expires_ms <= grace.ended_by_ms => grace.until_ms.max(end_ms),
+            Some(_) | None => end_ms,
         }
     }
 
@@ -209,7 +224,12 @@ mod tests {
     const MINUTE: u64 = 60_000;
 
     fn started(wall_ms: u64, high_water_ms: u64) -> Clock {
-        Clock::start(Tick { boot_ms: 1_000, wall_ms }, high_water_ms, Seq(10), MINUTE, 5 * MINUTE)
+        started_with(0, wall_ms, high_water_ms)
+    }
+
+    fn started_with(slack: u64, wall_ms: u64, high_water_ms: u64) -> Clock {
+        let allowed = Allowed { tolerance: MINUTE, restart_grace: 5 * MINUTE, slack };
+        Clock::start(Tick { boot_ms: 1_000, wall_ms }, high_water_ms, Seq(10), allowed)
     }
 
     fn after(ms: u64, wall_ms: u64) -> Tick {
@@ -242,6 +262,15 @@ mod tests {
         assert_eq!(clock.lease_end(1_060_000, Seq(11)), 1_060_000 + 2_000_000 - 1_000_100);
         assert_eq!(clock.lease_end(1_060_000, Seq(9)), 2_000_000 + 5 * MINUTE);
         assert_eq!(clock.lease_end(2_060_000, Seq(12)), 2_060_000);
+    }
+
+    #[test]
+    fn among_several_hosts_a_lease_is_kept_as_long_as_its_writer_may_think() {
+        let clock = started_with(MINUTE, 1_000_000, 900_000);
+        assert_eq!(clock.lease_end(2_000_000, Seq(11)), 2_000_000 + MINUTE);
+        // Where it is given longer anyway it is not given both.
+        assert_eq!(clock.lease_end(999_000, Seq(9)), 1_000_000 + 5 * MINUTE);
+        assert_eq!(clock.rest_end(2_000_000, Seq(11)), 2_000_000);
     }
 
     #[test]

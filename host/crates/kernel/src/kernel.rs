@@ -65,6 +65,9 @@ pub struct KernelSettings {
     pub restart_grace_ms: u64,
     /// Boot and wall clock further apart than this stop expiry, milliseconds.
     pub clock_tolerance_ms: u64,
+    /// How far the wall clocks of several hosts may be apart, milliseconds: so much longer than its record says a lease is kept
+    /// where this host is one of them.
+    pub lease_slack_ms: u64,
     /// This host is one of several, and writes its log under this name: it owns nothing until the ledger says so. `None`: it
     /// is alone and owns everything.
     pub cluster: Option<Origin>,

@@ -76,8 +76,8 @@ pub use grants::{Grant, GrantKind, GrantRun, GrantState, Grants};
 pub use members::{Member, NodeLease};
 pub use moves::Seizure;
 pub use place::{Terms, Wish};
-pub use reading::Misread;
 pub use quarantine::{Former, Quarantines};
+pub use reading::Misread;
 pub use state::LedgerPool;
 pub use tenure::Offer;
 

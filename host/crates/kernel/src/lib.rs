@@ -14,7 +14,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // An empty log makes an empty kernel.
-//! let settings = KernelSettings { seed: 1, restart_grace_ms: 300_000, clock_tolerance_ms: 60_000, cluster: None };
+//! let settings = KernelSettings { seed: 1, restart_grace_ms: 300_000, clock_tolerance_ms: 60_000, lease_slack_ms: 0, cluster: None };
 //! let now = Tick { boot_ms: 5_000, wall_ms: 1_800_000_000_000 };
 //! let mut kernel = Recovery::new(settings).finish(now);
 //!
@@ -139,7 +139,8 @@ pub use kernel::{Input, Kernel, KernelSettings, Recovery, RecoveryFault};
 pub use note::{MemberList, Note, NoteEnds, NoteStamp, NoteWord, Notes, PutNote, Written};
 pub use plan::{Plan, Strategy, UnknownStrategy};
 pub use pool::{
-    Alignment, Durability, Geometry, LeaseTerms, Longest, Occupancy, Pool, PoolDraft, PoolTerms, RealmRef, Shard, Sizing,
+    Alignment, Durability, Geometry, LeaseTerms, Longest, Occupancy, Pool, PoolDraft, PoolTerms, RealmRef, Shard,
+    Sizing,
 };
 pub use replica::{Batch, NamedRealm, Names, moved};
 pub use ring::{Ring, RingMember, RingShare};

@@ -28,6 +28,8 @@ pub enum Rule {
     LeasedAnswers,
     /// What is handed out for ever, where others get leases, is handed out of escrow.
     LastingInEscrow,
+    /// A lease is kept for as long as the clock of whoever gave it may be behind.
+    LeaseSlack,
     /// What others wrote is taken in without gaps.
     NoGaps,
     /// What a shard's new owner writes is taken in only after the last words of the former one.
@@ -65,11 +67,12 @@ impl Rule {
     ];
 
     /// All that count among several hosts.
-    pub const CLUSTER: [Self; 10] = [
+    pub const CLUSTER: [Self; 11] = [
         Self::Home,
         Self::NodeLease,
         Self::LeasedAnswers,
         Self::LastingInEscrow,
+        Self::LeaseSlack,
         Self::NoGaps,
         Self::Barrier,
         Self::PoolFirst,

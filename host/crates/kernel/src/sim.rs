@@ -151,4 +151,4 @@ pub fn run_breaking(seed: u64, steps: u64, breach: Breach) -> Result<Summary, Bo
 }
 
 const SETTINGS: KernelSettings =
-    KernelSettings { seed: 0, restart_grace_ms: 5_000, clock_tolerance_ms: 60_000, cluster: None };
+    KernelSettings { seed: 0, restart_grace_ms: 5_000, clock_tolerance_ms: 60_000, lease_slack_ms: 0, cluster: None };

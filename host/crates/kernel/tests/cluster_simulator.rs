@@ -69,7 +69,7 @@ fn every_invariant_holds_where_disks_are_slow() {
 #[test]
 fn every_invariant_holds_where_space_leaves_pools_and_comes_back_all_the_time() {
     let sum = live(HARSH, cluster::run_with_resizing).unwrap_or_else(|failure| panic!("\n{failure}"));
-    assert!(sum.shrunk > HARSH / 2, "{sum:?}");
+    assert!(sum.shrunk > HARSH / 3, "{sum:?}");
 }
 
 #[test]
@@ -100,38 +100,37 @@ fn kept_by(breach: Breach) -> (&'static [Invariant], u64) {
         Breach::Kernel(Rule::Home) => (&[Invariant::Kept], 0),
         // Hosts that do not agree send each other whoever asks.
         Breach::Kernel(Rule::Survivor) => (&[Invariant::Kept, Invariant::Served, Invariant::Idempotent], 10),
-        Breach::Kernel(Rule::NodeLease) => (&[Invariant::Owned], 23),
+        Breach::Kernel(Rule::NodeLease) | Breach::LeaseFromAttempt => (&[Invariant::Owned], 22),
         // What no host agrees on any more is asked for in vain, too.
-        Breach::Kernel(Rule::LeasedAnswers) => (BY_FACTS, 5_257),
+        Breach::Kernel(Rule::LeasedAnswers) => (&[Invariant::Unique, Invariant::Equal, Invariant::Idempotent], 4_547),
         Breach::Kernel(Rule::LastingInEscrow) => (BY_FACTS, 1_242),
         // What hosts do not agree on is there twice, or not at all, or asked for in vain.
-        Breach::HearOutTaker => (&[Invariant::Idempotent, Invariant::Equal, Invariant::Kept, Invariant::Served], 2_158),
-        Breach::Kernel(Rule::LastWord) => (&[Invariant::Unique, Invariant::Equal, Invariant::Served], 5_818),
-        Breach::Kernel(Rule::Limbo) => (BY_FACTS, 121),
+        Breach::HearOutTaker => (&[Invariant::Idempotent, Invariant::Equal, Invariant::Kept, Invariant::Served], 798),
+        Breach::Kernel(Rule::LastWord) => (&[Invariant::Unique, Invariant::Equal, Invariant::Served], 6_983),
+        Breach::Kernel(Rule::LeaseSlack) => (&[Invariant::Unique], 171),
+        Breach::Kernel(Rule::Limbo) => (BY_FACTS, 14),
         // What is held or reserved where a host believes that there is nothing is passed over.
-        Breach::Kernel(Rule::PoolFirst) => (&[Invariant::Unique, Invariant::Equal, Invariant::Kept], 255),
+        Breach::Kernel(Rule::PoolFirst) => (&[Invariant::Unique, Invariant::Equal, Invariant::Kept], 544),
         Breach::Kernel(_) | Breach::ListOnceHeard => (BY_FACTS, 1),
-        Breach::StopBeforeOffer => (&[Invariant::Owned], 1),
-        Breach::OfferIsFinal => (&[Invariant::Owned], 167),
-        Breach::LedgerIsDurable => (&[Invariant::Owned], 27),
-        Breach::WaitForCut => (BY_FACTS, 2),
-        Breach::KeptIsNow => (BY_FACTS, 2_300),
-        Breach::LeaseFromAttempt => (&[Invariant::Owned], 22),
+        Breach::StopBeforeOffer | Breach::LedgerIsDurable => (&[Invariant::Owned], 1),
+        Breach::OfferIsFinal => (&[Invariant::Owned], 368),
+        Breach::WaitForCut => (BY_FACTS, 161),
+        Breach::KeptIsNow => (BY_FACTS, 1_468),
         Breach::LeaseOfThisLife => (&[Invariant::Owned], 0),
         Breach::RenewedIsNotDeposed => (&[Invariant::Owned], 10),
-        Breach::FormerLeases => (&[Invariant::Unique], 991),
+        Breach::FormerLeases => (&[Invariant::Unique], 1_724),
         Breach::OutrightForEver => (&[Invariant::Unique], 28),
         Breach::LeaveOnceTold => (&[Invariant::Served], 1_803),
         Breach::CarriedOutInTime => (&[Invariant::Unique], 1_417),
-        Breach::ReleaseNamesWhich => (&[Invariant::Unique], 39),
+        Breach::ReleaseNamesWhich => (&[Invariant::Unique], 32),
         Breach::Fence => (BY_FACTS, 0),
-        Breach::Quarantine => (BY_FACTS, 30),
-        Breach::ReturnOnlyEmpty => (BY_FACTS, 223),
+        Breach::Quarantine => (BY_FACTS, 82),
+        Breach::ReturnOnlyEmpty => (BY_FACTS, 34),
         Breach::OldDisk => (BY_FACTS, 4),
-        Breach::ArriveFirst => (BY_FACTS, 36),
-        Breach::AskMajority => (BY_FACTS, 2_453),
-        Breach::HearAllBeforeSeizure => (BY_FACTS, 2_545),
-        Breach::AskEveryOwner => (&[Invariant::Accounted], 60),
+        Breach::ArriveFirst => (BY_FACTS, 28),
+        Breach::AskMajority => (BY_FACTS, 1_614),
+        Breach::HearAllBeforeSeizure => (BY_FACTS, 1_799),
+        Breach::AskEveryOwner => (&[Invariant::Accounted], 41),
     }
 }
 

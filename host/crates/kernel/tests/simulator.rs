@@ -61,6 +61,7 @@ fn kept_by(breach: Breach) -> Invariant {
             | Rule::NodeLease
             | Rule::LeasedAnswers
             | Rule::LastingInEscrow
+            | Rule::LeaseSlack
             | Rule::NoGaps
             | Rule::Barrier
             | Rule::PoolFirst

@@ -13,8 +13,14 @@ struct Bed {
 }
 
 fn tenure(pool: u32, epoch: u32, tenure: Tenure) -> News {
-    let tenure =
-        ShardTenure { shard: ShardId(0), epoch: Epoch(epoch), tenure, leased: tenure == Tenure::Leased, after: None, doubtful: false };
+    let tenure = ShardTenure {
+        shard: ShardId(0),
+        epoch: Epoch(epoch),
+        tenure,
+        leased: tenure == Tenure::Leased,
+        after: None,
+        doubtful: false,
+    };
     News::Tenures { pool: PoolUid(pool), tenures: vec![tenure] }
 }
 

@@ -11,8 +11,14 @@ fn held() -> Arc<Allocation> {
 }
 
 fn told(standing: &Standing, epoch: u32, tenure: Tenure) {
-    let tenure =
-        ShardTenure { shard: ShardId(0), epoch: Epoch(epoch), tenure, leased: tenure == Tenure::Leased, after: None, doubtful: false };
+    let tenure = ShardTenure {
+        shard: ShardId(0),
+        epoch: Epoch(epoch),
+        tenure,
+        leased: tenure == Tenure::Leased,
+        after: None,
+        doubtful: false,
+    };
     standing.hear(&News::Tenures { pool: PoolUid(1), tenures: vec![tenure] });
 }
 

@@ -409,7 +409,13 @@ mod tests {
 
     #[test]
     fn more_requests_than_the_bound_are_told_to_come_again() {
-        let settings = KernelSettings { seed: 1, restart_grace_ms: 0, clock_tolerance_ms: 1_000, cluster: None };
+        let settings = KernelSettings {
+            seed: 1,
+            restart_grace_ms: 0,
+            clock_tolerance_ms: 1_000,
+            lease_slack_ms: 0,
+            cluster: None,
+        };
         let mut kernel = Recovery::new(settings).finish(Tick { boot_ms: 1, wall_ms: 1 });
         let request = AllocateRequest {
             pool: PoolUid(1),

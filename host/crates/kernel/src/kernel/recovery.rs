@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 use super::pools::layout;
 use super::{Kernel, KernelSettings, Log, Nodes, PoolState, Realms};
 use crate::allocation::{Allocation, Reservation, Resting};
-use crate::clock::Clock;
+use crate::clock::{Allowed, Clock};
 use crate::conflict::Conflicts;
 use crate::fact::{Fact, Op, SpanKey};
 use crate::hash::{self, Draws};
@@ -225,10 +225,15 @@ impl Recovery {
             conflicts.forget_pool(*uid);
         }
         let next = Seq(last.0 + 1);
-        let grace_ms = if rules.keep(Rule::RestartGrace) { settings.restart_grace_ms } else { 0 };
+        let slack = settings.cluster.is_some() && rules.keep(Rule::LeaseSlack);
+        let allowed = Allowed {
+            tolerance: settings.clock_tolerance_ms,
+            restart_grace: if rules.keep(Rule::RestartGrace) { settings.restart_grace_ms } else { 0 },
+            slack: if slack { settings.lease_slack_ms } else { 0 },
+        };
         let clock = match clock {
             Some(clock) => clock.run_on(now, high_water_ms, next),
-            None => Clock::start(now, high_water_ms, next, settings.clock_tolerance_ms, grace_ms),
+            None => Clock::start(now, high_water_ms, next, allowed),
         };
         let own = settings.cluster.unwrap_or_default();
         let notes = notes.finish(own);

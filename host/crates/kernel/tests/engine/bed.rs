@@ -12,7 +12,7 @@ use kernel::{
 
 pub(crate) const BEGIN_MS: u64 = 1_800_000_000_000;
 pub(crate) const SETTINGS: KernelSettings =
-    KernelSettings { seed: 7, restart_grace_ms: 300_000, clock_tolerance_ms: 60_000, cluster: None };
+    KernelSettings { seed: 7, restart_grace_ms: 300_000, clock_tolerance_ms: 60_000, lease_slack_ms: 0, cluster: None };
 
 pub(crate) type Answer = Result<Reply, CommandError>;
 

@@ -11,9 +11,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use kernel::{
-    AllocateRequest, AllocationTarget, Choice, Batch, Command, CommandError, Detour, Dot, Effects, Epoch, ExplainedOutcome, Fact, Input,
-    KernelSettings, Leg, MemberId, NamedRealm, Names, News, Op, Origin, Pool, PoolDraft, PoolUid, RealmUid, Reply,
-    RequestId, Revision, Ring, RingMember, Seq, Series, ShardId, ShardTenure, Sight, Strategy, Tenure, Ttl,
+    AllocateRequest, AllocationTarget, Batch, Choice, Command, CommandError, Detour, Dot, Effects, Epoch,
+    ExplainedOutcome, Fact, Input, KernelSettings, Leg, MemberId, NamedRealm, Names, News, Op, Origin, Pool, PoolDraft,
+    PoolUid, RealmUid, Reply, RequestId, Revision, Ring, RingMember, Seq, Series, ShardId, ShardTenure, Sight,
+    Strategy, Tenure, Ttl,
 };
 
 use crate::bed::{Answer, Bed, SETTINGS, addresses, given, leased, request, target};
@@ -77,7 +78,14 @@ impl Hosts {
         let tenures = self.pool.shards.iter().map(|shard| {
             let owner = owner(shard.id);
             let tenure = if owner == host { Tenure::Escrow } else { Tenure::Theirs(member(owner)) };
-            ShardTenure { shard: shard.id, epoch, tenure, leased: tenure == Tenure::Leased, after: None, doubtful: false }
+            ShardTenure {
+                shard: shard.id,
+                epoch,
+                tenure,
+                leased: tenure == Tenure::Leased,
+                after: None,
+                doubtful: false,
+            }
         });
         let news = News::Tenures { pool: self.pool.uid, tenures: tenures.collect() };
         self.tell(host, news);
@@ -413,7 +421,14 @@ fn a_shard_taken_over_keeps_what_turns_up_late_and_forgets_nothing_that_was_answ
         let lost = pool.shards.iter().filter(|shard| shard.id.0 % 3 == 0);
         let tenures = lost.map(|shard| {
             let tenure = if host == 1 { Tenure::Kept } else { Tenure::Theirs(member(1)) };
-            ShardTenure { shard: shard.id, epoch: Epoch(2), tenure, leased: tenure == Tenure::Leased, after, doubtful: true }
+            ShardTenure {
+                shard: shard.id,
+                epoch: Epoch(2),
+                tenure,
+                leased: tenure == Tenure::Leased,
+                after,
+                doubtful: true,
+            }
         });
         let tenures = tenures.collect();
         hosts.tell(host, News::Tenures { pool: uid, tenures });
@@ -451,7 +466,14 @@ fn what_turns_up_late_is_said_again_so_that_every_host_knows_the_same() {
     let after = Some(Dot { origin: origin(0), seq: cut });
     for host in 0..3 {
         let tenure = if host == 1 { Tenure::Kept } else { Tenure::Theirs(member(1)) };
-        let said = ShardTenure { shard: known.shard, epoch: Epoch(2), tenure, leased: tenure == Tenure::Leased, after, doubtful: true };
+        let said = ShardTenure {
+            shard: known.shard,
+            epoch: Epoch(2),
+            tenure,
+            leased: tenure == Tenure::Leased,
+            after,
+            doubtful: true,
+        };
         hosts.tell(host, News::Tenures { pool: uid, tenures: vec![said] });
     }
     // To the new owner the lease is over, and the third host hears of that before it hears the renewal.
@@ -548,7 +570,14 @@ fn who_does_not_know_whose_a_shard_is_does_not_say_that_the_pool_is_exhausted() 
     assert!(matches!(hosts.allocate(1, Leg::Space, "line"), Err(CommandError::Exhausted { shards: 0, .. })));
     let nobodys = hosts.pool.shards.iter().map(|shard| {
         let tenure = Tenure::Theirs(MemberId(0));
-        ShardTenure { shard: shard.id, epoch: Epoch(2), tenure, leased: tenure == Tenure::Leased, after: None, doubtful: false }
+        ShardTenure {
+            shard: shard.id,
+            epoch: Epoch(2),
+            tenure,
+            leased: tenure == Tenure::Leased,
+            after: None,
+            doubtful: false,
+        }
     });
     let tenures = nobodys.collect();
     hosts.tell(1, News::Tenures { pool: uid, tenures });

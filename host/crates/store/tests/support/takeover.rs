@@ -30,7 +30,13 @@ pub(crate) struct Host {
 }
 
 fn settings(origin: Origin) -> KernelSettings {
-    KernelSettings { seed: 7, restart_grace_ms: 300_000, clock_tolerance_ms: 60_000, cluster: Some(origin) }
+    KernelSettings {
+        seed: 7,
+        restart_grace_ms: 300_000,
+        clock_tolerance_ms: 60_000,
+        lease_slack_ms: 0,
+        cluster: Some(origin),
+    }
 }
 
 impl Names for Host {

@@ -18,7 +18,7 @@ use crate::sim::{Invariant, Verdict, broken};
 use crate::span::{Series, Span};
 
 /// What clocks of different hosts, and the way of an answer, may take from a lease, milliseconds.
-const MARGIN: u64 = 2_500;
+const MARGIN: u64 = 500;
 
 /// After a release that nobody answered: it may still be on its way.
 const QUIET: u64 = 5 * DEADLINE;
@@ -37,7 +37,7 @@ pub(super) struct Client {
     bng: usize,
     pub(super) holds: Option<Holding>,
     /// What he was answered by a host whose disk is lost, and nobody else heard of.
-    pub(super) forgotten: Option<Holding>,
+    pub(super) forgotten: Option<Forgotten>,
     /// What he was given before, does not use any more, and has not confirmed yet.
     pub(super) left: Vec<Span>,
     asks: Option<Asked>,
@@ -56,6 +56,14 @@ pub(super) struct Holding {
     made_ms: u64,
     /// Until when he may, if it has a lease, in real time.
     pub(super) until: Option<u64>,
+}
+
+/// What a lost host had given to somebody, who goes on using it.
+#[derive(Debug)]
+pub(super) struct Forgotten {
+    pub(super) held: Holding,
+    /// Of escrow. There nobody waited until others knew that the one before had given it back: it may be repeated to him.
+    pub(super) outright: bool,
 }
 
 #[derive(Debug)]
@@ -196,7 +204,7 @@ impl Holding {
 
 impl Client {
     pub(super) fn uses_forgotten(&self, now: u64) -> bool {
-        self.forgotten.as_ref().is_some_and(|held| held.is_sure(now))
+        self.forgotten.as_ref().is_some_and(|forgotten| forgotten.held.is_sure(now))
     }
 
     /// What he has left is confirmed.
@@ -354,9 +362,9 @@ impl World {
             Ok(Reply::Allocated { allocation, created, .. }) => {
                 self.summary.allocations += u64::from(*created);
                 self.summary.repeats += u64::from(!created);
-                self.client_gets(client, &asked, allocation)
+                self.client_gets(client, &asked, allocation, *created)
             }
-            Ok(Reply::Renewed { allocation, .. }) => self.client_gets(client, &asked, allocation),
+            Ok(Reply::Renewed { allocation, .. }) => self.client_gets(client, &asked, allocation, false),
             Ok(Reply::Released(allocation)) => {
                 found.no_longer_left(asked.what);
                 found.unheard = None;
@@ -390,7 +398,7 @@ impl World {
         *seen == allocation.epoch || self.breach == Some(Breach::Fence)
     }
 
-    fn client_gets(&mut self, client: usize, asked: &Asked, allocation: &Allocation) -> Verdict {
+    fn client_gets(&mut self, client: usize, asked: &Asked, allocation: &Allocation, created: bool) -> Verdict {
         let pool = allocation.pool;
         if !self.is_current(client, allocation) {
             return Ok(());
@@ -402,7 +410,12 @@ impl World {
         let realm = self.client(client).realm.clone();
         let others = self.clients.all.iter().enumerate().filter(|(other, _)| *other != client);
         let others = others.filter(|(_, other)| other.pool == pool && other.realm == realm);
-        for (other, held) in others.flat_map(|(at, other)| other.holds.iter().chain(&other.forgotten).map(move |held| (at, held))) {
+        let uses = |(at, other): (usize, &'_ Client)| {
+            let forgotten = other.forgotten.as_ref().filter(|forgotten| created || !forgotten.outright);
+            let used = other.holds.iter().chain(forgotten.map(|forgotten| &forgotten.held));
+            used.map(|held| (at, held.clone())).collect::<Vec<_>>()
+        };
+        for (other, held) in others.flat_map(uses) {
             if held.span.intersects(holding.span) && held.is_sure(now) && holding.is_sure(now) {
                 let what =
                     format!("client {client} was answered {holding:?} by host {}, client {other} {held:?}", asked.at);

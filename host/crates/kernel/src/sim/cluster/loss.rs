@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Breach;
+use super::clients::Forgotten;
 use super::govern::Purpose;
 use super::host::Host;
 use super::world::{Event, World};
@@ -87,8 +88,8 @@ impl World {
         let own = self.host(at).runs.get(&origin).into_iter().flatten().filter(|op| op.seq > heard);
         let lost: Vec<_> = own
             .filter_map(|op| match &op.fact {
-                Fact::Held(held) => Some((held.pool, held.span)),
-                Fact::Reserved(kept) => Some((kept.pool, kept.span)),
+                Fact::Held(held) => Some((held.pool, held.span, Some(held.shard))),
+                Fact::Reserved(kept) => Some((kept.pool, kept.span, None)),
                 Fact::Resting(_)
                 | Fact::Free(_)
                 | Fact::Unreserved(_)
@@ -105,11 +106,13 @@ impl World {
                 | Fact::ConflictClosed(_) => None,
             })
             .collect();
-        for (pool, span) in lost {
+        for (pool, span, shard) in lost {
             self.operator.forget(pool, span);
+            let grant = shard.and_then(|shard| self.log.ledger.grant(pool, shard));
+            let outright = grant.is_some_and(|grant| grant.kind == GrantKind::Escrow);
             for client in self.clients.all.iter_mut().filter(|client| client.pool == pool) {
                 if let Some(held) = client.holds.take_if(|held| held.span.intersects(span)) {
-                    client.forgotten = Some(held);
+                    client.forgotten = Some(Forgotten { held, outright });
                 }
             }
         }

@@ -17,8 +17,13 @@ use crate::kernel::KernelSettings;
 use crate::ledger::{Ledger, LedgerCommand, LedgerEntry, LedgerReply, Terms, Wish};
 use crate::sim::{Broken, Failure, Verdict};
 
-pub(super) const SETTINGS: KernelSettings =
-    KernelSettings { seed: 0, restart_grace_ms: 1_000, clock_tolerance_ms: 60_000, cluster: None };
+pub(super) const SETTINGS: KernelSettings = KernelSettings {
+    seed: 0,
+    restart_grace_ms: 1_000,
+    clock_tolerance_ms: 60_000,
+    lease_slack_ms: 2_000,
+    cluster: None,
+};
 
 /// How long faults come, and how long they have to be made good, milliseconds.
 const FAULTS_MS: u64 = 30_000;
@@ -218,7 +223,7 @@ impl World {
             self.forget_ledger(at, back);
         }
         let Some(host) = self.hosts.get_mut(at) else { return Ok(()) };
-        let wall_error = i64::try_from(self.draws.below(601)).unwrap_or(0) - 300;
+        let wall_error = i64::try_from(self.draws.below(1_801)).unwrap_or(0) - 900;
         host.set_wall_error(wall_error);
         host.arrival.is_new = host.committed == Seq(0);
         host.start(seed, now, breach, &mut self.draws)?;
