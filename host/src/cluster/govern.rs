@@ -331,8 +331,7 @@ async fn hear_out(cluster: &Cluster, seat: &Seat, to: MemberId, peer: PeerId) ->
     let Some((origin, renewed)) = seat.book.ledger().member(to).map(|found| (found.origin, found.lease.renewed)) else {
         return false;
     };
-    let Some(said) = inquiry::ask(cluster, peer).await.filter(|answer| answer.told >= renewed) else { return false };
-    let last = said.vector.get(&origin).copied().unwrap_or_default();
+    let Some(last) = inquiry::wrote_until(cluster, peer, origin, renewed).await else { return false };
     for _ in 0..200 {
         if inquiry::known_here(cluster, origin) >= last {
             return true;

@@ -31,7 +31,7 @@ pub(super) fn known_here(cluster: &Cluster, origin: Origin) -> Seq {
 }
 
 /// What a peer knows.
-pub(super) async fn ask(cluster: &Cluster, peer: PeerId) -> Option<StateAnswer> {
+async fn ask(cluster: &Cluster, peer: PeerId) -> Option<StateAnswer> {
     ask_within(cluster, peer, ASK_WITHIN).await
 }
 
@@ -39,6 +39,12 @@ async fn ask_within(cluster: &Cluster, peer: PeerId, within: Duration) -> Option
     let ask = messages::write(&StateAsk::Look);
     let response = cluster.inner.net.request(peer, Channel::State, ask, within).await.ok()?;
     messages::read(&response.body).ok()
+}
+
+/// How far a peer wrote its own log, once it knows what the ledger said up to this entry; `None`: it does not say so.
+pub(super) async fn wrote_until(cluster: &Cluster, peer: PeerId, origin: Origin, told: u64) -> Option<Seq> {
+    let said = ask(cluster, peer).await.filter(|answer| answer.told >= told)?;
+    Some(said.vector.get(&origin).copied().unwrap_or_default())
 }
 
 /// When a host asked what others know, and what came of it.

@@ -9,7 +9,7 @@ use kernel::{Epoch, MemberId, News, Origin, PoolUid, Seq, ShardId};
 use net::PeerId;
 
 use super::follow::note;
-use super::inquiry::{ask, known_here, last_words};
+use super::inquiry::{known_here, last_words, wrote_until};
 use super::seat::Seat;
 use super::{Cluster, RETAIN_BYTES, Vector};
 use crate::clock;
@@ -216,12 +216,8 @@ async fn heard_out(cluster: &Cluster, ledger: &Ledger, origins: &BTreeSet<Origin
     for origin in origins.iter().filter(|origin| **origin != cluster.inner.settings.origin) {
         let Some(member) = ledger.members().values().find(|member| member.origin == *origin) else { return false };
         let Ok(peer) = member.peer.parse::<PeerId>() else { return false };
-        let Some(answer) = ask(cluster, peer).await else { return false };
-        let last = answer.vector.get(origin).copied().unwrap_or_default();
         // It has told its kernel of everything the ledger said when this host looked.
-        if answer.told < ledger.last_index() {
-            return false;
-        }
+        let Some(last) = wrote_until(cluster, peer, *origin, ledger.last_index()).await else { return false };
         if known_here(cluster, *origin) < last {
             cluster.pull_from(peer);
             return false;

@@ -15,11 +15,9 @@ impl World {
         let pause = 100 + self.draws.below(1_800);
         self.after(pause, Event::Fault);
         let at = self.draws.index(self.hosts.len());
-        if self.weather == Weather::Cuts {
-            return self.cut_off(at);
-        }
         let kinds = match self.weather {
-            Weather::Usual | Weather::SlowDisks | Weather::Cuts => 108,
+            Weather::Cuts => return self.cut_off(at),
+            Weather::Usual | Weather::SlowDisks => 108,
             Weather::Losses => 115,
             Weather::Resizing | Weather::Pauses => 150,
         };

@@ -79,7 +79,9 @@ impl World {
     pub(super) fn begin(&mut self, at: usize, from: Caller, leg: Option<Leg>, command: Command) {
         let task = self.next_task;
         self.next_task += 1;
-        let new = Task { from, leg, command, detours: 0, hunt: Hunt::No, knew_all: false, late: None };
+        // It matters only where what others did may be under way for long.
+        let knew_all = self.weather != Weather::Pauses;
+        let new = Task { from, leg, command, detours: 0, hunt: Hunt::No, knew_all, late: None };
         let host = self.host_mut(at);
         host.tasks.insert(task, new);
         let life = host.life;
@@ -99,7 +101,7 @@ impl World {
     }
 
     fn submit(&mut self, at: usize, task: u64, leg: Leg) {
-        let knew_all = self.knows_all(at);
+        let knew_all = self.weather != Weather::Pauses || self.knows_all(at);
         let Some(found) = self.host_mut(at).tasks.get_mut(&task) else { return };
         found.knew_all = knew_all;
         let command = Box::new(found.command.clone());
@@ -247,7 +249,7 @@ impl World {
         match found.from {
             Caller::Client(request) => {
                 // The real host hears what the others know before it says that something is not there, or says that it cannot.
-                let unsure = self.weather == Weather::Pauses && !found.knew_all;
+                let unsure = !found.knew_all;
                 let is_none = matches!(outcome, Err(Trouble::Refused(CommandError::NotHeld { .. })));
                 let outcome = if unsure && is_none { Err(Trouble::Unreachable) } else { outcome };
                 let delay = if self.net.calm { 1 } else { 1 + self.draws.below(40) };
