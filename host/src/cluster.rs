@@ -310,6 +310,7 @@ impl Cluster {
         tasks.spawn(govern::close(self.clone()));
         tasks.spawn(readings::say(self.clone()));
         tasks.spawn(oversee::run(self.clone()));
+        tasks.spawn(clocks::run(self.clone()));
         tasks
     }
 

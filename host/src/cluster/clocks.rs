@@ -1,5 +1,9 @@
-//! Wall clocks of hosts that differ. Leases end by what their records say, so who takes a shard over ends them by its own clock;
-//! the kernel allows for as much as hosts may be apart, and who is further off may not serve.
+//! Clocks of hosts that differ. Leases end by what their records say, so who takes a shard over ends them by its own clock; the
+//! kernel allows for as much as two hosts may be apart, and who is further off may not serve.
+//!
+//! Each host may be half of that away from most others, so any two that may serve are no further apart. What counts is the
+//! kept clock, by which leases are written and ended, as long as its host believes it; and the system's own, which the next
+//! process will keep.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,31 +11,126 @@ use std::time::Duration;
 use kernel::NodeId;
 use net::PeerId;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use super::Cluster;
 use super::messages::Hour;
+use super::{Cluster, door};
 use crate::clock;
 
 /// Who was asked on the way for longer says nothing precise enough.
 const ASKED_WITHIN: Duration = Duration::from_secs(2);
 
-/// A host's clock as this host saw it.
+/// How often the others are asked again: a clock may come to be believed, or be set.
+const ASK_EVERY: Duration = Duration::from_secs(10);
+
+/// How long it is waited for others' word while as many are against this host as for it.
+const UNDECIDED_WITHIN: Duration = Duration::from_secs(5);
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A host's clock as this host saw it: how far it is ahead of this one's, in milliseconds.
 #[derive(Clone, Debug)]
 struct Seen {
     node: NodeId,
-    apart_ms: u64,
-    /// Its process began before this one.
-    older: bool,
+    wall_ms: i64,
+    /// Of this host's clock since boot, for the other one is set sometimes. `None`: its host does not believe it itself.
+    kept_ms: Option<i64>,
+    /// How much longer than this one its process has been there, milliseconds.
+    older_ms: i64,
+    /// How far it may be away at most, milliseconds: half of what the stricter of the two allows.
+    allowed_ms: u64,
 }
 
-/// What other hosts' clocks showed when they were met.
+impl Seen {
+    /// How far the clocks are apart, if that is too much. A kept clock that is ahead and not believed does no harm: what is
+    /// written by it ends late, and it ends nothing.
+    fn apart_ms(&self, own: Own) -> Option<u64> {
+        let kept = self.kept_ms.map(|kept_ms| kept_ms.saturating_sub(own.offset_ms));
+        let kept = kept.filter(|ahead_ms| *ahead_ms > 0 || own.believed);
+        let apart_ms = kept.map_or(0, i64::unsigned_abs).max(self.wall_ms.unsigned_abs());
+        (apart_ms > self.allowed_ms).then_some(apart_ms)
+    }
+}
+
+/// This host's kept clock.
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    /// Less its clock since boot.
+    offset_ms: i64,
+    believed: bool,
+}
+
+/// What other hosts' clocks showed when they were asked last.
 #[derive(Debug, Default)]
-pub(super) struct Clocks(Mutex<BTreeMap<PeerId, Seen>>);
+pub(super) struct Clocks(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    seen: BTreeMap<PeerId, Seen>,
+    /// With which offset some host's clock showed the same.
+    confirmed: Option<i64>,
+    undecided_since: Option<Instant>,
+}
+
+/// Whose clock is right, as far as it is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Nobody has shown anything.
+    Unknown,
+    Agreed,
+    /// As many are for this host as against it.
+    Undecided {
+        /// If nobody else is heard: they were there before this process.
+        yields: bool,
+    },
+    Wrong,
+}
+
+/// What the members that were met say about this host's clock, `others` being all there are.
+fn judge(met: &[Seen], others: usize, own: Own) -> Verdict {
+    let (against, with): (Vec<&Seen>, Vec<&Seen>) = met.iter().partition(|seen| seen.apart_ms(own).is_some());
+    // Those who differ from each other, too, are not more right than this host.
+    let like = |one: &Seen| -> Vec<&Seen> {
+        let is_like =
+            |other: &&&Seen| other.wall_ms.abs_diff(one.wall_ms) <= one.allowed_ms && other.wall_ms >= one.wall_ms;
+        against.iter().filter(is_like).copied().collect()
+    };
+    let theirs = against.iter().map(|one| like(one)).max_by_key(Vec::len).unwrap_or_default();
+    let ours = 1 + with.len();
+    if theirs.len() > ours && theirs.len() * 2 > others {
+        return Verdict::Wrong;
+    }
+    if theirs.len() >= ours {
+        let oldest = |group: &[&Seen]| group.iter().map(|seen| seen.older_ms).max();
+        let ours_oldest = oldest(&with).unwrap_or_default().max(0);
+        let older = oldest(&theirs).is_some_and(|theirs| theirs > ours_oldest);
+        return Verdict::Undecided { yields: theirs.len() > ours || older };
+    }
+    if with.is_empty() { Verdict::Unknown } else { Verdict::Agreed }
+}
 
 impl Cluster {
-    /// What this host's clock shows, and for how long its process has been there.
+    /// What this host's clocks show, and for how long its process has been there.
     pub(super) fn hour(&self) -> Hour {
-        Hour { wall_ms: clock::wall_ms(), age_ms: clock::boot_ms().saturating_sub(self.inner.began_ms) }
+        let own = self.own_clock();
+        let kept = own.believed.then(|| clock::boot_ms().saturating_add_signed(own.offset_ms));
+        let age = clock::boot_ms().saturating_sub(self.inner.began_ms);
+        Hour { wall: clock::wall_ms(), age, kept, tolerance: self.tolerance_ms() }
+    }
+
+    /// How far two hosts' clocks may be apart, milliseconds.
+    pub(super) fn tolerance_ms(&self) -> u64 {
+        u64::try_from(self.inner.settings.clock_tolerance.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How far another host's clock may be away.
+    pub(super) fn clocks_allowed(&self) -> Duration {
+        self.inner.settings.clock_tolerance / 2
+    }
+
+    fn own_clock(&self) -> Own {
+        let offset_ms = self.inner.parts.view.wall_offset_ms();
+        Own { offset_ms, believed: !self.inner.parts.vitals.suspects_clock() }
     }
 
     /// What another host's showed in an answer that took so long. Ends this process if its own clock is the wrong one.
@@ -39,50 +138,121 @@ impl Cluster {
         if took > ASKED_WITHIN {
             return;
         }
-        let own = self.hour();
+        let (own, boot_ms) = (self.hour(), clock::boot_ms());
         let on_the_way = u64::try_from(took.as_millis()).unwrap_or(u64::MAX) / 2;
-        let apart_ms = own.wall_ms.saturating_sub(on_the_way).abs_diff(theirs.wall_ms);
-        let seen = Seen { node: node.clone(), apart_ms, older: theirs.age_ms > own.age_ms };
-        self.inner.clocks.0.lock().insert(peer, seen);
-        let against = self.against();
-        let others = self.seat().map_or(0, |seat| seat.book.ledger().members().len().saturating_sub(1));
-        if !is_wrong(&against, others) {
+        let ahead =
+            |theirs: u64, own: u64| theirs.saturating_add(on_the_way).cast_signed().saturating_sub_unsigned(own);
+        let seen = Seen {
+            node: node.clone(),
+            wall_ms: ahead(theirs.wall, own.wall),
+            kept_ms: theirs.kept.map(|theirs| ahead(theirs, boot_ms)),
+            older_ms: ahead(theirs.age, own.age),
+            allowed_ms: self.tolerance_ms().min(theirs.tolerance) / 2,
+        };
+        self.inner.clocks.0.lock().seen.insert(peer, seen);
+        self.judge_clock();
+    }
+
+    /// Ends this process if its clock is the wrong one.
+    fn judge_clock(&self) {
+        let own = self.own_clock();
+        let (verdict, _) = self.clock_verdict(own);
+        let mut known = self.inner.clocks.0.lock();
+        if verdict == Verdict::Agreed {
+            known.confirmed = Some(own.offset_ms);
+        }
+        let is_wrong = if let Verdict::Undecided { yields } = verdict {
+            yields && known.undecided_since.get_or_insert_with(Instant::now).elapsed() >= UNDECIDED_WITHIN
+        } else {
+            known.undecided_since = None;
+            verdict == Verdict::Wrong
+        };
+        drop(known);
+        if !is_wrong {
             return;
         }
+        let against = self.against();
         let named: Vec<String> =
-            against.iter().map(|seen| format!("{} ({} s)", seen.node, seen.apart_ms / 1_000)).collect();
+            against.iter().map(|(node, apart_ms)| format!("{node} ({} s)", apart_ms / 1_000)).collect();
         tracing::error!(
             others = named.join(", "),
             "this host ends: its clock is too far from most other hosts' ({} s are allowed), so leases would end wrongly: let it follow a time server and start it again",
-            self.inner.settings.clock_tolerance.as_secs()
+            self.clocks_allowed().as_secs()
         );
         std::process::exit(1);
     }
 
-    /// Members whose clocks are too far from this host's.
-    fn against(&self) -> Vec<Seen> {
-        let allowed_ms = u64::try_from(self.inner.settings.clock_tolerance.as_millis()).unwrap_or(u64::MAX);
-        let Some(seat) = self.seat() else { return Vec::new() };
-        let clocks = self.inner.clocks.0.lock();
-        let members = clocks.iter().filter(|(peer, _)| seat.member_of(**peer).is_some());
-        members.map(|(_, seen)| seen).filter(|seen| seen.apart_ms > allowed_ms).cloned().collect()
+    /// The members that were met, and how many others there are.
+    fn met(&self) -> (Vec<Seen>, usize) {
+        let Some(seat) = self.seat() else { return (Vec::new(), 0) };
+        let others = seat.book.ledger().members().len().saturating_sub(1);
+        let known = self.inner.clocks.0.lock();
+        let members = known.seen.iter().filter(|(peer, _)| seat.member_of(**peer).is_some());
+        (members.map(|(_, seen)| seen.clone()).collect(), others)
+    }
+
+    fn clock_verdict(&self, own: Own) -> (Verdict, usize) {
+        let (met, others) = self.met();
+        (judge(&met, others, own), others)
+    }
+
+    /// The kept clock less the clock since boot, if leases may end by it.
+    pub(super) fn agreed_offset_ms(&self) -> Option<i64> {
+        let own = self.own_clock();
+        let confirmed = || self.inner.clocks.0.lock().confirmed == Some(own.offset_ms);
+        let agreed = match self.clock_verdict(own) {
+            (Verdict::Agreed, _) => true,
+            (Verdict::Unknown, others) => others == 0 || confirmed(),
+            (Verdict::Undecided { .. } | Verdict::Wrong, _) => false,
+        };
+        agreed.then_some(own.offset_ms)
+    }
+
+    /// Members whose clocks are too far from this host's, and how far.
+    fn against(&self) -> Vec<(NodeId, u64)> {
+        let own = self.own_clock();
+        let apart = |seen: Seen| seen.apart_ms(own).map(|apart_ms| (seen.node, apart_ms));
+        self.met().0.into_iter().filter_map(apart).collect()
     }
 
     pub(super) fn forget_clock(&self, peer: PeerId) {
-        self.inner.clocks.0.lock().remove(&peer);
+        self.inner.clocks.0.lock().seen.remove(&peer);
     }
 
-    /// Whose clocks differ, in words.
+    /// Whose clocks differ, and that no other host's was seen yet, in words.
     pub(super) fn differing_clocks(&self) -> Vec<String> {
-        let (own, allowed) = (&self.inner.settings.node, self.inner.settings.clock_tolerance);
-        self.against().iter().map(|seen| apart(&seen.node, own, seen.apart_ms, allowed)).collect()
+        let (own, allowed) = (&self.inner.settings.node, self.clocks_allowed());
+        let differ = self.against().into_iter().map(|(node, apart_ms)| apart(&node, own, apart_ms, allowed));
+        let unknown = self.clock_verdict(self.own_clock()).0 == Verdict::Unknown;
+        let alone = unknown && self.agreed_offset_ms().is_none();
+        let unseen = alone.then(|| {
+            "no other host has confirmed this host's clock since it started: leases do not end here until one does"
+                .to_owned()
+        });
+        differ.chain(unseen).collect()
     }
 }
 
-/// Whether it is this host's clock: most of the others are against it, or the only other one, which was there before it.
-fn is_wrong(against: &[Seen], others: usize) -> bool {
-    let alone = others == 1 && against.iter().any(|seen| !seen.older);
-    against.len() * 2 > others && !alone
+/// Asks the others again and again.
+pub(super) async fn run(cluster: Cluster) {
+    let mut asked = Instant::now();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = cluster.stopping().cancelled() => return,
+        }
+        cluster.judge_clock();
+        cluster.inner.parts.vitals.clock_confirmed(cluster.agreed_offset_ms().is_some());
+        if asked.elapsed() < ASK_EVERY {
+            continue;
+        }
+        asked = Instant::now();
+        let Some(seat) = cluster.seat() else { continue };
+        for peer in cluster.inner.net.connected().into_iter().filter(|peer| seat.member_of(*peer).is_some()) {
+            let cluster = cluster.clone();
+            tokio::spawn(async move { door::compare(&cluster, peer).await });
+        }
+    }
 }
 
 /// That two hosts' clocks are too far from each other.
@@ -98,18 +268,54 @@ pub(super) fn apart(one: &NodeId, other: &NodeId, apart_ms: u64, allowed: Durati
 mod tests {
     use super::*;
 
-    fn seen(older: bool) -> Seen {
-        Seen { node: "core-1".parse().expect("a node id"), apart_ms: 90_000, older }
+    const MINUTE: i64 = 60_000;
+
+    const OWN: Own = Own { offset_ms: 0, believed: true };
+    const DOUBTED: Own = Own { believed: false, ..OWN };
+
+    fn seen(wall_ms: i64, older_ms: i64) -> Seen {
+        let node = "core-1".parse().expect("a node id");
+        Seen { node, wall_ms, kept_ms: Some(wall_ms), older_ms, allowed_ms: 30_000 }
+    }
+
+    fn judged(met: &[Seen], others: usize) -> Verdict {
+        judge(met, others, OWN)
     }
 
     #[test]
-    fn most_others_are_right_and_of_two_the_one_that_was_there_before() {
-        assert!(!is_wrong(&[], 2));
-        assert!(!is_wrong(&[seen(true)], 2));
-        assert!(is_wrong(&[seen(false), seen(false)], 2));
-        assert!(is_wrong(&[seen(false), seen(true)], 3));
-        assert!(is_wrong(&[seen(true)], 1));
-        assert!(!is_wrong(&[seen(false)], 1));
-        assert!(!is_wrong(&[], 0));
+    fn whom_most_others_contradict_is_wrong() {
+        assert_eq!(judged(&[seen(MINUTE, -1), seen(MINUTE, -1)], 2), Verdict::Wrong);
+        assert_eq!(judged(&[seen(-MINUTE, -1), seen(-MINUTE - 1, -1), seen(-MINUTE, 1)], 3), Verdict::Wrong);
+        assert_eq!(judged(&[seen(0, 1), seen(MINUTE, 1)], 2), Verdict::Agreed);
+        assert_eq!(judged(&[seen(30_000, 1)], 2), Verdict::Agreed);
+    }
+
+    #[test]
+    fn of_as_many_the_process_that_was_there_first_is_right() {
+        assert_eq!(judged(&[seen(MINUTE, 1)], 1), Verdict::Undecided { yields: true });
+        assert_eq!(judged(&[seen(MINUTE, -1)], 1), Verdict::Undecided { yields: false });
+        // Others may be down.
+        assert_eq!(judged(&[seen(MINUTE, 1)], 4), Verdict::Undecided { yields: true });
+        assert_eq!(judged(&[seen(0, 5), seen(MINUTE, 1), seen(MINUTE, 2)], 3), Verdict::Undecided { yields: false });
+        assert_eq!(judged(&[seen(0, 5), seen(MINUTE, 6), seen(MINUTE, 2)], 3), Verdict::Undecided { yields: true });
+        // Who is alone with its clock yields to more than itself even where they are no majority.
+        assert_eq!(judged(&[seen(MINUTE, -1), seen(MINUTE, -1)], 4), Verdict::Undecided { yields: true });
+    }
+
+    #[test]
+    fn where_all_differ_nobody_is_more_right_than_who_was_there_first() {
+        assert_eq!(judged(&[seen(MINUTE, -1), seen(-MINUTE, -1)], 2), Verdict::Undecided { yields: false });
+        assert_eq!(judged(&[seen(MINUTE, -2), seen(2 * MINUTE, -1), seen(0, 1)], 3), Verdict::Agreed);
+        assert_eq!(judged(&[], 2), Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_kept_clock_that_nobody_believes_may_be_ahead() {
+        let behind = Seen { wall_ms: 0, ..seen(-MINUTE, 1) };
+        assert_eq!(behind.apart_ms(OWN), Some(60_000));
+        assert_eq!(behind.apart_ms(DOUBTED), None);
+        let ahead = Seen { wall_ms: 0, ..seen(MINUTE, 1) };
+        assert_eq!(ahead.apart_ms(DOUBTED), Some(60_000));
+        assert_eq!(Seen { kept_ms: None, ..ahead }.apart_ms(OWN), None);
     }
 }

@@ -102,6 +102,15 @@ async fn who_is(cluster: &Cluster, peer: PeerId) -> Option<(net::Response, Durat
     None
 }
 
+/// Asks a host what its clock shows.
+pub(super) async fn compare(cluster: &Cluster, peer: PeerId) {
+    if let Some((response, took)) = who_is(cluster, peer).await
+        && let Ok(HelloAnswer::Who { node, hour, .. }) = messages::read(&response.body)
+    {
+        cluster.compare_clocks(peer, &node, hour, took);
+    }
+}
+
 /// A host that was just started does not say at once which cluster it is of.
 async fn look_again(cluster: &Cluster, peer: PeerId) {
     tokio::select! {
@@ -253,7 +262,7 @@ async fn admit(cluster: &Cluster, newcomer: Newcomer) -> HelloAnswer {
         return HelloAnswer::NotNow("this host waits itself to be joined; ask a member".to_owned());
     };
     let apart_ms = clock::wall_ms().abs_diff(at_ms);
-    let (own, allowed) = (&cluster.inner.settings.node, cluster.inner.settings.clock_tolerance);
+    let (own, allowed) = (&cluster.inner.settings.node, cluster.clocks_allowed());
     if Duration::from_millis(apart_ms) > allowed {
         return HelloAnswer::Refused(super::clocks::apart(&node, own, apart_ms, allowed));
     }

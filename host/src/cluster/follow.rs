@@ -31,6 +31,7 @@ struct Told {
     members: Vec<RingMember>,
     list: Option<MemberList>,
     alive: BTreeSet<MemberId>,
+    agreed_offset_ms: Option<i64>,
     /// Whom the network lets speak.
     allowed: BTreeSet<net::PeerId>,
     /// Members no more, and since when.
@@ -152,13 +153,14 @@ async fn tell_sight(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut 
         alive.remove(&seat.me);
     }
     let ring = ledger.ring();
-    if told.members == ring.members() && told.alive == alive {
+    let agreed_offset_ms = cluster.agreed_offset_ms();
+    if told.members == ring.members() && told.alive == alive && told.agreed_offset_ms == agreed_offset_ms {
         return Ok(());
     }
     let members = ring.members().to_vec();
-    let sight = Sight { me: seat.me, ring: Arc::new(ring), alive: alive.clone() };
+    let sight = Sight { me: seat.me, ring: Arc::new(ring), alive: alive.clone(), agreed_offset_ms };
     note(cluster, News::Sight(Box::new(sight))).await?;
-    (told.members, told.alive) = (members, alive);
+    (told.members, told.alive, told.agreed_offset_ms) = (members, alive, agreed_offset_ms);
     Ok(())
 }
 

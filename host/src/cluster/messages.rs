@@ -26,13 +26,17 @@ use super::{SPOKEN, Vector};
 /// Most requests in one message.
 pub(super) const CALLS: usize = 64;
 
-/// What a host's clock shows.
+/// What a host's clocks show, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hour {
-    /// Milliseconds since 1970.
-    pub(super) wall_ms: u64,
-    /// For how long its process has been there.
-    pub(super) age_ms: u64,
+    /// Since 1970, as the system tells it.
+    pub(super) wall: u64,
+    /// Since its process began.
+    pub(super) age: u64,
+    /// Since 1970, by the clock that leases are written and ended by; `None`: its host does not believe it.
+    pub(super) kept: Option<u64>,
+    /// How far two hosts' clocks may be apart.
+    pub(super) tolerance: u64,
 }
 
 /// Between hosts that may not know each other yet.
@@ -223,7 +227,7 @@ mod tests {
                 origin,
                 seat: Some((ClusterId(7), MemberId(8))),
                 protocol: VERSION,
-                hour: Hour { wall_ms: 10, age_ms: 11 },
+                hour: Hour { wall: 10, age: 11, kept: Some(12), tolerance: 13 },
             },
             HelloAnswer::Welcome { cluster: ClusterId(7), member: MemberId(8), peers: Vec::new() },
             HelloAnswer::Refused("c".to_owned()),
@@ -231,8 +235,13 @@ mod tests {
             HelloAnswer::Known { through: Seq(9) },
         ];
         let answers = answers.map(|answer| write(&answer).to_vec());
-        let right: [&[u8]; 5] =
-            [&[0, 1, b'a', 2, 3, 1, 7, 8, 1, 9, 10, 11], &[1, 7, 8, 0], &[2, 1, b'c'], &[3, 1, b'd'], &[4, 9]];
+        let right: [&[u8]; 5] = [
+            &[0, 1, b'a', 2, 3, 1, 7, 8, 1, 9, 10, 11, 1, 12, 13],
+            &[1, 7, 8, 0],
+            &[2, 1, b'c'],
+            &[3, 1, b'd'],
+            &[4, 9],
+        ];
         assert_eq!(answers, right.map(<[u8]>::to_vec));
     }
 

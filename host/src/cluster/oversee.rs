@@ -25,7 +25,7 @@ const TAKEN: usize = 64;
 /// Looks after lost hosts.
 pub(super) async fn run(cluster: Cluster) {
     let mut renewals = Renewals::default();
-    let mut quarantines = Quarantines::default();
+    let mut quarantines = Quarantines::new(cluster.tolerance_ms());
     let mut stable = Seq(0);
     let mut retained_ms = 0;
     let mut stopped_told = false;

@@ -26,6 +26,9 @@ use crate::clock;
 /// How long an answer waits for this host to hear what it is about. Without it a look-up right after the answer could miss.
 const HEAR_WITHIN: Duration = Duration::from_millis(250);
 
+/// How often it is asked whether enough hosts know of a reservation.
+const CONFIRM_EVERY: Duration = Duration::from_millis(100);
+
 /// Messages of one request that are under way to others at a time.
 const ASKS: usize = 4;
 
@@ -97,7 +100,15 @@ impl Relay for Router {
                 cluster.refuse_late(&mut outcomes, arrived_ms);
                 return Ok(outcomes);
             }
+            let reserves = |command: &Command| matches!(command, Command::Reserve(_));
+            let reserve: Vec<Option<Command>> =
+                commands.iter().map(|command| reserves(command).then(|| command.clone())).collect();
             let mut outcomes = cluster.decide_all(&engine, commands, deadline).await?;
+            for (command, outcome) in reserve.into_iter().zip(&mut outcomes) {
+                if let Some(command) = command {
+                    cluster.confirm(&engine, &command, outcome, deadline).await;
+                }
+            }
             cluster.refuse_late(&mut outcomes, arrived_ms);
             Ok(outcomes)
         })
@@ -174,6 +185,21 @@ impl Cluster {
         let mut outcomes = engine.submit_here(commands).await?;
         self.go_on(engine, &mut sent, &mut outcomes, deadline).await;
         Ok(outcomes)
+    }
+
+    /// Asks again for a reservation that too few hosts know of yet.
+    async fn confirm(&self, engine: &Engine, command: &Command, outcome: &mut Outcome, deadline: Instant) {
+        let mut is_new = false;
+        while let Ok(Err(CommandError::Unconfirmed { created, .. })) = outcome
+            && Instant::now() + CONFIRM_EVERY < deadline
+        {
+            is_new |= *created;
+            tokio::time::sleep(CONFIRM_EVERY).await;
+            *outcome = self.decide_one(engine, command.clone(), deadline).await;
+        }
+        if let Ok(Ok(Reply::Reserved { created, .. })) = outcome {
+            *created |= is_new;
+        }
     }
 
     pub(super) async fn decide_one(&self, engine: &Engine, command: Command, deadline: Instant) -> Outcome {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::engine::{EngineError, Outcome};
-use kernel::{Durability, PoolUid, Reply, Seq};
+use kernel::{CommandError, Durability, PoolUid, Reply, Seq};
 use tokio::sync::mpsc;
 use view::View;
 
@@ -75,18 +75,16 @@ impl Courier {
             let pool = view.pool_by_uid(uid);
             pool.is_some_and(|pool| self.standing.wants(pool.draft.terms.ack) == Durability::Peer)
         };
-        let kept = waiter.outcomes().filter_map(kept);
-        kept.filter(|(pool, _)| peer(*pool)).map(|(_, seq)| seq).max()
-    }
-}
-
-/// The pool and the operation that an answer rests on, if another host can have it.
-fn kept(outcome: &Outcome) -> Option<(PoolUid, Seq)> {
-    match outcome {
-        Ok(Ok(Reply::Allocated { allocation, .. } | Reply::Renewed { allocation, .. })) => {
-            Some((allocation.pool, allocation.seq()))
-        }
-        Ok(Ok(_) | Err(_)) | Err(_) => None,
+        let waits = |outcome: &Outcome| match outcome {
+            Ok(Ok(Reply::Allocated { allocation, .. } | Reply::Renewed { allocation, .. })) => {
+                peer(allocation.pool).then_some(allocation.seq())
+            }
+            Ok(Ok(Reply::Reserved { reservation, .. })) => peer(reservation.pool).then_some(reservation.seq),
+            // It waits for more than one, and is asked for again.
+            Ok(Err(CommandError::Unconfirmed { seq, .. })) => Some(*seq),
+            Ok(Ok(_) | Err(_)) | Err(_) => None,
+        };
+        waiter.outcomes().filter_map(waits).max()
     }
 }
 

@@ -161,6 +161,7 @@ fn of_command(error: &CommandError) -> Status {
         }
         CommandError::NotesFull { .. } => refused("NOTES_FULL", "No more notes are kept"),
         CommandError::NotesWithheld => later("NOTES_WITHHELD", "The host has yet to hear what the others know"),
+        CommandError::Unconfirmed { .. } => later("NOT_YET_KEPT", "Too few hosts know of it yet"),
         CommandError::Withheld { .. } => later("SPACE_WITHHELD", "The space left here may not be handed out now"),
     }
 }

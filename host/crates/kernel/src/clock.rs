@@ -30,6 +30,10 @@ pub(crate) struct Clock {
     slack_ms: u64,
     /// How far the clocks were apart when last seen; 0: they agree.
     apart_ms: u64,
+    /// There is nobody whose clock this one must agree with.
+    alone: bool,
+    /// What the offset was when other hosts' clocks showed the same.
+    agreed_ms: Option<i64>,
     /// Operations from here on are of this life of the host.
     life: Seq,
     grace: Option<Grace>,
@@ -44,6 +48,8 @@ pub(crate) struct Allowed {
     pub(crate) restart_grace: u64,
     /// How much longer a lease is kept than its record says: whoever wrote that may have another clock.
     pub(crate) slack: u64,
+    /// There is nobody whose clock this one must agree with.
+    pub(crate) alone: bool,
 }
 
 /// Leases of an earlier life that had ended by a moment may be renewed until another.
@@ -79,7 +85,7 @@ const fn difference(left: u64, right: u64) -> i64 {
 impl Clock {
     /// At start: `high_water_ms` is the last stamp of the log (0: there is none), `life` the next operation.
     pub(crate) fn start(now: Tick, high_water_ms: u64, life: Seq, allowed: Allowed) -> Self {
-        let Allowed { tolerance: tolerance_ms, restart_grace: restart_grace_ms, slack: slack_ms } = allowed;
+        let Allowed { tolerance: tolerance_ms, restart_grace: restart_grace_ms, slack: slack_ms, alone } = allowed;
         let (boot_ms, wall_ms) = (now.boot_ms.min(LATEST), now.wall_ms.min(LATEST));
         let kept_ms = wall_ms.max(high_water_ms.min(LATEST));
         Self {
@@ -92,6 +98,8 @@ impl Clock {
             restart_grace_ms,
             slack_ms,
             apart_ms: 0,
+            alone,
+            agreed_ms: None,
             life,
             grace: Some(Grace { ended_by_ms: kept_ms, until_ms: kept_ms + restart_grace_ms }),
             shift: None,
@@ -172,7 +180,19 @@ impl Clock {
 
     /// False: nobody's lease ends now.
     pub(crate) const fn trusted(&self) -> bool {
-        self.apart_ms == 0 && self.floor_ms.is_none()
+        self.apart_ms == 0 && self.floor_ms.is_none() && (self.alone || self.is_agreed())
+    }
+
+    const fn is_agreed(&self) -> bool {
+        match self.agreed_ms {
+            Some(agreed_ms) => agreed_ms == self.offset_ms,
+            None => false,
+        }
+    }
+
+    /// With which offset other hosts' clocks show the same.
+    pub(crate) const fn set_agreed(&mut self, offset_ms: Option<i64>) {
+        self.agreed_ms = offset_ms;
     }
 
     /// How far the clocks were apart when last seen; `None`: they agree.
@@ -228,7 +248,7 @@ mod tests {
     }
 
     fn started_with(slack: u64, wall_ms: u64, high_water_ms: u64) -> Clock {
-        let allowed = Allowed { tolerance: MINUTE, restart_grace: 5 * MINUTE, slack };
+        let allowed = Allowed { tolerance: MINUTE, restart_grace: 5 * MINUTE, slack, alone: slack == 0 };
         Clock::start(Tick { boot_ms: 1_000, wall_ms }, high_water_ms, Seq(10), allowed)
     }
 
@@ -266,7 +286,12 @@ mod tests {
 
     #[test]
     fn among_several_hosts_a_lease_is_kept_as_long_as_its_writer_may_think() {
-        let clock = started_with(MINUTE, 1_000_000, 900_000);
+        let mut clock = started_with(MINUTE, 1_000_000, 900_000);
+        assert!(!clock.trusted(), "no other host has shown the same yet");
+        clock.set_agreed(Some(clock.offset_ms()));
+        assert!(clock.trusted());
+        clock.set_agreed(Some(clock.offset_ms() + 1));
+        assert!(!clock.trusted(), "they showed the same as another clock than this");
         assert_eq!(clock.lease_end(2_000_000, Seq(11)), 2_000_000 + MINUTE);
         // Where it is given longer anyway it is not given both.
         assert_eq!(clock.lease_end(999_000, Seq(9)), 1_000_000 + 5 * MINUTE);

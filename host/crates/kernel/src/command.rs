@@ -326,6 +326,10 @@ pub enum CommandError {
          and the lease is over; nexus shard list and nexus cluster status show which"
     )]
     Withheld { pool: PoolId },
+    /// It stands on this host, in a shard that another one may take over without having heard of it. `seq`: where it is in this
+    /// host's log.
+    #[error("too few hosts of the cluster know of the reservation in pool {pool} yet: ask again")]
+    Unconfirmed { pool: PoolId, seq: Seq, created: bool },
     /// Ending the leases that are over takes its time, and no more requests are kept until it is done.
     #[error("{limit} requests wait already for leases that are over to be ended")]
     Crowded { limit: usize },

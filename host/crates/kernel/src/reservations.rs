@@ -91,6 +91,12 @@ impl Reservations {
         reaching.filter(|found| found.span.intersects(span)).or(first_inside)
     }
 
+    /// All that share a position with the span, last first.
+    pub(crate) fn all_touching(&self, span: Span) -> impl Iterator<Item = &Arc<Reservation>> {
+        let before_its_end = self.by_start.range(..span.end()).rev().map(|(_, found)| found);
+        before_its_end.take_while(move |found| found.span.end() > span.start())
+    }
+
     /// What is reserved for a subscriber, lowest first.
     pub(crate) fn of<'a>(&'a self, subscriber: &SubscriberId) -> impl Iterator<Item = &'a Arc<Reservation>> {
         let range = if self.by_subscriber.is_empty() {

@@ -30,6 +30,8 @@ pub enum Rule {
     LastingInEscrow,
     /// A lease is kept for as long as the clock of whoever gave it may be behind.
     LeaseSlack,
+    /// Nobody's lease ends before other hosts' clocks have shown the same.
+    AgreedClocks,
     /// What others wrote is taken in without gaps.
     NoGaps,
     /// What a shard's new owner writes is taken in only after the last words of the former one.
@@ -42,6 +44,8 @@ pub enum Rule {
     LastWord,
     /// What is released in a leased shard is nobody's until a majority knows.
     Limbo,
+    /// Whoever reserves a span in a leased shard is told so once a majority knows.
+    ReservedKnown,
     /// The deletion of a note is forgotten only once every member has it.
     TombstoneKnown,
     /// And once this host has all that they had then.
@@ -67,18 +71,20 @@ impl Rule {
     ];
 
     /// All that count among several hosts.
-    pub const CLUSTER: [Self; 11] = [
+    pub const CLUSTER: [Self; 13] = [
         Self::Home,
         Self::NodeLease,
         Self::LeasedAnswers,
         Self::LastingInEscrow,
         Self::LeaseSlack,
+        Self::AgreedClocks,
         Self::NoGaps,
         Self::Barrier,
         Self::PoolFirst,
         Self::Survivor,
         Self::LastWord,
         Self::Limbo,
+        Self::ReservedKnown,
     ];
 
     /// All that count where notes are deleted.

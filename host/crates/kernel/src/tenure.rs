@@ -64,6 +64,9 @@ pub struct Sight {
     pub ring: Arc<Ring>,
     /// Who can be reached, this host included.
     pub alive: BTreeSet<MemberId>,
+    /// The kept clock less the boot clock ([`Kernel::lease_clock`](crate::Kernel::lease_clock)) with which other hosts' clocks agree,
+    /// or any where there is no other host. With another one nobody's lease ends here.
+    pub agreed_offset_ms: Option<i64>,
 }
 
 /// How far a request has come.

@@ -26,7 +26,7 @@ fn notes_come_to_the_same_everywhere_and_deletions_stay() {
 const SHOWN_BY: [(Breach, u64); 3] = [
     (Breach::Kernel(Rule::TombstoneKnown), 8),
     (Breach::Kernel(Rule::TombstoneCovered), 46),
-    (Breach::Kernel(Rule::TombstoneNewcomer), 608),
+    (Breach::Kernel(Rule::TombstoneNewcomer), 9_424),
 ];
 
 #[test]

@@ -62,6 +62,8 @@ fn kept_by(breach: Breach) -> Invariant {
             | Rule::LeasedAnswers
             | Rule::LastingInEscrow
             | Rule::LeaseSlack
+            | Rule::AgreedClocks
+            | Rule::ReservedKnown
             | Rule::NoGaps
             | Rule::Barrier
             | Rule::PoolFirst

@@ -145,6 +145,11 @@ impl View {
         self.expiring.store(expiring, Ordering::Release);
     }
 
+    /// What was set last: kept clock less the clock that this view reads, milliseconds.
+    pub fn wall_offset_ms(&self) -> i64 {
+        self.wall_offset_ms.load(Ordering::Acquire)
+    }
+
     /// The wall clock as the kernel keeps it, Unix milliseconds.
     pub fn now_ms(&self) -> u64 {
         (self.clock)().saturating_add_signed(self.wall_offset_ms.load(Ordering::Acquire))

@@ -95,7 +95,8 @@ impl App {
             | CommandError::Crowded { .. }
             | CommandError::LedgerDecides
             | CommandError::Elsewhere { .. }
-            | CommandError::Withheld { .. } => None,
+            | CommandError::Withheld { .. }
+            | CommandError::Unconfirmed { .. } => None,
         };
         AppError::Refused { error: Box::new(error), resource }
     }

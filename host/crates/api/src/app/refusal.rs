@@ -54,6 +54,7 @@ pub(crate) fn sentence(error: &CommandError, resource: Option<&str>) -> String {
         | CommandError::LedgerDecides
         | CommandError::Elsewhere { .. }
         | CommandError::Withheld { .. }
+        | CommandError::Unconfirmed { .. }
         | CommandError::NoteUnknown { .. }
         | CommandError::NoteDiffers { .. }
         | CommandError::NotesFull { .. }
@@ -164,11 +165,10 @@ fn of_command(error: &CommandError, resource: Option<&str>) -> Vec<Fault> {
             one("id", pool, remedy)
         }
         CommandError::PoolOverlaps { other, realm, .. } => vec![overlaps(other.as_ref(), realm)],
-        CommandError::PoolInUse { pool, allocations } => one(
-            "pool_id",
-            pool,
-            format!("must have no live allocations ({allocations} now); release them or use force"),
-        ),
+        CommandError::PoolInUse { pool, allocations } => {
+            let must = format!("must have no live allocations ({allocations} now); release them or use force");
+            one("pool_id", pool, must)
+        }
         CommandError::RevisionDiffers { found, expected, .. } => {
             one("revision", expected, format!("must be {found}: read the pool again"))
         }
@@ -182,6 +182,7 @@ fn of_command(error: &CommandError, resource: Option<&str>) -> Vec<Fault> {
         | CommandError::LedgerDecides
         | CommandError::Elsewhere { .. }
         | CommandError::Withheld { .. }
+        | CommandError::Unconfirmed { .. }
         | CommandError::NotesWithheld => Vec::new(),
         CommandError::NoteUnknown { .. } | CommandError::NoteDiffers { .. } | CommandError::NotesFull { .. } => {
             of_note(error).into_iter().collect()

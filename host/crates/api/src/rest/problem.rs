@@ -124,7 +124,8 @@ fn add_facts(body: &mut ProblemBody, error: &CommandError) {
         | CommandError::NoLease { pool }
         | CommandError::NotReserved { pool, .. }
         | CommandError::Elsewhere { pool, .. }
-        | CommandError::Withheld { pool } => body.pool_id = Some(pool.to_string()),
+        | CommandError::Withheld { pool }
+        | CommandError::Unconfirmed { pool, .. } => body.pool_id = Some(pool.to_string()),
         CommandError::PoolUnknown { .. }
         | CommandError::Crowded { .. }
         | CommandError::LedgerDecides

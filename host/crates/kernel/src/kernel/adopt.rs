@@ -284,7 +284,7 @@ impl Kernel {
         self.touch(of);
     }
 
-    fn drop_reservation(&mut self, key: SpanKey, from: Dot, effects: &mut Effects) {
+    pub(super) fn drop_reservation(&mut self, key: SpanKey, from: Dot, effects: &mut Effects) {
         let of = (key.pool, key.realm);
         let held = self.holders.starting_at(key.pool, key.realm, key.span.start());
         let held = held.is_some_and(|held| held.span == key.span);

@@ -187,6 +187,9 @@ impl Kernel {
     /// What the driver sees of the cluster now.
     fn set_sight(&mut self, sight: Sight) -> Reply {
         if let Some(cluster) = &mut self.cluster {
+            let keeps = self.rules.keep(Rule::AgreedClocks);
+            let agreed_ms = if keeps { sight.agreed_offset_ms } else { Some(self.log.clock.offset_ms()) };
+            self.log.clock.set_agreed(agreed_ms);
             cluster.sight = Some(sight);
         }
         Reply::Noted

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::late::{Late, is_over_before};
+use super::late::{Late, is_over_by};
 use super::{Kernel, PoolState};
 use crate::allocation::{Allocation, Reservation, Resting};
 use crate::command::Reply;
@@ -150,7 +150,10 @@ impl Kernel {
                 SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }
             }
             Fact::Unreserved(key) => {
-                self.hear_unreserved(*key, from, effects);
+                // An owner may have reserved it since, and says again what counts.
+                if self.late(*key, &fact, from) != Some(Late::Answered) {
+                    self.hear_unreserved(*key, from, effects);
+                }
                 *key
             }
             Fact::RestsOn(dot) => {
@@ -205,15 +208,27 @@ impl Kernel {
             }
             self.holders.replace(&held);
         } else {
+            let key = SpanKey { pool: held.pool, realm: held.realm, span: held.span };
+            let reserved = self.reserved_for_others(key, &held.subscriber);
+            let term = self.pools.get(&held.pool).and_then(|state| state.term(held.shard)).copied();
+            let late = term.filter(|term| held.epoch < term.epoch);
+            let since = || reserved.iter().filter(|kept| kept.created_ms > held.created_ms());
+            if let Some(term) = late.filter(|_| since().next().is_some()) {
+                // Its owner has reserved it since.
+                if term.tenure.answers() && !since().all(|kept| is_over_by(&held, kept.created_ms)) {
+                    self.conflict(held, from, effects);
+                }
+                return;
+            }
+            self.give_up_reserved(reserved, from, effects);
             let Some(stock) = self.stocks.get_mut(&of) else { return };
             let rests: Vec<u128> = stock.rests().touching(held.span).map(|rest| rest.span.start()).collect();
             for start in rests {
                 stock.wake(start);
             }
-            if stock.hold(held.span).is_err() && !self.make_way(&held, from, effects) {
-                let key = SpanKey { pool: held.pool, realm: held.realm, span: held.span };
+            if stock.hold(held.span).is_err() && !self.takes_its_way(&held, from, effects) {
                 let there = self.holding(key);
-                if there.is_empty() || !there.iter().all(|there| is_over_before(&held, there)) {
+                if there.is_empty() || !there.iter().all(|there| is_over_by(&held, there.created_ms())) {
                     self.conflict(held, from, effects);
                 }
                 return;
@@ -227,6 +242,13 @@ impl Kernel {
         self.log.relay(effects, from, Fact::Held(held));
         self.reschedule(of);
         self.touch(of);
+    }
+
+    /// Whether what is heard could be held in place of what former owners handed out.
+    fn takes_its_way(&mut self, held: &Allocation, from: Dot, effects: &mut Effects) -> bool {
+        let key = SpanKey { pool: held.pool, realm: held.realm, span: held.span };
+        self.make_way(key, (held.epoch, held.created_ms()), from, effects)
+            && self.stocks.get_mut(&(held.pool, held.realm)).is_some_and(|stock| stock.hold(held.span).is_ok())
     }
 
     pub(super) fn hear_resting(&mut self, rest: &Resting, from: Dot, effects: &mut Effects) {
@@ -281,17 +303,33 @@ impl Kernel {
         self.touch(of);
     }
 
+    /// What is reserved. Of what stands in the way of each other what was made later counts, and what the owner handed out in its
+    /// term: a late word cannot undo it.
     pub(super) fn hear_reserved(&mut self, kept: &Reservation, from: Dot, effects: &mut Effects) {
         let of = (kept.pool, kept.realm);
-        let held = self.holders.starting_at(kept.pool, kept.realm, kept.span.start());
-        let own = held.is_some_and(|held| held.span == kept.span && held.subscriber == kept.subscriber);
+        let key = SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span };
+        let term = self.pools.get(&of.0).and_then(|state| state.term(state.layout.place(kept.span).ok()?));
+        let Some(epoch) = term.map(|term| term.epoch) else { return };
+        let reserved = self.reserved_for_others(key, &kept.subscriber);
+        let mut held = self.holding(key);
+        let own = |held: &Arc<Allocation>| held.span == kept.span && held.subscriber == kept.subscriber;
+        let is_own = held.iter().any(own);
+        held.retain(|held| !own(held));
+        let stays = |held: &Arc<Allocation>| held.epoch >= epoch || held.created_ms() > kept.created_ms;
+        if held.iter().any(stays) || reserved.iter().any(|other| other.created_ms > kept.created_ms) {
+            return;
+        }
+        self.give_up_reserved(reserved, from, effects);
+        if !held.is_empty() {
+            self.make_way(key, (epoch, kept.created_ms), from, effects);
+        }
         let kept = Arc::new(Reservation { seq: self.log.next, ..kept.clone() });
         let Some(stock) = self.stock_of(of) else { return };
         let rests: Vec<u128> = stock.rests().touching(kept.span).map(|rest| rest.span.start()).collect();
         for start in rests {
             stock.wake(start);
         }
-        let reserved = stock.reserve(Arc::clone(&kept), if own { HeldByItsOwn::Yes } else { HeldByItsOwn::No });
+        let reserved = stock.reserve(Arc::clone(&kept), if is_own { HeldByItsOwn::Yes } else { HeldByItsOwn::No });
         if reserved.is_ok() {
             self.log.relay(effects, from, Fact::Reserved(kept));
         }

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Kernel;
-use crate::allocation::{Allocation, Resting};
+use crate::allocation::{Allocation, Reservation, Resting};
 use crate::effects::Effects;
 use crate::fact::{Fact, SpanKey};
-use crate::id::{Dot, PoolUid, ShardId};
+use crate::id::{Dot, Epoch, PoolUid, ShardId, SubscriberId};
 use crate::rules::Rule;
 use crate::stock::Afterwards;
 use crate::tenure::Tenure;
@@ -34,9 +34,8 @@ impl Kernel {
         let said_in = match fact {
             Fact::Held(held) => Some(held.epoch),
             Fact::Resting(rest) => Some(rest.epoch),
+            Fact::Reserved(_) | Fact::Unreserved(_) => Some(Epoch(0)),
             Fact::Free(_)
-            | Fact::Reserved(_)
-            | Fact::Unreserved(_)
             | Fact::Pool(_)
             | Fact::PoolDeleted(_)
             | Fact::Realm(_)
@@ -73,6 +72,39 @@ impl Kernel {
         if let (Fact::Resting(rest), true) = (fact, there.is_empty()) {
             self.rest_again(rest, effects);
         }
+        let reserved = self.reserved_in(key);
+        if reserved.is_empty() && matches!(fact, Fact::Reserved(_) | Fact::Unreserved(_)) {
+            self.log.write(effects, |_| Fact::Unreserved(key));
+        }
+        self.reserve_again(reserved, effects);
+    }
+
+    /// Says in this host's own words what is reserved.
+    fn reserve_again(&mut self, reserved: Vec<Arc<Reservation>>, effects: &mut Effects) {
+        for kept in reserved {
+            self.log.write(effects, |seq| Fact::Reserved(Arc::new(Reservation { seq, ..(*kept).clone() })));
+        }
+    }
+
+    /// What is reserved of a span.
+    fn reserved_in(&self, key: SpanKey) -> Vec<Arc<Reservation>> {
+        let stock = self.stocks.get(&(key.pool, key.realm));
+        stock.map_or_else(Vec::new, |stock| stock.reservations().all_touching(key.span).cloned().collect())
+    }
+
+    /// What is reserved of a span for anybody but this subscriber, or in part.
+    pub(super) fn reserved_for_others(&self, key: SpanKey, subscriber: &SubscriberId) -> Vec<Arc<Reservation>> {
+        let mut reserved = self.reserved_in(key);
+        reserved.retain(|kept| kept.span != key.span || kept.subscriber != *subscriber);
+        reserved
+    }
+
+    /// What was reserved gives way.
+    pub(super) fn give_up_reserved(&mut self, reserved: Vec<Arc<Reservation>>, from: Dot, effects: &mut Effects) {
+        for kept in reserved {
+            let key = SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span };
+            self.drop_reservation(key, from, effects);
+        }
     }
 
     /// Says in this host's own words what is held in shards that were taken over: it may have been said late, while this host
@@ -89,9 +121,20 @@ impl Kernel {
         for (origin, seq) in &self.heard {
             self.log.write(effects, |_| Fact::RestsOn(Dot { origin: *origin, seq: *seq }));
         }
+        let mut reserved: Vec<Arc<Reservation>> = Vec::new();
+        for (_, stock) in self.stocks.iter().filter(|((of, _), _)| *of == pool) {
+            let here = |kept: &&Arc<Reservation>| {
+                state
+                    .layout
+                    .place(kept.span)
+                    .is_ok_and(|shard| shards.contains(&shard) && state.term(shard).is_some_and(|term| term.doubted))
+            };
+            reserved.extend(stock.reservations().iter().filter(here).cloned());
+        }
         for held in &former {
             self.take_over(held, effects);
         }
+        self.reserve_again(reserved, effects);
     }
 
     /// What is held of a span, in order.
@@ -135,38 +178,42 @@ impl Kernel {
         self.touch(of);
     }
 
-    /// What a former owner handed out gives way to what the shard's later owner says. True if there was nothing else in the
-    /// way, and the span is held now.
-    pub(super) fn make_way(&mut self, held: &Allocation, from: Dot, effects: &mut Effects) -> bool {
-        let key = SpanKey { pool: held.pool, realm: held.realm, span: held.span };
+    /// What former owners handed out of a span gives way to what its owner says in a later term. False: there is nothing, or
+    /// something else. `since_ms`: what was over by then contradicts nothing.
+    pub(super) fn make_way(
+        &mut self,
+        key: SpanKey,
+        (epoch, since_ms): (Epoch, u64),
+        from: Dot,
+        effects: &mut Effects,
+    ) -> bool {
         let there = self.holding(key);
-        if there.is_empty() || there.iter().any(|there| there.epoch >= held.epoch) {
+        if there.is_empty() || there.iter().any(|there| there.epoch >= epoch) {
             return false;
         }
-        let of = (held.pool, held.realm);
         for there in there {
-            if !is_over_before(&there, held) {
+            if !is_over_by(&there, since_ms) {
                 self.conflict(Arc::clone(&there), from, effects);
             }
             self.holders.remove(&there);
             let end_ms = there.expires_ms().map(|end| self.log.clock.lease_end(end.get(), there.seq()));
-            let Some(stock) = self.stocks.get_mut(&of) else { return false };
+            let Some(stock) = self.stocks.get_mut(&(key.pool, key.realm)) else { return false };
             if let Some(end_ms) = end_ms {
                 self.leases -= usize::from(stock.leases.remove(end_ms, there.seq()));
             }
             let reserved = stock.reservations().exactly(there.span).is_some();
             stock.let_go(there.span, if reserved { Afterwards::Reserved } else { Afterwards::Free });
-            if there.span != held.span {
+            if there.span != key.span {
                 let key = SpanKey { span: there.span, ..key };
                 self.log.relay(effects, from, Fact::Free(key));
             }
         }
-        self.stocks.get_mut(&of).is_some_and(|stock| stock.hold(held.span).is_ok())
+        true
     }
 }
 
-/// Whether a lease was over when another began, as their owners say: a shard is kept until every lease that a lost owner may
-/// have given is over, so such a word is late and contradicts nothing.
-pub(super) fn is_over_before(one: &Allocation, other: &Allocation) -> bool {
-    one.expires_ms().is_some_and(|end| end.get() <= other.created_ms())
+/// Whether a lease was over at a moment, as its owner says: a shard is kept until every lease that a lost owner may have given is
+/// over, so such a word is late and contradicts nothing.
+pub(super) fn is_over_by(one: &Allocation, at_ms: u64) -> bool {
+    one.expires_ms().is_some_and(|end| end.get() <= at_ms)
 }

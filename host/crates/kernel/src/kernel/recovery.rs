@@ -230,6 +230,7 @@ impl Recovery {
             tolerance: settings.clock_tolerance_ms,
             restart_grace: if rules.keep(Rule::RestartGrace) { settings.restart_grace_ms } else { 0 },
             slack: if slack { settings.lease_slack_ms } else { 0 },
+            alone: settings.cluster.is_none(),
         };
         let clock = match clock {
             Some(clock) => clock.run_on(now, high_water_ms, next),

@@ -11,6 +11,7 @@ use crate::effects::Effects;
 use crate::fact::{Fact, SpanKey};
 use crate::id::{PoolUid, RealmUid};
 use crate::plan::Plan;
+use crate::rules::Rule;
 use crate::span::Span;
 use crate::stock::{HeldByItsOwn, Stock};
 use crate::tenure::{Detour, Tenure};
@@ -31,7 +32,7 @@ impl Kernel {
         let site = state.site(request.realm_value.as_deref(), &self.realms)?;
         let ground = self.ground(&request, &site, effects)?;
         if let Ground::Same(reservation) = ground {
-            return Ok(Reply::Reserved { reservation, created: false });
+            return self.confirmed(reservation, false);
         }
         let known = site.realm().is_some_and(|realm| self.stocks.contains_key(&(request.pool, realm)));
         let fresh = if known { None } else { self.fresh_stock(request.pool) };
@@ -59,7 +60,19 @@ impl Kernel {
             .map_err(|blocked| blocked_error(&state.pool.draft.id, blocked, reservation.span, state))?;
         self.log.write(effects, |_| Fact::Reserved(Arc::clone(&reservation)));
         self.touch(of);
-        Ok(Reply::Reserved { reservation, created: true })
+        self.confirmed(reservation, true)
+    }
+
+    /// A reservation has no end that whoever takes a leased shard over could wait for, so it counts once he will hear of it:
+    /// he asks a majority.
+    fn confirmed(&self, reservation: Arc<Reservation>, created: bool) -> Result<Reply, CommandError> {
+        let state = self.open_pool(reservation.pool)?;
+        let escrow = state.layout.place(reservation.span).is_ok_and(|shard| state.tenure(shard).1 == Tenure::Escrow);
+        let unstable = self.cluster.as_ref().is_some_and(|cluster| cluster.is_unstable(reservation.seq));
+        if unstable && !escrow && self.rules.keep(Rule::ReservedKnown) {
+            return Err(CommandError::Unconfirmed { pool: state.pool.draft.id.clone(), seq: reservation.seq, created });
+        }
+        Ok(Reply::Reserved { reservation, created })
     }
 
     fn fresh_stock(&self, pool: PoolUid) -> Option<Stock> {

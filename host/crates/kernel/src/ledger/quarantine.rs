@@ -22,13 +22,20 @@ pub struct Former {
 
 /// Since when a host knows of its doubtful shards and of the pools' lease terms, by its clock since boot, in milliseconds. No
 /// clock is in the ledger, so each process counts anew.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Quarantines {
+    /// How far hosts' clocks may be apart, milliseconds.
+    slack_ms: u64,
     doubts: BTreeMap<(PoolUid, ShardId, Epoch), u64>,
     changes: BTreeMap<PoolUid, (Revision, u64)>,
 }
 
 impl Quarantines {
+    /// `slack_ms`: how far hosts' clocks may be apart, milliseconds. Who was told a moment by a host that is ahead goes by that.
+    pub const fn new(slack_ms: u64) -> Self {
+        Self { slack_ms, doubts: BTreeMap::new(), changes: BTreeMap::new() }
+    }
+
     /// Looks at what the ledger says now of the shards of this host. Who looks seldom waits longer.
     pub fn look(&mut self, ledger: &Ledger, me: MemberId, boot_ms: u64) {
         let mut doubts = BTreeMap::new();
@@ -53,7 +60,19 @@ impl Quarantines {
         let Some(grant) = pool.grants.of(shard) else { return false };
         let Some(doubted) = self.doubts.get(&(uid, shard, grant.epoch)) else { return false };
         let changed = self.changes.get(&uid).map_or(boot_ms, |(_, seen)| *seen);
-        pool.is_outlived(shard, boot_ms.saturating_sub(*doubted), boot_ms.saturating_sub(changed), terms)
+        // Clocks differ in rate by up to 1 %. Who does not know that a shard is not its own any more, or of a change, goes on until
+        // its node lease ends.
+        let more_ms = terms.lease_ms.saturating_add(terms.grace_ms).saturating_add(self.slack_ms);
+        let is_over = |longest: Longest, since_ms: u64| match longest {
+            Longest::Ever => false,
+            Longest::Millis(ms) => {
+                boot_ms.saturating_sub(since_ms) > ms.saturating_add(ms / 100).saturating_add(more_ms)
+            }
+        };
+        let of_former = |former: Former| is_over(former.longest, *doubted) || is_over(former.longest, changed);
+        pool.is_ended_by_time(shard)
+            && is_over(pool.record.draft.terms.lease.longest(), *doubted)
+            && pool.former.is_none_or(of_former)
     }
 }
 
@@ -64,22 +83,5 @@ impl LedgerPool {
         let outright = self.doubts.get(&shard).is_some_and(|held| held.values().any(|kind| *kind == GrantKind::Escrow));
         let former = self.former.map_or(Longest::Millis(0), |former| former.longest);
         !outright && self.record.draft.terms.lease.longest().max(former) != Longest::Ever
-    }
-
-    /// Whether nobody can use any more what was handed out unheard of a doubtful shard: `doubted_ms` after it was taken from
-    /// its former holder, `unchanged_ms` after the pool's lease terms were what they are. Who counts may be late by both.
-    fn is_outlived(&self, shard: ShardId, doubted_ms: u64, unchanged_ms: u64, terms: Terms) -> bool {
-        // Clocks differ in rate by up to 1 %.
-        let is_over = |longest: Longest, since_ms: u64| match longest {
-            Longest::Ever => false,
-            Longest::Millis(ms) => since_ms > ms.saturating_add(ms / 100).saturating_add(terms.grace_ms),
-        };
-        // Who has not heard of a change goes on as before until its node lease ends.
-        let of_former = |former: Former| {
-            is_over(former.longest, doubted_ms) || is_over(former.longest, unchanged_ms.saturating_sub(terms.lease_ms))
-        };
-        self.is_ended_by_time(shard)
-            && is_over(self.record.draft.terms.lease.longest(), doubted_ms)
-            && self.former.is_none_or(of_former)
     }
 }

@@ -231,9 +231,9 @@ pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> 
         | Breach::OutrightForEver => Weather::Losses,
         Breach::Kernel(Rule::PoolFirst) => Weather::Resizing,
         // They count only if a host is cut off for longer than leases last.
-        Breach::Kernel(Rule::LeasedAnswers | Rule::LastingInEscrow) | Breach::HearOutTaker | Breach::FormerLeases => {
-            Weather::Cuts
-        }
+        Breach::Kernel(Rule::LeasedAnswers | Rule::LastingInEscrow | Rule::ReservedKnown)
+        | Breach::HearOutTaker
+        | Breach::FormerLeases => Weather::Cuts,
         // It counts only between a word to the kernel and its way to the disk.
         Breach::KeptIsNow => Weather::SlowDisks,
         // They count only if what comes waits for long.

@@ -248,6 +248,7 @@ fn refused(
         | CommandError::Elsewhere { .. }
         | CommandError::Superseded { .. }
         | CommandError::Withheld { .. }
+        | CommandError::Unconfirmed { .. }
         | CommandError::NoteUnknown { .. }
         | CommandError::NoteDiffers { .. }
         | CommandError::NotesFull { .. }

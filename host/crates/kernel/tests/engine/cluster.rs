@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use kernel::{
     AllocateRequest, AllocationTarget, Batch, Choice, Command, CommandError, Detour, Dot, Effects, Epoch,
-    ExplainedOutcome, Fact, Input, KernelSettings, Leg, MemberId, NamedRealm, Names, News, Op, Origin, Pool, PoolDraft,
-    PoolUid, RealmUid, Reply, RequestId, Revision, Ring, RingMember, Seq, Series, ShardId, ShardTenure, Sight,
-    Strategy, Tenure, Ttl,
+    ExplainedOutcome, Fact, Input, KernelSettings, Leg, MemberId, NamedRealm, Names, News, Op, Origin, Plan, Pool,
+    PoolDraft, PoolUid, RealmUid, Reply, RequestId, ReserveRequest, Revision, Ring, RingMember, Seq, Series, ShardId,
+    ShardTenure, Sight, Span, Strategy, Tenure, Ttl,
 };
 
 use crate::bed::{Answer, Bed, SETTINGS, addresses, given, leased, request, target};
@@ -71,7 +71,8 @@ impl Hosts {
         let members = (0..self.beds.len()).map(|host| RingMember { id: member(host), weight: 1 });
         let ring = Arc::new(Ring::new(members, Ring::VIRTUAL_NODES));
         let alive: BTreeSet<MemberId> = alive.iter().map(|host| member(*host)).collect();
-        self.tell(host, News::Sight(Box::new(Sight { me: member(host), ring, alive })));
+        let agreed_offset_ms = Some(self.beds[host].kernel.lease_clock().0);
+        self.tell(host, News::Sight(Box::new(Sight { me: member(host), ring, alive, agreed_offset_ms })));
     }
 
     pub(crate) fn grant(&mut self, host: usize, epoch: Epoch, owner: impl Fn(ShardId) -> usize) {
@@ -492,6 +493,51 @@ fn what_turns_up_late_is_said_again_so_that_every_host_knows_the_same() {
             log.iter().rev().find_map(|op| if let Fact::Held(held) = &op.fact { Some(held.epoch) } else { None });
         assert_eq!(last, Some(Epoch(2)), "host {host}");
     }
+}
+
+/// Reserves or gives up a span, in whatever term the host believes to be in.
+fn reserves(hosts: &mut Hosts, host: usize, subscriber: &str, span: Span) {
+    let (name, note) = ("".into(), "".into());
+    let subscriber = subscriber.parse().expect("a subscriber id");
+    let asked = ReserveRequest { pool: hosts.pool.uid, realm_value: None, span, subscriber, name, note };
+    let answer = hosts.beds[host].ask(Command::Reserve(Box::new(asked)));
+    assert!(matches!(answer, Ok(Reply::Reserved { .. })), "{answer:?}");
+}
+
+#[test]
+fn what_was_reserved_late_gives_way_to_what_the_new_owner_has_done_since() {
+    let mut hosts = Hosts::sharing(addresses(0x0a00_0000, 8), 3, 1);
+    let uid = hosts.pool.uid;
+    let span = |at: u128| Span::new(0x0a00_0000 + at, 1).expect("not empty");
+    reserves(&mut hosts, 0, "old", span(2));
+    hosts.share_all();
+    let cut = hosts.beds[0].log.last().expect("something was written").seq;
+    // Nobody hears of these: two reservations, and that one is given up.
+    reserves(&mut hosts, 0, "late-0", span(0));
+    reserves(&mut hosts, 0, "late-1", span(1));
+    let gone = hosts.beds[0].ask(Command::Unreserve { pool: uid, realm_value: None, span: span(2) });
+    assert!(matches!(gone, Ok(Reply::Unreserved(_))), "{gone:?}");
+    let shards: Vec<ShardId> = hosts.pool.shards.iter().map(|shard| shard.id).collect();
+    for host in 0..3 {
+        let tenure = if host == 1 { Tenure::Escrow } else { Tenure::Theirs(member(1)) };
+        let after = Some(Dot { origin: origin(0), seq: cut });
+        let said = |shard| ShardTenure { shard, epoch: Epoch(2), tenure, leased: false, after, doubtful: true };
+        let tenures = shards.iter().copied().map(said).collect();
+        hosts.tell(host, News::Tenures { pool: uid, tenures });
+    }
+    // The new owner gives the first to somebody and reserves nothing of the second.
+    let asked = AllocateRequest { plan: Plan::exactly(span(0)), ..request(&hosts.pool, "line-1") };
+    let command = Box::new(Command::Allocate(Box::new(asked)));
+    let held = given(hosts.beds[1].ask(Command::Relayed { leg: Leg::Home, command }));
+    hosts.share(1, 2);
+    hosts.share_all();
+    hosts.share_all();
+    for host in 0..3 {
+        assert!(hosts.beds[host].kernel.conflicts().is_empty(), "host {host}");
+        let found = hosts.beds[host].occupancy(uid);
+        assert_eq!((found.held, found.reserved), (1, 2), "host {host}");
+    }
+    assert_eq!(held.span, span(0));
 }
 
 #[test]

@@ -56,6 +56,11 @@ fn reserve(hosts: &mut Hosts, subscriber: &str, span: Span) -> Answer {
     alone(hosts).ask(Command::Reserve(Box::new(asked)))
 }
 
+/// Reserved, whether enough hosts know of it yet or not.
+const fn stands(answer: &Answer) -> bool {
+    matches!(answer, Ok(Reply::Reserved { .. }) | Err(CommandError::Unconfirmed { .. }))
+}
+
 fn give_back(hosts: &mut Hosts) -> Answer {
     let pool = hosts.pool.clone();
     alone(hosts).release(&pool, "line-0")
@@ -69,7 +74,7 @@ fn unreserve(hosts: &mut Hosts, span: Span) -> Answer {
 /// Four addresses that are reserved for whoever held them, and gave them back, which only this host knows.
 fn released_and_reserved(hosts: &mut Hosts) -> Arc<Allocation> {
     let held = given(ask(hosts, "line-0", Plan::anywhere(4)));
-    assert!(matches!(reserve(hosts, "line-0", held.span), Ok(Reply::Reserved { .. })));
+    assert!(stands(&reserve(hosts, "line-0", held.span)));
     assert!(matches!(give_back(hosts), Ok(Reply::Released(_))));
     alone(hosts).pass(1_000);
     held
@@ -127,7 +132,19 @@ fn what_was_given_back_is_reserved_for_nobody_before_a_majority_knows() {
         assert!(matches!(answer, Err(CommandError::Withheld { .. })), "{answer:?}");
     }
     stable(&mut hosts);
-    assert!(matches!(reserve(&mut hosts, "line-9", held.span), Ok(Reply::Reserved { .. })));
+    assert!(stands(&reserve(&mut hosts, "line-9", held.span)));
+}
+
+#[test]
+fn a_reservation_counts_once_a_majority_knows() {
+    let mut hosts = leased();
+    let span = Span::new(0x0a00_0004, 1).expect("not empty");
+    for is_new in [true, false] {
+        let answer = reserve(&mut hosts, "line-9", span);
+        assert!(matches!(answer, Err(CommandError::Unconfirmed { created, .. }) if created == is_new), "{answer:?}");
+    }
+    stable(&mut hosts);
+    assert!(matches!(reserve(&mut hosts, "line-9", span), Ok(Reply::Reserved { created: false, .. })));
 }
 
 #[test]

@@ -7,6 +7,9 @@ use crate::pool::LeaseTerms;
 
 const HOUR: u64 = 3_600_000;
 
+/// How far clocks may be apart.
+const SLACK: u64 = 60_000;
+
 fn timed(max_ms: u64) -> LeaseTerms {
     LeaseTerms::Timed { default_ms: 1_000, min_ms: 1_000, max_ms }
 }
@@ -33,18 +36,19 @@ fn outlived(bed: &Bed, quarantines: &mut Quarantines, pool: PoolUid, shard: Shar
 }
 
 #[test]
-fn a_doubt_ends_after_the_longest_lease_and_the_grace() {
+fn a_doubt_ends_after_the_longest_lease_and_all_that_may_come_on_top() {
     let (mut bed, pool) = bed(timed(HOUR));
     let leased = bed.shards(pool, 1, GrantKind::Leased);
     bed.deposes(1);
     bed.ok(taken(pool, &leased, 1, 2, 1));
-    let mut host = Quarantines::default();
-    let whole_ms = HOUR + HOUR / 100 + bed.ledger.terms().grace_ms;
+    let mut host = Quarantines::new(SLACK);
+    let terms = bed.ledger.terms();
+    let whole_ms = HOUR + HOUR / 100 + terms.lease_ms + terms.grace_ms + SLACK;
     assert!(!outlived(&bed, &mut host, pool, leased[0], 5_000));
     assert!(!outlived(&bed, &mut host, pool, leased[0], 5_000 + whole_ms));
     assert!(outlived(&bed, &mut host, pool, leased[0], 5_001 + whole_ms));
     // Another process counts anew.
-    assert!(!outlived(&bed, &mut Quarantines::default(), pool, leased[0], 5_001 + whole_ms));
+    assert!(!outlived(&bed, &mut Quarantines::new(SLACK), pool, leased[0], 5_001 + whole_ms));
 }
 
 #[test]
@@ -53,7 +57,7 @@ fn a_pool_without_leases_is_doubted_until_its_former_holder_speaks() {
     let leased = bed.shards(pool, 1, GrantKind::Leased);
     bed.deposes(1);
     bed.ok(taken(pool, &leased, 1, 2, 1));
-    let mut host = Quarantines::default();
+    let mut host = Quarantines::new(SLACK);
     assert!(!outlived(&bed, &mut host, pool, leased[0], 0));
     assert!(!outlived(&bed, &mut host, pool, leased[0], u64::MAX));
     // That it has leases now does not end what was handed out without.
@@ -65,7 +69,7 @@ fn a_pool_without_leases_is_doubted_until_its_former_holder_speaks() {
 #[test]
 fn a_shorter_lease_counts_once_the_longer_ones_are_over() {
     let (mut bed, pool) = bed(timed(24 * HOUR));
-    let mut host = Quarantines::default();
+    let mut host = Quarantines::new(SLACK);
     host.look(&bed.ledger, MemberId(2), 0);
     changes(&mut bed, pool, timed(HOUR));
     host.look(&bed.ledger, MemberId(2), 0);
@@ -91,7 +95,7 @@ fn time_does_not_end_the_doubt_about_what_was_held_outright() {
     let (escrow, own) = (bed.shards(pool, 1, GrantKind::Escrow), bed.shards(pool, 2, GrantKind::Leased));
     bed.deposes(1);
     bed.ok(seized(pool, &escrow, 1, 2, 1));
-    let mut host = Quarantines::default();
+    let mut host = Quarantines::new(SLACK);
     assert!(!outlived(&bed, &mut host, pool, escrow[0], 0));
     assert!(!outlived(&bed, &mut host, pool, escrow[0], u64::MAX));
     // Passed on it is as doubtful.

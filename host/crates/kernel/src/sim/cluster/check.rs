@@ -124,9 +124,18 @@ impl World {
     pub(super) fn check_kept(&mut self, client: usize, up: &[usize]) -> Verdict {
         let mut held = self.client_state(client).map(|held| self.standing(client, held.span, up));
         for at in up {
-            let request = self.client_allocates(client, *at);
-            self.run_until_answered(request)?;
-            let outcome = self.clients.last.take();
+            let pool = self.clients.all.get(client).map(|found| found.pool);
+            let mut outcome = None;
+            // Whoever was let hand out again a moment ago may not know it yet.
+            for _ in 0..ASKED_AGAIN {
+                let request = self.client_allocates(client, *at);
+                self.run_until_answered(request)?;
+                outcome = self.clients.last.take();
+                if !is_unserved(outcome.as_ref()) || pool.is_some_and(|pool| self.is_partly_doubtful(pool)) {
+                    break;
+                }
+                self.run_for(500)?;
+            }
             match (&outcome, held) {
                 (Some(Ok(Reply::Allocated { allocation, .. })), None) => held = Some(allocation.span),
                 (Some(Ok(Reply::Allocated { allocation, created: false, .. })), Some(span))
@@ -135,7 +144,7 @@ impl World {
                     return self.check_refused(client, *at, up);
                 }
                 (Some(Err(Trouble::Refused(CommandError::Withheld { .. }) | Trouble::Unreachable)), None)
-                    if self.clients.all.get(client).is_some_and(|found| self.is_partly_doubtful(found.pool)) =>
+                    if pool.is_some_and(|pool| self.is_partly_doubtful(pool)) =>
                 {
                     return Ok(());
                 }

@@ -76,6 +76,10 @@ impl World {
                 self.note(|| format!("host {at} is cut off"));
                 self.summary.cuts += 1;
                 self.net.part(self.hosts.len(), |side| side == at);
+                // Its node lease is good for a while.
+                for _ in 0..4 {
+                    self.reserve(at);
+                }
             }
             15..17 => self.crash(at),
             17 => self.change_lease(at),
@@ -152,6 +156,9 @@ impl World {
         for at in 0..self.hosts.len() {
             let now = self.now;
             let member = self.log.ledger.members().values().any(|member| member.origin == self.host(at).origin);
+            if self.host(at).is_up() && self.host(at).clock_is_off() {
+                self.crash(at);
+            }
             let host = self.host_mut(at);
             host.sleeps_until = now;
             host.set_wall_error(0);

@@ -25,6 +25,7 @@ pub(super) struct Told {
     rounds: u64,
     members: Vec<RingMember>,
     alive: BTreeSet<MemberId>,
+    agreed_offset_ms: Option<i64>,
     pub(super) list: Option<crate::note::MemberList>,
     stable: Seq,
     /// Up to which entry of the ledger that is.
@@ -103,17 +104,19 @@ impl World {
             alive.remove(&me);
         }
         let host = self.host(at);
-        if host.told.alive == alive && host.told.applied == host.applied {
+        let agreed_offset_ms = host.agreed_offset_ms(self.now);
+        let same = host.told.alive == alive && host.told.agreed_offset_ms == agreed_offset_ms;
+        if same && host.told.applied == host.applied {
             return;
         }
         let ring = host.ledger.ring();
-        if host.told.members == ring.members() && host.told.alive == alive {
+        if same && host.told.members == ring.members() {
             return;
         }
         let members = ring.members().to_vec();
-        let sight = Sight { me, ring: Arc::new(ring), alive: alive.clone() };
+        let sight = Sight { me, ring: Arc::new(ring), alive: alive.clone(), agreed_offset_ms };
         let told = &mut self.host_mut(at).told;
-        (told.members, told.alive) = (members, alive);
+        (told.members, told.alive, told.agreed_offset_ms) = (members, alive, agreed_offset_ms);
         self.put(at, Command::News(News::Sight(Box::new(sight))), Waits::Nobody);
     }
 

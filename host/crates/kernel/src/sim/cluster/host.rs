@@ -9,7 +9,7 @@ use super::govern::Watch;
 use super::log::Pending;
 use super::net::Vector;
 use super::route::{Task, Whose};
-use super::world::{Event, SETTINGS, World};
+use super::world::{Event, SETTINGS, SLACK_MS, World};
 use super::{Breach, Weather};
 use crate::command::{Command, CommandError, Reply, RequestId};
 use crate::effects::Effects;
@@ -100,6 +100,7 @@ struct HostClock {
     rate: i64,
     booted_at: u64,
     wall_error: i64,
+    off: bool,
 }
 
 impl HostClock {
@@ -126,9 +127,9 @@ impl Host {
             old: false,
             former: Vec::new(),
             arrival: Arrival::default(),
-            quarantines: Quarantines::default(),
+            quarantines: Quarantines::new(SLACK_MS),
             sleeps_until: 0,
-            clock: HostClock { rate, booted_at: 0, wall_error: 0 },
+            clock: HostClock { rate, booted_at: 0, wall_error: 0, off: false },
             disk: Disk::default(),
             runs: BTreeMap::new(),
             realms: BTreeMap::new(),
@@ -172,6 +173,22 @@ impl Host {
 
     pub(super) fn set_wall_error(&mut self, error_ms: i64) {
         self.clock.wall_error = error_ms;
+    }
+
+    /// This life began with a clock that is too far from the others'.
+    pub(super) fn set_clock_off(&mut self, off: bool) {
+        self.clock.off = off;
+    }
+
+    pub(super) const fn clock_is_off(&self) -> bool {
+        self.clock.off
+    }
+
+    /// The kept clock, if it shows what the others' do.
+    pub(super) fn agreed_offset_ms(&self, now: u64) -> Option<i64> {
+        let (offset_ms, _) = self.kernel.as_ref()?.lease_clock();
+        let kept_ms = self.tick(now).boot_ms.saturating_add_signed(offset_ms);
+        (kept_ms.abs_diff(BEGIN_MS + now) <= SLACK_MS).then_some(offset_ms)
     }
 
     /// How far this host's copy reaches of each log, its own among them.
@@ -240,7 +257,7 @@ impl Host {
         self.watched.clear();
         self.seen.clear();
         self.owed.clear();
-        self.quarantines = Quarantines::default();
+        self.quarantines = Quarantines::new(SLACK_MS);
         self.arrival.ends();
         if !draws.one_in(4) {
             self.disk.compact(draws);

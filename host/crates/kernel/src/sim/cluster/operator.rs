@@ -6,9 +6,9 @@ use compact_str::CompactString;
 
 use super::govern::Purpose;
 use super::host::Host;
-use super::route::{Caller, Outcome};
-use super::world::World;
-use crate::command::{Command, Reply, ReserveRequest};
+use super::route::{Caller, Outcome, Trouble};
+use super::world::{Event, World};
+use crate::command::{Command, CommandError, Reply, ReserveRequest};
 use crate::id::{MemberId, PoolUid, ShardId, SubscriberId};
 use crate::ledger::{ClosingWhat, LedgerCommand};
 use crate::pool::LeaseTerms;
@@ -18,13 +18,24 @@ use crate::span::Span;
 /// How long space may take to leave a pool before its operator gives up, milliseconds.
 const CLOSES_WITHIN: u64 = 6_000;
 
+/// When an operator asks again for what too few hosts know of, milliseconds.
+const ASKS_AGAIN: u64 = 300;
+
 /// What is reserved: in which pool and realm, and where.
 type Spot = (PoolUid, Option<CompactString>, Span);
+
+/// That a span shall be reserved.
+#[derive(Debug)]
+struct Order {
+    at: usize,
+    spot: Spot,
+    subscriber: SubscriberId,
+}
 
 /// What operators were answered.
 #[derive(Debug, Default)]
 pub(super) struct Operator {
-    open: BTreeMap<u64, (Spot, SubscriberId)>,
+    open: BTreeMap<u64, Order>,
     /// Reserved for sure, and for whom.
     reserved: BTreeMap<Spot, SubscriberId>,
     /// When each closing began.
@@ -56,21 +67,34 @@ impl World {
         let nth = u128::from(self.draws.below(16));
         let Some(found) = self.clients.all.get(client) else { return };
         let Some(span) = Span::new(found.first + nth, 1) else { return };
-        let (pool, realm, subscriber) = (found.pool, found.realm.clone(), found.subscriber.clone());
+        let (pool, realm, subscriber) = (found.pool, found.realm.clone(), &found.subscriber);
+        let subscriber = subscriber.clone();
+        self.order(Order { at, spot: (pool, realm, span), subscriber }, 0);
+    }
+
+    /// Asks for a reservation, after so many milliseconds.
+    fn order(&mut self, order: Order, after: u64) {
         let request = self.clients.next_request();
-        self.operator.open.insert(request, ((pool, realm.clone(), span), subscriber.clone()));
+        let (at, life) = (order.at, self.host(order.at).life);
+        let ((pool, realm_value, span), subscriber) = (order.spot.clone(), order.subscriber.clone());
         let (name, note) = (CompactString::default(), CompactString::default());
-        let asked = ReserveRequest { pool, realm_value: realm, span, subscriber, name, note };
+        let asked = ReserveRequest { pool, realm_value, span, subscriber, name, note };
         self.note(|| format!("an operator asks host {at}: {asked:?} ({request})"));
-        self.begin(at, Caller::Client(request), None, Command::Reserve(Box::new(asked)));
+        self.operator.open.insert(request, order);
+        let command = Command::Reserve(Box::new(asked));
+        self.after(after, Event::Asks { at, life, request, command });
     }
 
     /// An answer to an operator.
     pub(super) fn operator_hears(&mut self, request: u64, outcome: &Outcome) {
-        let Some((spot, subscriber)) = self.operator.open.remove(&request) else { return };
-        if let Ok(Reply::Reserved { .. }) = outcome {
-            self.summary.reserved += 1;
-            self.operator.reserved.insert(spot, subscriber);
+        let Some(order) = self.operator.open.remove(&request) else { return };
+        match outcome {
+            Ok(Reply::Reserved { .. }) => {
+                self.summary.reserved += 1;
+                self.operator.reserved.insert(order.spot, order.subscriber);
+            }
+            Err(Trouble::Refused(CommandError::Unconfirmed { .. })) => self.order(order, ASKS_AGAIN),
+            Ok(_) | Err(_) => {}
         }
     }
 

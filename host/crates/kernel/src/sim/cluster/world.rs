@@ -17,17 +17,26 @@ use crate::kernel::KernelSettings;
 use crate::ledger::{Ledger, LedgerCommand, LedgerEntry, LedgerReply, Terms, Wish};
 use crate::sim::{Broken, Failure, Verdict};
 
+/// How far a clock is off that is wrong.
+const OFF_MS: i64 = 20_000;
+
+/// How far hosts' clocks may be apart.
+pub(super) const SLACK_MS: u64 = 2_000;
+
 pub(super) const SETTINGS: KernelSettings = KernelSettings {
     seed: 0,
     restart_grace_ms: 1_000,
     clock_tolerance_ms: 60_000,
-    lease_slack_ms: 2_000,
+    lease_slack_ms: SLACK_MS,
     cluster: None,
 };
 
 /// How long faults come, and how long they have to be made good, milliseconds.
 const FAULTS_MS: u64 = 30_000;
 const CALM_MS: u64 = 30_000;
+
+/// Where disks are lost only time ends some quarantines.
+const CALM_AFTER_LOSSES_MS: u64 = 40_000;
 
 /// How many of the last events a failure keeps.
 const KEPT: usize = 100_000;
@@ -81,7 +90,7 @@ pub(super) enum Event {
         task: u64,
     },
     Up(usize),
-    /// A process ends before it has found its feet.
+    /// A process ends before it has found its feet, or because its clock is wrong.
     Stumbles(usize),
     Fault,
     /// Somebody writes a note.
@@ -179,10 +188,11 @@ impl World {
         self.after(500, Event::Fault);
         self.run_until(if self.weather == Weather::Cuts { 2 * FAULTS_MS } else { FAULTS_MS })?;
         self.calm_down()?;
-        self.run_until(self.now + CALM_MS / 4)?;
+        let calm_ms = if self.weather == Weather::Losses { CALM_AFTER_LOSSES_MS } else { CALM_MS };
+        self.run_until(self.now + calm_ms / 4)?;
         // What was ordered last may have drained the last one.
         self.put_to_use();
-        self.run_until(self.now + CALM_MS * 3 / 4)?;
+        self.run_until(self.now + calm_ms * 3 / 4)?;
         self.come_to_rest()
     }
 
@@ -224,7 +234,10 @@ impl World {
         }
         let Some(host) = self.hosts.get_mut(at) else { return Ok(()) };
         let wall_error = i64::try_from(self.draws.below(1_801)).unwrap_or(0) - 900;
-        host.set_wall_error(wall_error);
+        // The others show it that its clock is the wrong one, sooner or later.
+        let off = self.weather == Weather::Usual && !self.net.calm && host.life > 0 && self.draws.one_in(6);
+        host.set_wall_error(if off { OFF_MS } else { wall_error });
+        host.set_clock_off(off);
         host.arrival.is_new = host.committed == Seq(0);
         host.start(seed, now, breach, &mut self.draws)?;
         let life = host.life;
@@ -233,6 +246,10 @@ impl World {
         if breach == Some(Breach::LeaseOfThisLife) {
             let until_ms = self.host(at).leased_until;
             self.put(at, Command::News(News::NodeLease { until_ms }), Waits::Nobody);
+        }
+        if off {
+            let ends = 500 + self.draws.below(6_000);
+            self.after(ends, Event::Stumbles(at));
         }
         self.after(1, Event::Nudge(at));
         if life == 1 {
