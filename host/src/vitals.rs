@@ -41,8 +41,6 @@ pub(crate) struct Vitals {
     removed: AtomicBool,
     /// Milliseconds the clocks are apart; 0: they agree.
     clocks_apart_ms: AtomicU64,
-    /// No other host has shown the same.
-    clock_unconfirmed: AtomicBool,
     damaged: Mutex<Damaged>,
     flush_seconds: Histogram,
     group_size: Histogram,
@@ -94,7 +92,6 @@ impl Vitals {
             arriving: AtomicBool::new(false),
             removed: AtomicBool::new(false),
             clocks_apart_ms: AtomicU64::new(0),
-            clock_unconfirmed: AtomicBool::new(false),
             damaged: Mutex::default(),
             flush_seconds: histogram(
                 registry,
@@ -274,18 +271,7 @@ impl Vitals {
     pub(crate) fn clock_suspect(&self, apart_ms: Option<u64>) {
         // A distance of 0 (the wall clock is behind the log) is still a suspicion.
         self.clocks_apart_ms.store(apart_ms.map_or(0, |apart| apart.max(1)), Ordering::Release);
-        self.show_clock();
-    }
-
-    /// Whether other hosts' clocks show the same, where there are others.
-    pub(crate) fn clock_confirmed(&self, confirmed: bool) {
-        self.clock_unconfirmed.store(!confirmed, Ordering::Release);
-        self.show_clock();
-    }
-
-    fn show_clock(&self) {
-        let unconfirmed = self.clock_unconfirmed.load(Ordering::Acquire);
-        self.clock_gauge.set(i64::from(unconfirmed || self.suspects_clock()));
+        self.clock_gauge.set(i64::from(apart_ms.is_some()));
     }
 
     /// Whether the clocks disagree, so that no lease ends.

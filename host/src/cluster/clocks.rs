@@ -1,9 +1,9 @@
 //! Clocks of hosts that differ. Leases end by what their records say, so who takes a shard over ends them by its own clock; the
 //! kernel allows for as much as two hosts may be apart, and who is further off may not serve.
 //!
-//! Each host may be half of that away from most others, so any two that may serve are no further apart. What counts is the
-//! kept clock, by which leases are written and ended, as long as its host believes it; and the system's own, which the next
-//! process will keep.
+//! Each host may be half of that away from most others, so any two that may serve are no further apart. What counts is the kept
+//! clock, by which leases are written and ended, as long as its host believes it. The system's own counts while a process is young,
+//! because it was begun by it; one that is set later harms nothing before the next start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,17 +24,21 @@ const ASKED_WITHIN: Duration = Duration::from_secs(2);
 const ASK_EVERY: Duration = Duration::from_secs(10);
 
 /// How long it is waited for others' word while as many are against this host as for it.
-const UNDECIDED_WITHIN: Duration = Duration::from_secs(5);
+const UNDECIDED_WITHIN: Duration = Duration::from_mins(1);
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A host's clock as this host saw it: how far it is ahead of this one's, in milliseconds.
+/// How long the system's clock counts from a process's start.
+const YOUNG: Duration = Duration::from_mins(1);
+
+/// A host's kept clock as this host saw it, in milliseconds. Only what its host believes itself.
 #[derive(Clone, Debug)]
 struct Seen {
     node: NodeId,
+    /// How far it is ahead of the clock since boot.
+    kept_ms: i64,
+    /// How far it was ahead of the system's.
     wall_ms: i64,
-    /// Of this host's clock since boot, for the other one is set sometimes. `None`: its host does not believe it itself.
-    kept_ms: Option<i64>,
     /// How much longer than this one its process has been there, milliseconds.
     older_ms: i64,
     /// How far it may be away at most, milliseconds: half of what the stricter of the two allows.
@@ -42,12 +46,13 @@ struct Seen {
 }
 
 impl Seen {
-    /// How far the clocks are apart, if that is too much. A kept clock that is ahead and not believed does no harm: what is
+    /// How far the clocks are apart, if that is too much. An own kept clock that is ahead and not believed does no harm: what is
     /// written by it ends late, and it ends nothing.
     fn apart_ms(&self, own: Own) -> Option<u64> {
-        let kept = self.kept_ms.map(|kept_ms| kept_ms.saturating_sub(own.offset_ms));
-        let kept = kept.filter(|ahead_ms| *ahead_ms > 0 || own.believed);
-        let apart_ms = kept.map_or(0, i64::unsigned_abs).max(self.wall_ms.unsigned_abs());
+        let ahead_ms = self.kept_ms.saturating_sub(own.offset_ms);
+        let kept_ms = if ahead_ms > 0 || own.believed { ahead_ms.unsigned_abs() } else { 0 };
+        let wall_ms = if own.young { self.wall_ms.unsigned_abs() } else { 0 };
+        let apart_ms = kept_ms.max(wall_ms);
         (apart_ms > self.allowed_ms).then_some(apart_ms)
     }
 }
@@ -58,6 +63,8 @@ struct Own {
     /// Less its clock since boot.
     offset_ms: i64,
     believed: bool,
+    /// Its process has just begun.
+    young: bool,
 }
 
 /// What other hosts' clocks showed when they were asked last.
@@ -92,7 +99,7 @@ fn judge(met: &[Seen], others: usize, own: Own) -> Verdict {
     // Those who differ from each other, too, are not more right than this host.
     let like = |one: &Seen| -> Vec<&Seen> {
         let is_like =
-            |other: &&&Seen| other.wall_ms.abs_diff(one.wall_ms) <= one.allowed_ms && other.wall_ms >= one.wall_ms;
+            |other: &&&Seen| other.kept_ms.abs_diff(one.kept_ms) <= one.allowed_ms && other.kept_ms >= one.kept_ms;
         against.iter().filter(is_like).copied().collect()
     };
     let theirs = against.iter().map(|one| like(one)).max_by_key(Vec::len).unwrap_or_default();
@@ -104,7 +111,9 @@ fn judge(met: &[Seen], others: usize, own: Own) -> Verdict {
         let oldest = |group: &[&Seen]| group.iter().map(|seen| seen.older_ms).max();
         let ours_oldest = oldest(&with).unwrap_or_default().max(0);
         let older = oldest(&theirs).is_some_and(|theirs| theirs > ours_oldest);
-        return Verdict::Undecided { yields: theirs.len() > ours || older };
+        // Its own system's clock is with them.
+        let set = |seen: &&Seen| !own.believed && seen.wall_ms.unsigned_abs() <= seen.allowed_ms;
+        return Verdict::Undecided { yields: theirs.len() > ours || older || theirs.iter().any(set) };
     }
     if with.is_empty() { Verdict::Unknown } else { Verdict::Agreed }
 }
@@ -114,8 +123,11 @@ impl Cluster {
     pub(super) fn hour(&self) -> Hour {
         let own = self.own_clock();
         let kept = own.believed.then(|| clock::boot_ms().saturating_add_signed(own.offset_ms));
-        let age = clock::boot_ms().saturating_sub(self.inner.began_ms);
-        Hour { wall: clock::wall_ms(), age, kept, tolerance: self.tolerance_ms() }
+        Hour { age: self.age_ms(), kept, tolerance: self.tolerance_ms() }
+    }
+
+    fn age_ms(&self) -> u64 {
+        clock::boot_ms().saturating_sub(self.inner.began_ms)
     }
 
     /// How far two hosts' clocks may be apart, milliseconds.
@@ -130,7 +142,8 @@ impl Cluster {
 
     fn own_clock(&self) -> Own {
         let offset_ms = self.inner.parts.view.wall_offset_ms();
-        Own { offset_ms, believed: !self.inner.parts.vitals.suspects_clock() }
+        let young = Duration::from_millis(self.age_ms()) < YOUNG;
+        Own { offset_ms, believed: !self.inner.parts.vitals.suspects_clock(), young }
     }
 
     /// What another host's showed in an answer that took so long. Ends this process if its own clock is the wrong one.
@@ -138,18 +151,20 @@ impl Cluster {
         if took > ASKED_WITHIN {
             return;
         }
-        let (own, boot_ms) = (self.hour(), clock::boot_ms());
         let on_the_way = u64::try_from(took.as_millis()).unwrap_or(u64::MAX) / 2;
         let ahead =
             |theirs: u64, own: u64| theirs.saturating_add(on_the_way).cast_signed().saturating_sub_unsigned(own);
-        let seen = Seen {
+        let seen = theirs.kept.map(|kept| Seen {
             node: node.clone(),
-            wall_ms: ahead(theirs.wall, own.wall),
-            kept_ms: theirs.kept.map(|theirs| ahead(theirs, boot_ms)),
-            older_ms: ahead(theirs.age, own.age),
+            kept_ms: ahead(kept, clock::boot_ms()),
+            wall_ms: ahead(kept, clock::wall_ms()),
+            older_ms: ahead(theirs.age, self.age_ms()),
             allowed_ms: self.tolerance_ms().min(theirs.tolerance) / 2,
-        };
-        self.inner.clocks.0.lock().seen.insert(peer, seen);
+        });
+        match seen {
+            Some(seen) => _ = self.inner.clocks.0.lock().seen.insert(peer, seen),
+            None => self.forget_clock(peer),
+        }
         self.judge_clock();
     }
 
@@ -158,7 +173,7 @@ impl Cluster {
         let own = self.own_clock();
         let (verdict, _) = self.clock_verdict(own);
         let mut known = self.inner.clocks.0.lock();
-        if verdict == Verdict::Agreed {
+        if verdict == Verdict::Agreed && own.believed {
             known.confirmed = Some(own.offset_ms);
         }
         let is_wrong = if let Verdict::Undecided { yields } = verdict {
@@ -242,7 +257,6 @@ pub(super) async fn run(cluster: Cluster) {
             () = cluster.stopping().cancelled() => return,
         }
         cluster.judge_clock();
-        cluster.inner.parts.vitals.clock_confirmed(cluster.agreed_offset_ms().is_some());
         if asked.elapsed() < ASK_EVERY {
             continue;
         }
@@ -270,12 +284,13 @@ mod tests {
 
     const MINUTE: i64 = 60_000;
 
-    const OWN: Own = Own { offset_ms: 0, believed: true };
+    const OWN: Own = Own { offset_ms: 0, believed: true, young: false };
     const DOUBTED: Own = Own { believed: false, ..OWN };
+    const YOUNG: Own = Own { young: true, ..DOUBTED };
 
-    fn seen(wall_ms: i64, older_ms: i64) -> Seen {
+    fn seen(kept_ms: i64, older_ms: i64) -> Seen {
         let node = "core-1".parse().expect("a node id");
-        Seen { node, wall_ms, kept_ms: Some(wall_ms), older_ms, allowed_ms: 30_000 }
+        Seen { node, kept_ms, wall_ms: 0, older_ms, allowed_ms: 30_000 }
     }
 
     fn judged(met: &[Seen], others: usize) -> Verdict {
@@ -311,11 +326,14 @@ mod tests {
 
     #[test]
     fn a_kept_clock_that_nobody_believes_may_be_ahead() {
-        let behind = Seen { wall_ms: 0, ..seen(-MINUTE, 1) };
-        assert_eq!(behind.apart_ms(OWN), Some(60_000));
-        assert_eq!(behind.apart_ms(DOUBTED), None);
-        let ahead = Seen { wall_ms: 0, ..seen(MINUTE, 1) };
-        assert_eq!(ahead.apart_ms(DOUBTED), Some(60_000));
-        assert_eq!(Seen { kept_ms: None, ..ahead }.apart_ms(OWN), None);
+        assert_eq!(seen(-MINUTE, 1).apart_ms(OWN), Some(60_000));
+        assert_eq!(seen(-MINUTE, 1).apart_ms(DOUBTED), None);
+        assert_eq!(seen(MINUTE, 1).apart_ms(DOUBTED), Some(60_000));
+    }
+
+    #[test]
+    fn the_systems_clock_counts_only_while_a_process_is_young() {
+        let set = Seen { wall_ms: -MINUTE, ..seen(0, 1) };
+        assert_eq!((set.apart_ms(OWN), set.apart_ms(YOUNG)), (None, Some(60_000)));
     }
 }

@@ -261,7 +261,8 @@ async fn admit(cluster: &Cluster, newcomer: Newcomer) -> HelloAnswer {
     let Some(seat) = cluster.seat() else {
         return HelloAnswer::NotNow("this host waits itself to be joined; ask a member".to_owned());
     };
-    let apart_ms = clock::wall_ms().abs_diff(at_ms);
+    // By the clock that leases are written by: the system's may have been set since.
+    let apart_ms = cluster.inner.parts.view.now_ms().abs_diff(at_ms);
     let (own, allowed) = (&cluster.inner.settings.node, cluster.clocks_allowed());
     if Duration::from_millis(apart_ms) > allowed {
         return HelloAnswer::Refused(super::clocks::apart(&node, own, apart_ms, allowed));

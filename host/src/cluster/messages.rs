@@ -29,8 +29,6 @@ pub(super) const CALLS: usize = 64;
 /// What a host's clocks show, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hour {
-    /// Since 1970, as the system tells it.
-    pub(super) wall: u64,
     /// Since its process began.
     pub(super) age: u64,
     /// Since 1970, by the clock that leases are written and ended by; `None`: its host does not believe it.
@@ -227,7 +225,7 @@ mod tests {
                 origin,
                 seat: Some((ClusterId(7), MemberId(8))),
                 protocol: VERSION,
-                hour: Hour { wall: 10, age: 11, kept: Some(12), tolerance: 13 },
+                hour: Hour { age: 11, kept: Some(12), tolerance: 13 },
             },
             HelloAnswer::Welcome { cluster: ClusterId(7), member: MemberId(8), peers: Vec::new() },
             HelloAnswer::Refused("c".to_owned()),
@@ -235,13 +233,8 @@ mod tests {
             HelloAnswer::Known { through: Seq(9) },
         ];
         let answers = answers.map(|answer| write(&answer).to_vec());
-        let right: [&[u8]; 5] = [
-            &[0, 1, b'a', 2, 3, 1, 7, 8, 1, 9, 10, 11, 1, 12, 13],
-            &[1, 7, 8, 0],
-            &[2, 1, b'c'],
-            &[3, 1, b'd'],
-            &[4, 9],
-        ];
+        let right: [&[u8]; 5] =
+            [&[0, 1, b'a', 2, 3, 1, 7, 8, 1, 9, 11, 1, 12, 13], &[1, 7, 8, 0], &[2, 1, b'c'], &[3, 1, b'd'], &[4, 9]];
         assert_eq!(answers, right.map(<[u8]>::to_vec));
     }
 

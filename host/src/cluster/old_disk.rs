@@ -19,6 +19,10 @@ const WITHIN: Duration = Duration::from_secs(3);
 
 const ASK_WITHIN: Duration = Duration::from_secs(5);
 
+/// How often a peer is asked that does not answer, and after what pause.
+const TIMES: usize = 5;
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Others may read a group from this host's disk a moment before it is shown here.
 const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 
@@ -42,9 +46,7 @@ pub(super) struct OldDisk {
 
 /// Asks a peer that appeared. A host that serves already, and must not, ends.
 pub(super) async fn ask(cluster: &Cluster, peer: PeerId) {
-    let ask = messages::write(&HelloAsk::Known { origin: cluster.inner.settings.origin });
-    let Ok(response) = cluster.inner.net.request(peer, Channel::Hello, ask, ASK_WITHIN).await else { return };
-    let Ok(HelloAnswer::Known { through }) = messages::read(&response.body) else { return };
+    let Some(through) = known_to(cluster, peer).await else { return };
     cluster.inner.told_of_us.send_modify(|told| _ = told.insert(peer, through));
     if cluster.seat().is_some()
         && let Err(error) = judge(cluster, through).await
@@ -52,6 +54,26 @@ pub(super) async fn ask(cluster: &Cluster, peer: PeerId) {
         tracing::error!(%peer, %error, "this host ends: it may not serve");
         std::process::exit(crate::EXIT_USAGE.into());
     }
+}
+
+/// How far a peer knows this host's own log. Hellos are few: if there are too many now, it is asked again.
+async fn known_to(cluster: &Cluster, peer: PeerId) -> Option<Seq> {
+    for _ in 0..TIMES {
+        let ask = messages::write(&HelloAsk::Known { origin: cluster.inner.settings.origin });
+        match cluster
+            .inner
+            .net
+            .request(peer, Channel::Hello, ask, ASK_WITHIN)
+            .await
+            .map(|said| messages::read(&said.body))
+        {
+            Ok(Ok(HelloAnswer::Known { through })) => return Some(through),
+            Ok(_) => return None,
+            Err(error) => tracing::debug!(%peer, %error, "a host does not say yet what it knows of this one"),
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+    None
 }
 
 /// Before this host takes its seat: what do those know who can be reached?

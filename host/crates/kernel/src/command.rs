@@ -326,10 +326,6 @@ pub enum CommandError {
          and the lease is over; nexus shard list and nexus cluster status show which"
     )]
     Withheld { pool: PoolId },
-    /// It stands on this host, in a shard that another one may take over without having heard of it. `seq`: where it is in this
-    /// host's log.
-    #[error("too few hosts of the cluster know of the reservation in pool {pool} yet: ask again")]
-    Unconfirmed { pool: PoolId, seq: Seq, created: bool },
     /// Ending the leases that are over takes its time, and no more requests are kept until it is done.
     #[error("{limit} requests wait already for leases that are over to be ended")]
     Crowded { limit: usize },
@@ -344,6 +340,10 @@ pub enum CommandError {
     /// It is new, was just started, or takes in a snapshot.
     #[error("this host has yet to hear all that another member of the cluster knows, and writes no notes before")]
     NotesWithheld,
+    /// It stands on this host, in a shard that another one may take over without having heard of it. `seq`: where it is in this
+    /// host's log.
+    #[error("too few hosts of the cluster know of the reservation in pool {pool} yet: ask again")]
+    Unconfirmed { pool: PoolId, seq: Seq, created: bool },
 }
 
 /// An allocation named in an error.

@@ -10,7 +10,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kernel::{Op, Origin, Seq};
+use kernel::{Fact, Op, Origin, Seq};
 
 use crate::error::StoreError;
 use crate::history::Reader;
@@ -117,6 +117,11 @@ fn collect(files: &[Arc<LogFile>], of: Of, after: Seq, through: Seq, most_bytes:
     Ok(found.run(through))
 }
 
+/// Whether it may be what gave way to another operation.
+const fn may_be_aside(fact: &Fact) -> bool {
+    matches!(fact, Fact::Free(_) | Fact::Unreserved(_))
+}
+
 /// The operations with the lowest numbers that fit.
 #[derive(Debug, Default)]
 struct Gathered {
@@ -139,13 +144,19 @@ impl Gathered {
         record: &Record<'_>,
         interner: &mut Interner,
     ) -> Result<(), RecordFault> {
-        // The log may have the same operation again, brought by a snapshot.
-        if self.ops.contains_key(&seq) {
+        // The log may have the same operation again, brought by a snapshot. And what gave way to an operation stands before it
+        // under its number: that is no word of its writer's.
+        if self.ops.get(&seq).is_some_and(|(_, known)| !may_be_aside(&known.fact)) {
             return Ok(());
         }
         let op = block.decode(record, interner)?;
+        if may_be_aside(&op.fact) && self.ops.contains_key(&seq) {
+            return Ok(());
+        }
         self.bytes += record.size;
-        self.ops.insert(seq, (record.size, op));
+        if let Some((size, _)) = self.ops.insert(seq, (record.size, op)) {
+            self.bytes -= size;
+        }
         while self.bytes > self.most_bytes && self.ops.len() > 1 {
             let Some((seq, (size, _))) = self.ops.pop_last() else { break };
             self.bytes -= size;

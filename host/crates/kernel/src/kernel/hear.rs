@@ -310,18 +310,26 @@ impl Kernel {
         let key = SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span };
         let term = self.pools.get(&of.0).and_then(|state| state.term(state.layout.place(kept.span).ok()?));
         let Some(epoch) = term.map(|term| term.epoch) else { return };
-        let reserved = self.reserved_for_others(key, &kept.subscriber);
+        let mut reserved = self.reserved_in(key);
+        let same = |other: &Arc<Reservation>| other.span == kept.span && other.subscriber == kept.subscriber;
         let mut held = self.holding(key);
         let own = |held: &Arc<Allocation>| held.span == kept.span && held.subscriber == kept.subscriber;
         let is_own = held.iter().any(own);
         held.retain(|held| !own(held));
         let stays = |held: &Arc<Allocation>| held.epoch >= epoch || held.created_ms() > kept.created_ms;
-        if held.iter().any(stays) || reserved.iter().any(|other| other.created_ms > kept.created_ms) {
+        let later = |other: &Arc<Reservation>| {
+            other.created_ms > kept.created_ms || (same(other) && other.created_ms == kept.created_ms)
+        };
+        if held.iter().any(stays) || reserved.iter().any(later) {
             return;
         }
-        self.give_up_reserved(reserved, from, effects);
-        if !held.is_empty() {
-            self.make_way(key, (epoch, kept.created_ms), from, effects);
+        for gone in reserved.drain(..) {
+            let key = SpanKey { pool: gone.pool, realm: gone.realm, span: gone.span };
+            self.drop_reservation(key, from, effects);
+        }
+        if !held.is_empty() && self.make_way(key, (epoch, kept.created_ms), from, effects) {
+            // Nothing is held in its place.
+            self.log.relay(effects, from, Fact::Free(key));
         }
         let kept = Arc::new(Reservation { seq: self.log.next, ..kept.clone() });
         let Some(stock) = self.stock_of(of) else { return };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::Kernel;
 use crate::allocation::{Allocation, Reservation, Resting};
+use crate::digest;
 use crate::effects::Effects;
 use crate::fact::{Fact, SpanKey};
 use crate::id::{Dot, Epoch, PoolUid, ShardId, SubscriberId};
@@ -51,7 +52,9 @@ impl Kernel {
         if said_in.is_some_and(|epoch| epoch >= term.epoch) {
             return None;
         }
-        let answers = if said_in.is_some() { Late::Answered } else { Late::Silent };
+        // Without a node lease the shard may be another's by now, whose word it is then: of these no term tells.
+        let untold = matches!(fact, Fact::Reserved(_) | Fact::Unreserved(_)) && self.is_void(term);
+        let answers = if said_in.is_some() && !untold { Late::Answered } else { Late::Silent };
         match term.tenure {
             Tenure::Escrow | Tenure::Leased | Tenure::Kept => Some(answers),
             Tenure::Silent => {
@@ -72,9 +75,13 @@ impl Kernel {
         if let (Fact::Resting(rest), true) = (fact, there.is_empty()) {
             self.rest_again(rest, effects);
         }
-        let reserved = self.reserved_in(key);
-        if reserved.is_empty() && matches!(fact, Fact::Reserved(_) | Fact::Unreserved(_)) {
+        let mut reserved = self.reserved_in(key);
+        if reserved.is_empty() && matches!(fact, Fact::Reserved(_)) {
             self.log.write(effects, |_| Fact::Unreserved(key));
+        }
+        if let Fact::Reserved(said) = fact {
+            // That it is so was just said.
+            reserved.retain(|kept| digest::of_reserved(kept) != digest::of_reserved(said));
         }
         self.reserve_again(reserved, effects);
     }
@@ -87,7 +94,7 @@ impl Kernel {
     }
 
     /// What is reserved of a span.
-    fn reserved_in(&self, key: SpanKey) -> Vec<Arc<Reservation>> {
+    pub(super) fn reserved_in(&self, key: SpanKey) -> Vec<Arc<Reservation>> {
         let stock = self.stocks.get(&(key.pool, key.realm));
         stock.map_or_else(Vec::new, |stock| stock.reservations().all_touching(key.span).cloned().collect())
     }

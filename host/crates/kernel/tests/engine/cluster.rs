@@ -525,7 +525,9 @@ fn what_was_reserved_late_gives_way_to_what_the_new_owner_has_done_since() {
         let tenures = shards.iter().copied().map(said).collect();
         hosts.tell(host, News::Tenures { pool: uid, tenures });
     }
-    // The new owner gives the first to somebody and reserves nothing of the second.
+    // The new owner reserves the second for the same one once more, and gives the first to somebody.
+    hosts.beds[1].pass(1_000);
+    reserves(&mut hosts, 1, "late-1", span(1));
     let asked = AllocateRequest { plan: Plan::exactly(span(0)), ..request(&hosts.pool, "line-1") };
     let command = Box::new(Command::Allocate(Box::new(asked)));
     let held = given(hosts.beds[1].ask(Command::Relayed { leg: Leg::Home, command }));
@@ -536,6 +538,7 @@ fn what_was_reserved_late_gives_way_to_what_the_new_owner_has_done_since() {
         assert!(hosts.beds[host].kernel.conflicts().is_empty(), "host {host}");
         let found = hosts.beds[host].occupancy(uid);
         assert_eq!((found.held, found.reserved), (1, 2), "host {host}");
+        assert_eq!(hosts.beds[host].kernel.digest(), hosts.beds[1].kernel.digest(), "host {host}");
     }
     assert_eq!(held.span, span(0));
 }
