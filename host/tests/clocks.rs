@@ -5,7 +5,7 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use common::hosts::{Hosts, pool};
 use common::{directory, wait_for};
@@ -44,10 +44,14 @@ fn shim(dir: &Path) -> PathBuf {
     built
 }
 
-/// What a host says when it runs to its end with a clock that is off by so many seconds.
-fn runs_off(hosts: &Hosts, host: usize, shim: &Path, seconds: &str) -> Output {
+/// What a host says when it runs to its end, which must be a refusal, with a clock that is off by so many seconds.
+fn refused_off(hosts: &Hosts, host: usize, shim: &Path, seconds: &str) -> String {
     let start = hosts.start_of(host).variable("LD_PRELOAD", shim.to_str().expect("plain"));
-    start.variable("CLOCK_OFF_BY", seconds).command().output().expect("it runs")
+    let ended = start.variable("CLOCK_OFF_BY", seconds).command().output().expect("it runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("its clock is too far from most other hosts'"), "{said}");
+    said
 }
 
 #[test]
@@ -59,10 +63,7 @@ fn a_member_that_comes_back_with_a_clock_an_hour_off_ends_and_says_why() {
     let answered = hosts.allocate_many(2, 0..20);
     hosts.kill(2);
     for seconds in ["3600", "-3600"] {
-        let ended = runs_off(&hosts, 2, &shim, seconds);
-        let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-        assert_eq!(ended.status.code(), Some(1), "{said}");
-        assert!(said.contains("its clock is too far from most other hosts'"), "{said}");
+        let said = refused_off(&hosts, 2, &shim, seconds);
         assert!(said.contains("core-1 (") && said.contains("core-2 ("), "{said}");
     }
     // A little is allowed, and with the right time it is there again.
@@ -80,9 +81,7 @@ fn who_comes_back_a_day_ahead_ends_although_only_one_other_host_is_there_to_cont
     let answered = hosts.allocate_many(2, 0..20);
     hosts.kill(1);
     hosts.kill(2);
-    let ended = runs_off(&hosts, 2, &shim, "86400");
-    let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-    assert_eq!(ended.status.code(), Some(1), "{said}");
+    let said = refused_off(&hosts, 2, &shim, "86400");
     assert!(said.contains("core-1 (") && !said.contains("core-2 ("), "{said}");
     hosts.start(1);
     hosts.start(2);

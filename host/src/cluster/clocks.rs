@@ -238,8 +238,7 @@ impl Cluster {
     pub(super) fn differing_clocks(&self) -> Vec<String> {
         let (own, allowed) = (&self.inner.settings.node, self.clocks_allowed());
         let differ = self.against().into_iter().map(|(node, apart_ms)| apart(&node, own, apart_ms, allowed));
-        let unknown = self.clock_verdict(self.own_clock()).0 == Verdict::Unknown;
-        let alone = unknown && self.agreed_offset_ms().is_none();
+        let alone = self.met().0.is_empty() && self.agreed_offset_ms().is_none();
         let unseen = alone.then(|| {
             "no other host has confirmed this host's clock since it started: leases do not end here until one does"
                 .to_owned()

@@ -15,6 +15,9 @@ use crate::clock;
 /// How often a peer that appeared is asked who it is.
 const GREETINGS: usize = 3;
 
+/// How long the answer to one hello may take.
+const HELLO_WITHIN: Duration = Duration::from_secs(5);
+
 /// After its start a host that is a member has said so.
 const SEATED_WITHIN: Duration = Duration::from_secs(15);
 
@@ -84,15 +87,18 @@ fn on_clash(cluster: &Cluster, address: String) {
     *cluster.inner.copy.lock() = Some(address);
 }
 
-/// What a peer says of itself. Hellos are few: if there are too many now, it is asked again, for who does not say which build
-/// it has may be one to keep apart. And how long it took to say so.
-async fn who_is(cluster: &Cluster, peer: PeerId) -> Option<(net::Response, Duration)> {
-    for _ in 0..GREETINGS {
-        let ask = messages::write(&HelloAsk::Who);
+/// What a peer answers at the door, and how long that took. Hellos are few: if there are too many now, it is asked again.
+pub(super) async fn say_hello(
+    cluster: &Cluster,
+    peer: PeerId,
+    ask: &HelloAsk,
+    times: usize,
+) -> Option<(net::Response, Duration)> {
+    for _ in 0..times {
         let began = Instant::now();
-        match cluster.inner.net.request(peer, Channel::Hello, ask, Duration::from_secs(5)).await {
+        match cluster.inner.net.request(peer, Channel::Hello, messages::write(ask), HELLO_WITHIN).await {
             Ok(response) => return Some((response, began.elapsed())),
-            Err(error) => tracing::debug!(%peer, %error, "a host does not say who it is yet"),
+            Err(error) => tracing::debug!(%peer, %error, "a host does not answer a hello yet"),
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
@@ -100,6 +106,11 @@ async fn who_is(cluster: &Cluster, peer: PeerId) -> Option<(net::Response, Durat
         }
     }
     None
+}
+
+/// What a peer says of itself. Who does not say which build it has may be one to keep apart.
+async fn who_is(cluster: &Cluster, peer: PeerId) -> Option<(net::Response, Duration)> {
+    say_hello(cluster, peer, &HelloAsk::Who, GREETINGS).await
 }
 
 /// Asks a host what its clock shows.

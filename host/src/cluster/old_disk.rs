@@ -9,19 +9,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kernel::Seq;
-use net::{Channel, PeerId};
+use net::PeerId;
 
-use super::Cluster;
 use super::messages::{self, HelloAnswer, HelloAsk};
+use super::{Cluster, door};
 
 /// How long a start waits for configured peers that do not answer. They may be down, and then this host must serve.
 const WITHIN: Duration = Duration::from_secs(3);
 
-const ASK_WITHIN: Duration = Duration::from_secs(5);
-
-/// How often a peer is asked that does not answer, and after what pause.
+/// How often a peer is asked that does not answer.
 const TIMES: usize = 5;
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Others may read a group from this host's disk a moment before it is shown here.
 const SHOWN_WITHIN: Duration = Duration::from_secs(2);
@@ -56,24 +53,14 @@ pub(super) async fn ask(cluster: &Cluster, peer: PeerId) {
     }
 }
 
-/// How far a peer knows this host's own log. Hellos are few: if there are too many now, it is asked again.
+/// How far a peer knows this host's own log.
 async fn known_to(cluster: &Cluster, peer: PeerId) -> Option<Seq> {
-    for _ in 0..TIMES {
-        let ask = messages::write(&HelloAsk::Known { origin: cluster.inner.settings.origin });
-        match cluster
-            .inner
-            .net
-            .request(peer, Channel::Hello, ask, ASK_WITHIN)
-            .await
-            .map(|said| messages::read(&said.body))
-        {
-            Ok(Ok(HelloAnswer::Known { through })) => return Some(through),
-            Ok(_) => return None,
-            Err(error) => tracing::debug!(%peer, %error, "a host does not say yet what it knows of this one"),
-        }
-        tokio::time::sleep(ASK_AGAIN).await;
+    let ask = HelloAsk::Known { origin: cluster.inner.settings.origin };
+    let (response, _) = door::say_hello(cluster, peer, &ask, TIMES).await?;
+    match messages::read(&response.body) {
+        Ok(HelloAnswer::Known { through }) => Some(through),
+        Ok(_) | Err(_) => None,
     }
-    None
 }
 
 /// Before this host takes its seat: what do those know who can be reached?

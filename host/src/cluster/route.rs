@@ -100,12 +100,12 @@ impl Relay for Router {
                 cluster.refuse_late(&mut outcomes, arrived_ms);
                 return Ok(outcomes);
             }
-            let reserves = |command: &Command| matches!(command, Command::Reserve(_));
-            let reserve: Vec<Option<Command>> =
-                commands.iter().map(|command| reserves(command).then(|| command.clone())).collect();
+            // Few are: for all others this costs nothing.
+            let reserves = commands.iter().enumerate().filter(|(_, command)| matches!(command, Command::Reserve(_)));
+            let reserves: Vec<(usize, Command)> = reserves.map(|(at, command)| (at, command.clone())).collect();
             let mut outcomes = cluster.decide_all(&engine, commands, deadline).await?;
-            for (command, outcome) in reserve.into_iter().zip(&mut outcomes) {
-                if let Some(command) = command {
+            for (at, command) in reserves {
+                if let Some(outcome) = outcomes.get_mut(at) {
                     cluster.confirm(&engine, &command, outcome, deadline).await;
                 }
             }

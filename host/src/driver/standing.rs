@@ -112,4 +112,4 @@ impl Standing {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -20,6 +20,9 @@ const SIZE: u128 = 1 << 22;
 const GROUP: u64 = 64;
 const WALL_MS: u64 = 1_800_000_000_000;
 
+const SETTINGS: KernelSettings =
+    KernelSettings { seed: 1, restart_grace_ms: 300_000, clock_tolerance_ms: 60_000, lease_slack_ms: 0, cluster: None };
+
 fn draft(strategy: Strategy, lease: LeaseTerms, len: u128) -> PoolDraft {
     let geometry = Geometry {
         spans: vec![Series::one(Span::new(START, len).expect("not empty"))],
@@ -64,15 +67,8 @@ struct Bench {
 
 impl Bench {
     fn new(draft: PoolDraft) -> Self {
-        let settings = KernelSettings {
-            seed: 1,
-            restart_grace_ms: 300_000,
-            clock_tolerance_ms: 60_000,
-            lease_slack_ms: 0,
-            cluster: None,
-        };
         let now = Tick { boot_ms: 0, wall_ms: WALL_MS };
-        let kernel = Recovery::new(settings).finish(now);
+        let kernel = Recovery::new(SETTINGS).finish(now);
         let mut bench =
             Self { kernel, effects: Effects::default(), requests: 0, now, spent: Duration::ZERO, log: Vec::new() };
         bench.log = bench.ask(vec![Command::CreatePool(Box::new(draft))]);
@@ -201,15 +197,8 @@ fn read_back_a_million() {
         let written = bench.ask((from..from + 1_000).map(request).collect());
         bench.log.extend(written);
     }
-    let settings = KernelSettings {
-        seed: 1,
-        restart_grace_ms: 300_000,
-        clock_tolerance_ms: 60_000,
-        lease_slack_ms: 0,
-        cluster: None,
-    };
     let began = Ran::now();
-    let mut recovery = Recovery::new(settings);
+    let mut recovery = Recovery::new(SETTINGS);
     for op in &bench.log {
         recovery.apply(op);
     }

@@ -1,8 +1,9 @@
-use kernel::{Epoch, Fact, News, RequestId, ShardId, ShardTenure, Tenure};
+use kernel::{Fact, RequestId, Tenure};
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::driver::empty_view;
+use crate::driver::standing::tests::tenure;
 
 /// Pool 1 chooses nothing, pool 3 `local`, pool 4 `peer`; shard 0 of each is ours.
 struct Bed {
@@ -10,18 +11,6 @@ struct Bed {
     courier: Courier,
     parcels: mpsc::Receiver<Parcel>,
     view: Arc<View>,
-}
-
-fn tenure(pool: u32, epoch: u32, tenure: Tenure) -> News {
-    let tenure = ShardTenure {
-        shard: ShardId(0),
-        epoch: Epoch(epoch),
-        tenure,
-        leased: tenure == Tenure::Leased,
-        after: None,
-        doubtful: false,
-    };
-    News::Tenures { pool: PoolUid(pool), tenures: vec![tenure] }
 }
 
 fn bed() -> Bed {

@@ -10,7 +10,8 @@ fn held() -> Arc<Allocation> {
     held
 }
 
-fn told(standing: &Standing, epoch: u32, tenure: Tenure) {
+/// Shard 0 of a pool is somebody's from now on.
+pub(in crate::driver) fn tenure(pool: u32, epoch: u32, tenure: Tenure) -> News {
     let tenure = ShardTenure {
         shard: ShardId(0),
         epoch: Epoch(epoch),
@@ -19,7 +20,11 @@ fn told(standing: &Standing, epoch: u32, tenure: Tenure) {
         after: None,
         doubtful: false,
     };
-    standing.hear(&News::Tenures { pool: PoolUid(1), tenures: vec![tenure] });
+    News::Tenures { pool: PoolUid(pool), tenures: vec![tenure] }
+}
+
+fn told(standing: &Standing, epoch: u32, of: Tenure) {
+    standing.hear(&tenure(1, epoch, of));
 }
 
 /// Whether (a new allocation, a repeat, a renewal, a release) of the first epoch may be answered.

@@ -310,7 +310,7 @@ impl Kernel {
         let key = SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span };
         let term = self.pools.get(&of.0).and_then(|state| state.term(state.layout.place(kept.span).ok()?));
         let Some(epoch) = term.map(|term| term.epoch) else { return };
-        let mut reserved = self.reserved_in(key);
+        let reserved = self.reserved_in(key);
         let same = |other: &Arc<Reservation>| other.span == kept.span && other.subscriber == kept.subscriber;
         let mut held = self.holding(key);
         let own = |held: &Arc<Allocation>| held.span == kept.span && held.subscriber == kept.subscriber;
@@ -323,10 +323,7 @@ impl Kernel {
         if held.iter().any(stays) || reserved.iter().any(later) {
             return;
         }
-        for gone in reserved.drain(..) {
-            let key = SpanKey { pool: gone.pool, realm: gone.realm, span: gone.span };
-            self.drop_reservation(key, from, effects);
-        }
+        self.give_up_reserved(reserved, from, effects);
         if !held.is_empty() && self.make_way(key, (epoch, kept.created_ms), from, effects) {
             // Nothing is held in its place.
             self.log.relay(effects, from, Fact::Free(key));

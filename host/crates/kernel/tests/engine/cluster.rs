@@ -495,7 +495,7 @@ fn what_turns_up_late_is_said_again_so_that_every_host_knows_the_same() {
     }
 }
 
-/// Reserves or gives up a span, in whatever term the host believes to be in.
+/// Reserves a span, in whatever term the host believes to be in.
 fn reserves(hosts: &mut Hosts, host: usize, subscriber: &str, span: Span) {
     let (name, note) = ("".into(), "".into());
     let subscriber = subscriber.parse().expect("a subscriber id");
