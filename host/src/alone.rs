@@ -99,6 +99,7 @@ impl Cluster for Alone {
                 incarnation: u64::from(origin.incarnation),
                 through,
             }],
+            orders: Vec::new(),
             warnings: self.restored.warnings(),
         }
     }
@@ -136,7 +137,7 @@ impl Cluster for Alone {
         refuse()
     }
 
-    fn remove(&self, _: String, _: String) -> Doing<ClusterStatus> {
+    fn remove(&self, _: String, _: String, _: String) -> Doing<ClusterStatus> {
         refuse()
     }
 

@@ -29,6 +29,7 @@ mod readings;
 mod replicate;
 mod route;
 mod seat;
+mod stable;
 mod status;
 mod stopped;
 mod takeover;
@@ -78,6 +79,8 @@ pub(crate) struct Settings {
     pub(crate) node_lease: Duration,
     /// How much longer others wait before its leased shards are theirs.
     pub(crate) lease_grace: Duration,
+    /// Points on the hashring of a host of weight 1, in such a cluster.
+    pub(crate) virtual_nodes: u32,
     /// How far its clock and another host's may be apart.
     pub(crate) clock_tolerance: Duration,
     /// How often a random peer is asked for what is missing here.
@@ -309,6 +312,7 @@ impl Cluster {
         tasks.spawn(govern::give(self.clone()));
         tasks.spawn(govern::close(self.clone()));
         tasks.spawn(readings::say(self.clone()));
+        tasks.spawn(stable::say(self.clone()));
         tasks.spawn(oversee::run(self.clone()));
         tasks.spawn(clocks::run(self.clone()));
         tasks

@@ -155,7 +155,7 @@ fn quarantined(dir: &Path) -> anyhow::Result<Vec<Quarantined>> {
         | Fact::Resting(_)
         | Fact::Free(_)
         | Fact::Reserved(_)
-        | Fact::Unreserved(_)
+        | Fact::Unreserved { .. }
         | Fact::Clock
         | Fact::RestsOn(_)
         | Fact::Heard { .. }

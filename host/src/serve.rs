@@ -398,6 +398,7 @@ fn meet(
         weight: config.part.weight.get(),
         protocol,
         node_lease: config.part.node_lease,
+        virtual_nodes: config.part.virtual_nodes,
         lease_grace: config.part.lease_grace,
         clock_tolerance: config.clock_tolerance,
         rebroadcast: config.p2p.rebroadcast_interval,

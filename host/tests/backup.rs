@@ -18,12 +18,7 @@ use common::{Daemon, Start, directory, wait_for};
 use serde_json::{Value, json};
 
 fn nexus(line: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
-    // The machine that runs the tests may hold settings of its own.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NEXUS_")) {
-        command.env_remove(name);
-    }
-    command.args(line).output().expect("it starts")
+    common::nexus(line, &[])
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -2,24 +2,14 @@
 
 mod common;
 
-use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use common::{Daemon, Start, directory};
 use serde_json::json;
 
 /// Runs the command with `input` and gives back how it ended.
 fn nexus(daemon: &Daemon, line: &[&str], input: &[u8]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
-    // The machine that runs the tests may hold settings of its own.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NEXUS_")) {
-        command.env_remove(name);
-    }
-    command.args(["--server", &daemon.grpc]).args(line);
-    let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = streams.spawn().expect("it starts");
-    child.stdin.take().expect("piped").write_all(input).expect("it reads or nothing is sent");
-    child.wait_with_output().expect("it ends")
+    common::nexus(&[&["--server", &daemon.grpc], line].concat(), input)
 }
 
 fn done(daemon: &Daemon, line: &[&str], input: &[u8]) -> Vec<u8> {

@@ -171,14 +171,15 @@ fn allocate(cluster: &Cluster, pool: &'static str, length: Duration) -> anyhow::
     Ok(())
 }
 
-/// Look-ups by subscriber at each host, while all hosts allocate.
-fn look_up(cluster: &Cluster, length: Duration) -> anyhow::Result<()> {
+/// Look-ups by subscriber at one host after the other, so many under way, while all hosts allocate; `pause` is of each client
+/// that does.
+fn look_up(cluster: &Cluster, under_way: usize, pause: Duration, length: Duration) -> anyhow::Result<()> {
     let known = NEXT.load(Ordering::Relaxed).min(10_000);
     let hosts: Vec<usize> = (0..HOSTS).collect();
-    let (load, began) = (Load::start(cluster, &hosts, LOCAL, Some(PACE))?, Instant::now());
-    println!("Look-up by subscriber, 4 calls under way, while all hosts allocate");
+    let (load, began) = (Load::start(cluster, &hosts, LOCAL, Some(pause))?, Instant::now());
+    println!("Look-up by subscriber, {under_way} under way at one host, while all hosts allocate");
     for host in hosts {
-        let channels = cluster.connections(host, CONNECTIONS)?;
+        let channels = cluster.connections(host, under_way)?;
         let call = move |channel: Channel, stream: usize, made: u64| async move {
             let subscriber_id = subscriber((stream as u64 * 7_919 + made * 13) % known);
             let request = LookupRequest { subscriber_id, pool_id: LOCAL.to_owned(), ..LookupRequest::default() };
@@ -189,7 +190,7 @@ fn look_up(cluster: &Cluster, length: Duration) -> anyhow::Result<()> {
                 Err(status) => Err(status.into()),
             }
         };
-        let drive = async move { crate::load::drive(&channels, CONNECTIONS, length, call).await };
+        let drive = async move { crate::load::drive(&channels, under_way, length, call).await };
         print(&format!("at {}", name(host)), &cluster.beside(host, drive)?.wait()?);
     }
     let calls = load.end()?;
@@ -416,7 +417,8 @@ pub(crate) fn run(length: Duration, parts: &[&str]) -> anyhow::Result<()> {
     if wanted("serve") {
         allocate(&cluster, LOCAL, length)?;
         allocate(&cluster, PEER, length)?;
-        look_up(&cluster, length)?;
+        look_up(&cluster, 1, 2 * PACE, length)?;
+        look_up(&cluster, CONNECTIONS, PACE, length)?;
         replicate(&cluster, Some(PACE), length)?;
         replicate(&cluster, None, length)?;
     }

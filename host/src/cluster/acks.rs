@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kernel::ledger::HostRole;
-use kernel::{Durability, Seq};
+use kernel::{Durability, Origin, Seq};
 use net::{Channel, PeerId};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -46,6 +46,8 @@ pub(super) struct Acks {
     reached: watch::Sender<Seq>,
     /// How many hosts are pushed to.
     pushed_to: watch::Sender<usize>,
+    /// Some other host said what it has.
+    pub(super) heard: Notify,
 }
 
 impl Default for Acks {
@@ -53,7 +55,7 @@ impl Default for Acks {
         let (wanted, _) = watch::channel(Seq::default());
         let (reached, _) = watch::channel(Seq::default());
         let (pushed_to, _) = watch::channel(0);
-        Self { wanted, reached, pushed_to }
+        Self { wanted, reached, pushed_to, heard: Notify::new() }
     }
 }
 
@@ -70,6 +72,7 @@ impl Cluster {
     pub(super) fn acknowledge(&self, peer: PeerId, vector: Vector) {
         let own = vector.get(&self.inner.settings.origin).copied();
         self.inner.acknowledged.lock().insert(peer, vector);
+        self.inner.acks.heard.notify_one();
         let written = Seq(*self.inner.parts.view.committed().borrow());
         // Who knows more of this host's log than this host speaks of another one, which was on this disk before.
         if let Some(seq) = own.filter(|seq| *seq <= written)
@@ -93,9 +96,14 @@ impl Cluster {
 
     /// How far a peer said that it has this host's operations.
     fn known_to(&self, peer: PeerId) -> Option<Seq> {
+        self.said_by(peer, self.inner.settings.origin)
+    }
+
+    /// How far a peer said last that it has an origin's operations, on its disk; `None`: it said nothing yet.
+    pub(super) fn said_by(&self, peer: PeerId, origin: Origin) -> Option<Seq> {
         let acknowledged = self.inner.acknowledged.lock();
         let vector = acknowledged.get(&peer)?;
-        Some(vector.get(&self.inner.settings.origin).copied().unwrap_or_default())
+        Some(vector.get(&origin).copied().unwrap_or_default())
     }
 }
 
@@ -232,7 +240,7 @@ async fn push_once(cluster: &Cluster, peer: PeerId, known: Option<Seq>) -> bool 
     let batch = pack(cluster, own, after, through, &ops);
     let ask = messages::write(&StateAsk::Push(batch));
     let answer = match cluster.inner.net.request(peer, Channel::State, ask, PUSH_TIMEOUT).await {
-        Ok(response) => messages::read::<PushAnswer>(&response.body),
+        Ok(response) => cluster.read::<PushAnswer>(peer, &response.body),
         Err(error) => {
             tracing::debug!(%peer, %error, "nothing pushed");
             return false;

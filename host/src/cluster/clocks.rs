@@ -63,6 +63,8 @@ struct Own {
     /// Less its clock since boot.
     offset_ms: i64,
     believed: bool,
+    /// The system's clock shows the same so well that others may go by it.
+    tells: bool,
     /// Its process has just begun.
     young: bool,
 }
@@ -112,7 +114,7 @@ fn judge(met: &[Seen], others: usize, own: Own) -> Verdict {
         let ours_oldest = oldest(&with).unwrap_or_default().max(0);
         let older = oldest(&theirs).is_some_and(|theirs| theirs > ours_oldest);
         // Its own system's clock is with them.
-        let set = |seen: &&Seen| !own.believed && seen.wall_ms.unsigned_abs() <= seen.allowed_ms;
+        let set = |seen: &&Seen| !own.tells && seen.wall_ms.unsigned_abs() <= seen.allowed_ms;
         return Verdict::Undecided { yields: theirs.len() > ours || older || theirs.iter().any(set) };
     }
     if with.is_empty() { Verdict::Unknown } else { Verdict::Agreed }
@@ -122,7 +124,7 @@ impl Cluster {
     /// What this host's clocks show, and for how long its process has been there.
     pub(super) fn hour(&self) -> Hour {
         let own = self.own_clock();
-        let kept = own.believed.then(|| clock::boot_ms().saturating_add_signed(own.offset_ms));
+        let kept = own.tells.then(|| clock::boot_ms().saturating_add_signed(own.offset_ms));
         Hour { age: self.age_ms(), kept, tolerance: self.tolerance_ms() }
     }
 
@@ -143,7 +145,12 @@ impl Cluster {
     fn own_clock(&self) -> Own {
         let offset_ms = self.inner.parts.view.wall_offset_ms();
         let young = Duration::from_millis(self.age_ms()) < YOUNG;
-        Own { offset_ms, believed: !self.inner.parts.vitals.suspects_clock(), young }
+        let believed = !self.inner.parts.vitals.suspects_clock();
+        // As much as others may be away: two that went by such a clock would be too far from each other, and who starts by the
+        // system's new time must not be the one that is wrong.
+        let set_by_ms = offset_ms.abs_diff(wall_offset_ms());
+        let tells = believed && set_by_ms <= self.tolerance_ms() / 2;
+        Own { offset_ms, believed, tells, young }
     }
 
     /// What another host's showed in an answer that took so long. Ends this process if its own clock is the wrong one.
@@ -211,9 +218,16 @@ impl Cluster {
         (judge(&met, others, own), others)
     }
 
-    /// The kept clock less the clock since boot, if leases may end by it.
+    /// The kept clock less the clock since boot, if leases may end by it; or the system's, if the kept one is ahead of it and the
+    /// others' show the same as that.
     pub(super) fn agreed_offset_ms(&self) -> Option<i64> {
         let own = self.own_clock();
+        if !own.believed {
+            let offsets = [own.offset_ms, wall_offset_ms()];
+            let as_believed = |offset_ms: &i64| Own { offset_ms: *offset_ms, believed: true, ..own };
+            let agrees = |offset_ms: &i64| self.clock_verdict(as_believed(offset_ms)).0 == Verdict::Agreed;
+            return offsets.into_iter().find(agrees);
+        }
         let confirmed = || self.inner.clocks.0.lock().confirmed == Some(own.offset_ms);
         let agreed = match self.clock_verdict(own) {
             (Verdict::Agreed, _) => true,
@@ -245,6 +259,11 @@ impl Cluster {
         });
         differ.chain(unseen).collect()
     }
+}
+
+/// The system's clock less the clock since boot.
+fn wall_offset_ms() -> i64 {
+    clock::wall_ms().cast_signed().saturating_sub_unsigned(clock::boot_ms())
 }
 
 /// Asks the others again and again.
@@ -283,8 +302,8 @@ mod tests {
 
     const MINUTE: i64 = 60_000;
 
-    const OWN: Own = Own { offset_ms: 0, believed: true, young: false };
-    const DOUBTED: Own = Own { believed: false, ..OWN };
+    const OWN: Own = Own { offset_ms: 0, believed: true, tells: true, young: false };
+    const DOUBTED: Own = Own { believed: false, tells: false, ..OWN };
     const YOUNG: Own = Own { young: true, ..DOUBTED };
 
     fn seen(kept_ms: i64, older_ms: i64) -> Seen {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use kernel::ledger::{HostRole, LedgerCommand, LedgerError, LedgerReply};
 use kernel::{Batch, NodeId, Origin, ProtocolVersion};
 use net::{Channel, NetEvent, NetEvents, PeerId, Replier, StrangerReason};
+use serde::de::DeserializeOwned;
 
 use super::messages::{self, HelloAnswer, HelloAsk, RouteAsk, StateAsk};
 use super::replicate::{self, Hint};
@@ -171,15 +172,22 @@ pub(super) async fn greet(cluster: &Cluster, peer: PeerId) {
 }
 
 fn hint(cluster: &Cluster, from: PeerId, body: &[u8]) {
-    let Ok(batch) = messages::read::<Batch>(body) else {
-        tracing::debug!(%from, "gossip that cannot be read");
-        return;
-    };
+    let Ok(batch) = cluster.read::<Batch>(from, body) else { return };
     // A host gossips its own operations only.
     if !writes(cluster, from, &batch) {
         return;
     }
     let _full = cluster.inner.hints.try_send(Hint { from, batch: Arc::new(batch) });
+}
+
+impl Cluster {
+    /// Reads what a member sent. Builds that may meet can read each other, so what cannot be read is held against it.
+    pub(super) fn read<T: DeserializeOwned>(&self, peer: PeerId, bytes: &[u8]) -> Result<T, String> {
+        messages::read(bytes).inspect_err(|why| {
+            tracing::debug!(%peer, why, "a message cannot be read");
+            self.inner.net.blame(peer);
+        })
+    }
 }
 
 /// Whether a batch is of the member that this peer is.
@@ -198,7 +206,7 @@ async fn answer(cluster: Cluster, peer: PeerId, channel: Channel, body: bytes::B
             Some(seat) => Ok(seat.consensus.handle(body.to_vec()).await.into()),
             None => Err("this host is no member".to_owned()),
         },
-        Channel::State => match messages::read::<StateAsk>(&body) {
+        Channel::State => match cluster.read::<StateAsk>(peer, &body) {
             Ok(StateAsk::Pull { vector, fingerprint }) => {
                 if let Some(theirs) = fingerprint {
                     agreement::compare(&cluster, peer, &theirs);
@@ -222,7 +230,7 @@ async fn answer(cluster: Cluster, peer: PeerId, channel: Channel, body: bytes::B
             Ok(StateAsk::Push(batch)) => Err(format!("origin {:x} is not the host that pushes it", batch.origin.host)),
             Err(why) => Err(why),
         },
-        Channel::Route => match messages::read::<RouteAsk>(&body) {
+        Channel::Route => match cluster.read::<RouteAsk>(peer, &body) {
             Ok(ask) => cluster.serve_routed(ask, left).await.map(|answer| messages::write(&answer)),
             Err(why) => Err(why),
         },

@@ -128,10 +128,11 @@ impl Cluster {
         };
         decide(&seat, join).await?;
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let lease_ms = millis(own.node_lease);
+        let (lease_ms, virtual_nodes) = (millis(own.node_lease), own.virtual_nodes);
         let terms = seat.book.ledger().terms();
         let grace_ms = millis(own.lease_grace).max(lease_ms / 100);
-        decide(&seat, LedgerCommand::SetTerms(kernel::ledger::Terms { lease_ms, grace_ms, ..terms })).await?;
+        decide(&seat, LedgerCommand::SetTerms(kernel::ledger::Terms { virtual_nodes, lease_ms, grace_ms, ..terms }))
+            .await?;
         let pools: Vec<kernel::Pool> =
             self.inner.parts.view.pools(None).into_iter().map(|pool| kernel::Pool::clone(&pool)).collect();
         if !pools.is_empty() {

@@ -191,7 +191,5 @@ fn said_last(cluster: &Cluster, seat: &Seat, member: MemberId, origin: Origin) -
     if member == seat.me {
         return known_here(cluster, origin);
     }
-    let acknowledged = cluster.inner.acknowledged.lock();
-    let vector = seat.peer_of(member).and_then(|peer| acknowledged.get(&peer));
-    vector.and_then(|vector| vector.get(&origin)).copied().unwrap_or_default()
+    seat.peer_of(member).and_then(|peer| cluster.said_by(peer, origin)).unwrap_or_default()
 }

@@ -157,7 +157,7 @@ impl Cluster {
         for _ in 0..TIMES {
             let left = deadline.saturating_duration_since(Instant::now());
             let answer = match self.inner.net.request(peer, Channel::Route, messages::write(&ask), left).await {
-                Ok(response) => messages::read::<RouteAnswer>(&response.body),
+                Ok(response) => self.read::<RouteAnswer>(peer, &response.body),
                 Err(RequestError::Busy) => return Arrived::nowhere(&EngineError::Overloaded { limit: CALLS }, count),
                 Err(error) => {
                     tracing::debug!(%member, %error, "requests could not be carried");

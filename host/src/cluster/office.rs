@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::cluster::{Cluster as Port, ClusterError, ClusterStatus, Doing, HashringStatus, QuarantineOrder, ShardOrder};
 use api::engine::EngineError;
-use kernel::ledger::{HostRole, Ledger, LedgerCommand, LedgerError, LedgerReply, Member};
+use kernel::ledger::{HostRole, Ledger, LedgerCommand, LedgerError, LedgerReply, Member, Word};
 use kernel::{MemberId, Pool, PoolUid, ShardId};
 use std::sync::Arc;
 
@@ -96,7 +96,7 @@ impl Port for Cluster {
         self.set_role(member, HostRole::Write)
     }
 
-    fn remove(&self, member: String, reason: String) -> Doing<ClusterStatus> {
+    fn remove(&self, member: String, reason: String, by: String) -> Doing<ClusterStatus> {
         let cluster = self.clone();
         Box::pin(async move {
             let seat = cluster.needs_seat()?;
@@ -106,7 +106,8 @@ impl Port for Cluster {
                 return Err(ClusterError::Invalid { field, value, remedy: "must say why, for the record".to_owned() });
             }
             // Its vote and its part in the log end soon after, as of everybody whom the ledger does not list.
-            decide(&seat, LedgerCommand::Remove { member, reason }).await?;
+            let word = Word { reason, by, at_ms: clock::wall_ms() };
+            decide(&seat, LedgerCommand::Remove { member, word }).await?;
             Ok(cluster.status_now())
         })
     }
@@ -170,8 +171,9 @@ impl Port for Cluster {
             let mut seized = 0;
             for ((from, epoch), shards) in groups {
                 seized += shards.len() as u64;
-                let (reason, by, at_ms) = (order.reason.clone(), order.by.clone(), clock::wall_ms());
-                decide(&seat, LedgerCommand::Seize { pool: uid, shards, from, epoch, to, reason, by, at_ms }).await?;
+                let (reason, by) = (order.reason.clone(), order.by.clone());
+                let word = Word { reason, by, at_ms: clock::wall_ms() };
+                decide(&seat, LedgerCommand::Seize { pool: uid, shards, from, epoch, to, word }).await?;
             }
             Ok(seized)
         })
@@ -187,9 +189,7 @@ impl Cluster {
     /// Whether this host's log can go, and its copies of the others': enough of them have what counts.
     fn is_handed_on(&self, seat: &Seat, heard: &Vector) -> bool {
         seat.book.ledger().is_handed_on(seat.me, heard, |other, origin| {
-            let acknowledged = self.inner.acknowledged.lock();
-            let theirs = seat.peer_of(other).and_then(|peer| acknowledged.get(&peer)?.get(&origin).copied());
-            theirs.unwrap_or_default()
+            seat.peer_of(other).and_then(|peer| self.said_by(peer, origin)).unwrap_or_default()
         })
     }
 

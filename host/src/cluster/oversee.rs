@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kernel::ledger::{GrantKind, Ledger, LedgerCommand, Member, Quarantines};
-use kernel::{Epoch, MemberId, News, Origin, PoolUid, Seq, ShardId};
+use kernel::{Epoch, MemberId, Origin, PoolUid, ShardId};
 use net::PeerId;
 
-use super::follow::note;
 use super::inquiry::{known_here, last_words, wrote_until};
 use super::seat::Seat;
 use super::{Cluster, RETAIN_BYTES, Vector};
@@ -26,7 +25,6 @@ const TAKEN: usize = 64;
 pub(super) async fn run(cluster: Cluster) {
     let mut renewals = Renewals::default();
     let mut quarantines = Quarantines::new(cluster.tolerance_ms());
-    let mut stable = Seq(0);
     let mut retained_ms = 0;
     let mut stopped_told = false;
     loop {
@@ -44,11 +42,6 @@ pub(super) async fn run(cluster: Cluster) {
         if cluster.is_another_life(&seat, &ledger) {
             continue;
         }
-        if let Some(through) = known_to_majority(&cluster, &seat).filter(|through| *through > stable)
-            && note(&cluster, News::Stable { through }).await.is_ok()
-        {
-            stable = through;
-        }
         let now_ms = clock::boot_ms();
         if now_ms.saturating_sub(retained_ms) >= RETAIN_EVERY_MS {
             retain(&cluster, &seat, &ledger);
@@ -64,24 +57,6 @@ pub(super) async fn run(cluster: Cluster) {
             tracing::debug!(error = format_args!("{error:#}"), "a quarantine could not be ended yet");
         }
     }
-}
-
-/// How far a majority of the voters has this host's own log.
-fn known_to_majority(cluster: &Cluster, seat: &Seat) -> Option<Seq> {
-    let own = cluster.inner.settings.origin;
-    // Before it is looked who votes: what is counted by voters of before was said before this host knew of others.
-    let acknowledged = cluster.inner.acknowledged.lock();
-    let known_to = |voter: &MemberId| {
-        if *voter == seat.me {
-            return Seq(*cluster.inner.parts.view.committed().borrow());
-        }
-        let vector = seat.peer_of(*voter).and_then(|peer| acknowledged.get(&peer));
-        vector.and_then(|vector| vector.get(&own)).copied().unwrap_or_default()
-    };
-    let mut known: Vec<Seq> = seat.voters().iter().map(known_to).collect();
-    known.sort_unstable_by(|one, other| other.cmp(one));
-    let majority = known.len() / 2;
-    known.get(majority).copied()
 }
 
 /// Lets go of what every other member has; until each has said so in this life of the daemon, of nothing.

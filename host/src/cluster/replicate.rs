@@ -258,7 +258,7 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
         let vector = cluster.vector();
         let ask = messages::write(&StateAsk::Pull { vector: vector.clone(), fingerprint: fingerprint.take() });
         let answer = match cluster.inner.net.request(peer, Channel::State, ask, PULL_TIMEOUT).await {
-            Ok(response) => messages::read::<StateAnswer>(&response.body),
+            Ok(response) => cluster.read::<StateAnswer>(peer, &response.body),
             Err(error) => {
                 tracing::debug!(%peer, %error, "nothing pulled");
                 return;

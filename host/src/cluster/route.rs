@@ -80,14 +80,15 @@ impl Router {
 }
 
 impl Relay for Router {
-    fn carry(&self, commands: Vec<Command>) -> Carried {
+    fn carry(&self, commands: Vec<Command>, until: Option<std::time::Instant>) -> Carried {
         let cluster = self.cluster.clone();
         Box::pin(async move {
             let engine = cluster.engine().ok_or(EngineError::Stopped)?;
             cluster.needs_place()?;
             let arrived_ms = clock::boot_ms();
             // Less than what is too late: whoever does not answer must not make the others' answers late, too.
-            let deadline = Instant::now() + cluster.inner.settings.response_deadline * 9 / 10;
+            let own = Instant::now() + cluster.inner.settings.response_deadline * 9 / 10;
+            let deadline = until.map_or(own, |until| own.min(until.into()));
             if commands.iter().any(is_for_ledger) {
                 let mut outcomes = Vec::with_capacity(commands.len());
                 for command in commands {

@@ -3,14 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::cluster::{
-    ClusterStatus, HashringStatus, LedgerStatus, MemberStatus, OriginStatus, PoolShards, ShardStatus, Standing, Vote,
+    ClusterStatus, HashringStatus, LedgerStatus, MemberStatus, OrderStatus, OriginStatus, PoolShards, ShardStatus,
+    Standing, Vote,
 };
-use kernel::ledger::{GrantKind, GrantState, HostRole, Ledger, Member};
+use kernel::ledger::{Deed, GrantKind, GrantState, HostRole, Ledger, Member, Order, Word};
 use kernel::{MemberId, PoolUid, ProtocolVersion, ShardId};
 
 use super::Cluster;
 use super::readings::describe;
 use super::seat::Seat;
+
+/// Orders that are shown.
+const ORDERS: usize = 16;
+
+/// Runs of shards that one order shows.
+const RUNS: usize = 16;
 
 impl Cluster {
     pub(super) fn ring_now(&self) -> HashringStatus {
@@ -101,6 +108,12 @@ impl Cluster {
                     through: through.0,
                 })
                 .collect(),
+            orders: ledger
+                .iter()
+                .flat_map(|ledger| ledger.orders().rev())
+                .take(ORDERS)
+                .map(|order| told(order))
+                .collect(),
             warnings,
         }
     }
@@ -147,7 +160,7 @@ impl Cluster {
             }
         }
         let behind = member.peer.parse().ok().and_then(|peer: net::PeerId| {
-            let theirs = self.inner.acknowledged.lock().get(&peer)?.get(&member.origin).copied()?;
+            let theirs = self.said_by(peer, member.origin)?;
             let ours = self.vector().get(&member.origin).copied().unwrap_or_default();
             Some(theirs.0.saturating_sub(ours.0))
         });
@@ -249,5 +262,46 @@ const fn state(state: GrantState) -> &'static str {
         GrantState::Closing => "closing",
         GrantState::Quarantined => "quarantined",
         GrantState::Forced => "forced",
+    }
+}
+
+/// An order in words.
+fn told(order: &Order) -> OrderStatus {
+    let (what, tenant) = match &order.deed {
+        Deed::Seized { pool_id, tenant, shards, from, to, .. } => {
+            let shards = ranges(shards);
+            (format!("shards {shards} of pool {pool_id} were seized from {from} for {to}"), Some(tenant.to_string()))
+        }
+        Deed::Removed { node } => (format!("{node} was removed"), None),
+    };
+    let Word { reason, by, at_ms } = order.word.clone();
+    OrderStatus { at_ms, what, tenant, reason, by }
+}
+
+/// Shards as an operator names them: `1-3,7`; of many runs the first ones, and how many shards they are in all.
+fn ranges(shards: &[ShardId]) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for shard in shards {
+        match runs.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(shard.0) => *last = shard.0,
+            _ => runs.push((shard.0, shard.0)),
+        }
+    }
+    let text = |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let shown = runs.iter().take(RUNS).map(text).collect::<Vec<_>>().join(",");
+    if runs.len() > RUNS { format!("{shown} and more, {} in all,", shards.len()) } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_named_as_an_operator_would() {
+        let named = |shards: &[u32]| ranges(&shards.iter().copied().map(ShardId).collect::<Vec<_>>());
+        assert_eq!(named(&[1, 2, 3, 7]), "1-3,7");
+        assert_eq!(named(&[u32::MAX]), u32::MAX.to_string());
+        let many: Vec<u32> = (0..40).map(|shard| shard * 2).collect();
+        assert_eq!(named(&many), "0,2,4,6,8,10,12,14,16,18,20,22,24,26,28,30 and more, 40 in all,");
     }
 }

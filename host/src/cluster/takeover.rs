@@ -122,7 +122,7 @@ async fn next_part(cluster: &Cluster, peer: PeerId) -> Step {
     let first = cursor.is_none();
     let ask = messages::write(&StateAsk::Snapshot { cursor, known });
     let answer = match cluster.inner.net.request(peer, Channel::State, ask, PART_TIMEOUT).await {
-        Ok(response) => messages::read::<SnapshotAnswer>(&response.body),
+        Ok(response) => cluster.read::<SnapshotAnswer>(peer, &response.body),
         Err(error) => return Step::Wait(error.to_string()),
     };
     let (part, next, passed, total) = match answer {

@@ -130,6 +130,8 @@ pub(crate) struct Part {
     pub(crate) node_lease: Duration,
     /// How much longer others wait before its leased shards are theirs.
     pub(crate) lease_grace: Duration,
+    /// Points on the hashring of a host of weight 1.
+    pub(crate) virtual_nodes: u32,
     /// How long a request may wait for other hosts.
     pub(crate) response_deadline: Duration,
 }
@@ -142,6 +144,9 @@ impl Raw {
         });
         let node_lease = self.duration_within("cluster.node_lease", "a time from 5s to 1h", 5_000, 3_600_000);
         let lease_grace = self.duration_within("cluster.lease_grace", "a time from 1s to 1h", 1_000, 3_600_000);
+        let virtual_nodes = self.get("cluster.virtual_nodes", "a whole number from 1 to 2048", |text| {
+            text.parse().ok().filter(|count| (1..=2_048).contains(count))
+        });
         let response_deadline =
             self.duration_within("cluster.response_deadline", "a time from 100ms to 1m", 100, 60_000);
         Some(Part {
@@ -149,6 +154,7 @@ impl Raw {
             weight: weight?,
             node_lease: node_lease?,
             lease_grace: lease_grace?,
+            virtual_nodes: virtual_nodes?,
             response_deadline: response_deadline?,
         })
     }

@@ -126,6 +126,13 @@ pub(crate) const KEYS: &[Key] = &[
          wait for an answer, 1s to 1h; set by the host that forms the cluster, as is the node lease",
     ),
     key(
+        "cluster.virtual_nodes",
+        "virtual-nodes",
+        "COUNT",
+        Some("150"),
+        "points on the hashring of a host of weight 1, 1 to 2048; set by the host that forms the cluster",
+    ),
+    key(
         "cluster.response_deadline",
         "response-deadline",
         "TIME",

@@ -6,9 +6,9 @@
 pub mod hosts;
 pub mod load;
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -99,10 +99,7 @@ impl Start {
         let [rest, grpc, metrics] = self.ports.map(|port| port.to_string());
         command.args(["--http-port", &rest, "--grpc-port", &grpc, "--metrics-port", &metrics, "--node-id", &self.node]);
         command.args(&self.extra);
-        // The machine that runs the tests may hold settings of its own.
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NEXUS_")) {
-            command.env_remove(name);
-        }
+        forget_settings(&mut command);
         command.envs(self.variables.iter().map(|(name, value)| (*name, value)));
         command
     }
@@ -240,6 +237,23 @@ pub fn call(url: &str, method: &str, headers: &[(&str, &str)], body: Option<Stri
     let text = response.body_mut().with_config().limit(64 << 20).read_to_string().expect("text");
     let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
     (status, value)
+}
+
+/// The machine that runs the tests may hold settings of its own.
+fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NEXUS_")) {
+        command.env_remove(name);
+    }
+}
+
+/// Runs the operator's command with `input`; gives how it ended.
+pub fn nexus(line: &[&str], input: &[u8]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
+    forget_settings(&mut command);
+    let streams = command.args(line).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = streams.spawn().expect("it starts");
+    child.stdin.take().expect("piped").write_all(input).expect("it reads or nothing is sent");
+    child.wait_with_output().expect("it ends")
 }
 
 /// Waits for a state, not for a time.

@@ -24,6 +24,10 @@ pub(crate) enum Fault {
     Kill,
     /// A host that is stopped and goes on, as under a hypervisor.
     Freeze,
+    /// The three before for so long that others take over what the host had by leases.
+    LongCut,
+    LongKill,
+    LongFreeze,
     FullDisk,
     /// A host more.
     Join,
@@ -32,8 +36,19 @@ pub(crate) enum Fault {
     OldDisk,
 }
 
-pub(crate) const ALL: [Fault; 8] =
-    [Fault::Cut, Fault::OneWay, Fault::Kill, Fault::Freeze, Fault::FullDisk, Fault::Join, Fault::Drain, Fault::OldDisk];
+pub(crate) const ALL: [Fault; 11] = [
+    Fault::Cut,
+    Fault::OneWay,
+    Fault::Kill,
+    Fault::Freeze,
+    Fault::LongCut,
+    Fault::LongKill,
+    Fault::LongFreeze,
+    Fault::FullDisk,
+    Fault::Join,
+    Fault::Drain,
+    Fault::OldDisk,
+];
 
 /// Does it, undoes it, and waits until every host serves. Gives when owners were away.
 pub(crate) fn play(fault: Fault, hosts: &mut Hosts, load: &Load, random: &mut Random) -> Excused {
@@ -59,6 +74,24 @@ pub(crate) fn play(fault: Fault, hosts: &mut Hosts, load: &Load, random: &mut Ra
             go_on(load, other, 6_000);
             hosts.signal(host, Signal::CONT);
         }
+        Fault::LongCut => {
+            await_leases(hosts, host, other);
+            hosts.lan.cut(host);
+            await_takeover(hosts, load, host, other);
+            hosts.lan.mend(host);
+        }
+        Fault::LongKill => {
+            await_leases(hosts, host, other);
+            hosts.kill(host);
+            await_takeover(hosts, load, host, other);
+            hosts.start(host);
+        }
+        Fault::LongFreeze => {
+            await_leases(hosts, host, other);
+            hosts.signal(host, Signal::STOP);
+            await_takeover(hosts, load, host, other);
+            hosts.signal(host, Signal::CONT);
+        }
         Fault::FullDisk => full_disk(hosts, load),
         Fault::Join => join(hosts),
         Fault::Drain => drain(hosts, host, other),
@@ -78,6 +111,18 @@ pub(crate) fn play(fault: Fault, hosts: &mut Hosts, load: &Load, random: &mut Ra
 fn go_on(load: &Load, host: usize, for_ms: u64) {
     let from_ms = boot_ms();
     wait_for("the load goes on", || (boot_ms() >= from_ms + for_ms && load.served(host, from_ms) > 0).then_some(()));
+}
+
+/// The host was taken back, if it was given up before, and has something to lose.
+fn await_leases(hosts: &Hosts, host: usize, other: usize) {
+    wait_for("the host has shards by leases", || hosts.has_leases(other, host).then_some(()));
+}
+
+/// The load goes on until others have what the host had by leases.
+fn await_takeover(hosts: &Hosts, load: &Load, host: usize, other: usize) {
+    wait_for("others take over", || hosts.is_given_up(other, host).then_some(()));
+    eprintln!("{} taken over", boot_ms());
+    go_on(load, other, 2_000);
 }
 
 fn cut(hosts: &Hosts, load: &Load, host: usize, other: usize) {

@@ -72,6 +72,11 @@ impl Hosts {
             // Or a host that was restarted would show leases that are over for minutes.
             "--restart-grace",
             "1s",
+            // Who is away for longer is lost, and others take over.
+            "--node-lease",
+            "5s",
+            "--lease-grace",
+            "1s",
         ])
     }
 
@@ -177,10 +182,25 @@ impl Hosts {
         self.get(host, "cluster/status")["members"].as_array().expect("members").clone()
     }
 
+    fn member(&self, seen_by: usize, host: usize) -> Value {
+        let members = self.members(seen_by);
+        members.into_iter().find(|member| member["node_id"] == name(host).as_str()).expect("a member")
+    }
+
     pub(crate) fn shards(&self, host: usize, other: usize) -> u64 {
-        let members = self.members(host);
-        let found = members.iter().find(|member| member["node_id"] == name(other).as_str()).expect("a member");
-        found["shards"].as_u64().expect("a number")
+        self.member(host, other)["shards"].as_u64().expect("a number")
+    }
+
+    /// Whether a host was given up, and what it had by leases is others'.
+    pub(crate) fn is_given_up(&self, seen_by: usize, host: usize) -> bool {
+        let found = self.member(seen_by, host);
+        found["deposed"] == true && found["shards"] == found["escrow"]
+    }
+
+    /// Whether a host renews its node lease and has shards by it.
+    pub(crate) fn has_leases(&self, seen_by: usize, host: usize) -> bool {
+        let found = self.member(seen_by, host);
+        found["deposed"] == false && found["shards"].as_u64() > found["escrow"].as_u64()
     }
 
     /// Waits until all that run see each other and know who leads.

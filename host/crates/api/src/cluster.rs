@@ -81,12 +81,28 @@ pub struct ClusterStatus {
     pub addresses: Vec<String>,
     pub ledger: Option<LedgerStatus>,
     pub members: Vec<MemberStatus>,
-    /// Fingerprint of all replicated state, hex: equal vectors mean equal digests. Empty where no other host has any.
+    /// Fingerprint of what is allocated and reserved, hex: hosts that heard the same of every other host have the same. Empty
+    /// where no other host has any.
     pub digest: String,
     /// How far each origin's operations are known here.
     pub vector: Vec<OriginStatus>,
+    /// What operators took by force lately, the last first.
+    pub orders: Vec<OrderStatus>,
     /// What an operator should look at, in sentences.
     pub warnings: Vec<String>,
+}
+
+/// What was done by an operator's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderStatus {
+    /// When it was ordered, Unix milliseconds.
+    pub at_ms: u64,
+    /// What was done, in a sentence.
+    pub what: String,
+    /// Whose pool it was about; `None`: it is all tenants' business.
+    pub tenant: Option<String>,
+    pub reason: String,
+    pub by: String,
 }
 
 /// The replicated log of decisions, as this host sees it.
@@ -205,8 +221,8 @@ pub trait Cluster: fmt::Debug + Send + Sync {
     /// Lets a member (node id or number) vote.
     fn promote(&self, member: String) -> Doing<ClusterStatus>;
     fn demote(&self, member: String) -> Doing<ClusterStatus>;
-    /// Removes a member that is lost, with a reason.
-    fn remove(&self, member: String, reason: String) -> Doing<ClusterStatus>;
+    /// Removes a member that is lost: why, and by whom.
+    fn remove(&self, member: String, reason: String, by: String) -> Doing<ClusterStatus>;
     /// Gives a member no new shards and moves those it has elsewhere; `false` takes it back.
     fn drain(&self, member: String, draining: bool) -> Doing<ClusterStatus>;
     fn move_shards(&self, order: ShardOrder) -> Doing<u64>;

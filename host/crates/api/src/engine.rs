@@ -4,11 +4,13 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kernel::{Command, CommandError, Reply};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+
+use crate::deadline;
 
 /// Why the engine gave no answer of its own. All are retryable; after `Stopped` and `Unknown` the request may or may not
 /// have been carried out, and repeating it is safe.
@@ -52,8 +54,8 @@ pub struct Job {
 
 /// Carries commands to whichever host must decide, in a cluster.
 pub trait Relay: fmt::Debug + Send + Sync {
-    /// As [`Engine::submit_many`], wherever the deciding host is.
-    fn carry(&self, commands: Vec<Command>) -> Carried;
+    /// As [`Engine::submit_many`], wherever the deciding host is; `until`: when whoever asks gives up, if it said so.
+    fn carry(&self, commands: Vec<Command>, until: Option<Instant>) -> Carried;
 
     /// As [`Engine::catch_up`].
     fn catch_up(&self) -> CaughtUp;
@@ -149,7 +151,7 @@ impl Engine {
     /// Carries out commands in order, each on its own; returns when the records of all are on disk.
     pub async fn submit_many(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, EngineError> {
         match &self.relay {
-            Some(relay) => relay.carry(commands).await,
+            Some(relay) => relay.carry(commands, deadline::until()).await,
             None => self.submit_here(commands).await,
         }
     }

@@ -6,6 +6,7 @@
 pub mod app;
 pub mod auth;
 pub mod cluster;
+mod deadline;
 pub mod engine;
 pub mod grpc;
 pub mod ports;

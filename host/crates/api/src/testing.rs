@@ -15,13 +15,14 @@ use kernel::{
     KernelSettings, News, Op, Origin, Plan, Pool, PoolUid, RealmUid, Recovery, Reply, RequestId, Seq, Series, Sizing,
     Span, Strategy, Superseded, Tick, TypeId,
 };
+use parking_lot::Mutex;
 use prometheus::Registry;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use view::View;
 
 use crate::app::{ApiMetrics, App, Parts, Settings};
-use crate::engine::{Engine, Inbox, Job, Outcome};
+use crate::engine::{Carried, CaughtUp, Engine, Inbox, Job, Outcome, Relay};
 use crate::ports::{
     History, HistoryAnswer, OpenedSpec, PluginState, PluginStatus, Problem, Readiness, ResourceTypes, RetireError,
     TypeError,
@@ -44,7 +45,27 @@ pub(crate) struct Daemon {
     /// The cluster it is in.
     pub(crate) pair: Arc<Pair>,
     engine: Engine,
+    pub(crate) relay: Arc<Through>,
     view: Arc<View>,
+}
+
+/// Carries everything to this host itself, and remembers how long each caller said that it waits.
+#[derive(Debug)]
+pub(crate) struct Through {
+    engine: Engine,
+    pub(crate) untils: Mutex<Vec<Option<Instant>>>,
+}
+
+impl Relay for Through {
+    fn carry(&self, commands: Vec<Command>, until: Option<Instant>) -> Carried {
+        self.untils.lock().push(until);
+        let engine = self.engine.clone();
+        Box::pin(async move { engine.submit_here(commands).await })
+    }
+
+    fn catch_up(&self) -> CaughtUp {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// Boot time: what passed, and what the test added.
@@ -100,8 +121,9 @@ impl Daemon {
         std::thread::spawn(move || running.run(&inbox));
         let registry = Registry::new();
         let pair = Arc::new(Pair::new(Arc::clone(&view)));
+        let relay = Arc::new(Through { engine: engine.clone(), untils: Mutex::default() });
         let app = App::new(Parts {
-            engine: engine.clone(),
+            engine: engine.clone().relayed(Arc::<Through>::clone(&relay)),
             view: Arc::clone(&view),
             types,
             history: Arc::new(NoHistory),
@@ -113,7 +135,7 @@ impl Daemon {
             settings: Settings { batch_limit: 1_000, body_limit: 1 << 20, openapi: true },
             stopping: CancellationToken::new(),
         });
-        Self { app: Arc::new(app), registry, clock, types: own_types, pair, engine, view }
+        Self { app: Arc::new(app), registry, clock, types: own_types, pair, engine, relay, view }
     }
 
     /// Another host says that it gave a subscriber this position of his pool, in place of what he holds or without knowing

@@ -15,7 +15,7 @@ pub(crate) use allocation::{ALLOCATION_COLUMNS, allocation_lines, allocation_row
 pub(crate) use allocation::{HOLDER_COLUMNS, allocation_document, explain_document, explain_lines};
 pub(crate) use cluster::{
     MEMBER_COLUMNS, Names, RING_COLUMNS, SHARD_COLUMNS, cluster_document, cluster_lines, hashring_document, member_row,
-    ring_rows, shard_rows, warning_lines,
+    order_lines, ring_rows, shard_rows, warning_lines,
 };
 pub(crate) use conflict::{CONFLICT_COLUMNS, conflict_document, conflict_lines, conflict_row};
 pub(crate) use event::{EVENT_COLUMNS, event_row};

@@ -290,6 +290,8 @@ pub struct Reservation {
     pub name: CompactString,
     /// Free-form note of the operator.
     pub note: CompactString,
+    /// The term of its shard in which it was made.
+    pub epoch: Epoch,
     pub seq: Seq,
 }
 

@@ -4,7 +4,8 @@
 //! so a jump of the wall clock moves no deadline. One exception: a host whose wall clock was behind its own log when it
 //! started (no battery, no time server yet) keeps the log's last stamp plus boot time until the wall clock has caught up
 //! and is believed for the first time; deadlines it made meanwhile move along, and the kernel writes those leases anew, so
-//! that the next life finds them where they are.
+//! that the next life finds them where they are. It is the other way round if other hosts' clocks show what the wall clock does:
+//! then the log's stamps were ahead, and the wall clock is believed at once.
 //!
 //! A kernel that is made again while the process lives on keeps its clock ([`Clock::run_on`]): the wall clock may be under
 //! suspicion just then.
@@ -129,7 +130,7 @@ impl Clock {
         self.boot_ms = self.boot_ms.max(now.boot_ms.min(LATEST));
         let wall_ms = now.wall_ms.min(LATEST);
         let apart_ms = match self.floor_ms {
-            Some(floor_ms) if wall_ms < floor_ms => floor_ms - wall_ms,
+            Some(floor_ms) if wall_ms < floor_ms && !self.is_vouched(wall_ms) => floor_ms - wall_ms,
             Some(_) => {
                 self.anchor(wall_ms, next);
                 return Seen::Anchored;
@@ -145,6 +146,12 @@ impl Clock {
             (true, false) => Seen::Changed(Notice::ClockTrusted),
             (true, true) | (false, false) => Seen::Unchanged,
         }
+    }
+
+    /// Whether others' clocks show what the wall clock does, so that the log's stamps were ahead.
+    fn is_vouched(&self, wall_ms: u64) -> bool {
+        let shown = self.agreed_ms.map(|agreed_ms| self.boot_ms.saturating_add_signed(agreed_ms));
+        shown.is_some_and(|shown_ms| shown_ms.abs_diff(wall_ms) <= self.tolerance_ms)
     }
 
     fn anchor(&mut self, wall_ms: u64, next: Seq) {
@@ -178,6 +185,11 @@ impl Clock {
         moment_ms.saturating_add_signed(-self.offset_ms)
     }
 
+    /// False: it may be far ahead, and what is handed out by it would last longer than others wait.
+    pub(crate) fn is_placed(&self) -> bool {
+        self.floor_ms.is_none() || self.is_agreed()
+    }
+
     /// False: nobody's lease ends now.
     pub(crate) const fn trusted(&self) -> bool {
         self.apart_ms == 0 && self.floor_ms.is_none() && (self.alone || self.is_agreed())
@@ -190,7 +202,7 @@ impl Clock {
         }
     }
 
-    /// With which offset other hosts' clocks show the same.
+    /// With which offset other hosts' clocks show the same as this one, or as the wall clock.
     pub(crate) const fn set_agreed(&mut self, offset_ms: Option<i64>) {
         self.agreed_ms = offset_ms;
     }
@@ -296,6 +308,19 @@ mod tests {
         // Where it is given longer anyway it is not given both.
         assert_eq!(clock.lease_end(999_000, Seq(9)), 1_000_000 + 5 * MINUTE);
         assert_eq!(clock.rest_end(2_000_000, Seq(11)), 2_000_000);
+    }
+
+    #[test]
+    fn a_wall_clock_behind_the_log_is_believed_if_other_hosts_show_the_same() {
+        let mut clock = started_with(MINUTE, 1_000_000, 90_000_000);
+        assert!(!clock.is_placed());
+        clock.set_agreed(Some(difference(1_000_000 + MINUTE + 1, 1_000)));
+        assert!(matches!(clock.observe(after(10, 1_000_010), Seq(10)), Seen::Changed(Notice::ClockSuspect { .. })));
+        clock.set_agreed(Some(difference(1_000_000, 1_000)));
+        assert_eq!(clock.observe(after(20, 1_000_020), Seq(12)), Seen::Anchored);
+        assert_eq!((clock.now_ms(), clock.is_placed(), clock.stamp()), (1_000_020, true, 90_000_000));
+        // What was written by the clock that was ahead ends late.
+        assert_eq!(clock.lease_end(90_060_000, Seq(11)), 90_060_000 + MINUTE);
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Conflicts {
             | Fact::Resting(_)
             | Fact::Free(_)
             | Fact::Reserved(_)
-            | Fact::Unreserved(_)
+            | Fact::Unreserved { .. }
             | Fact::Clock
             | Fact::Heard { .. }
             | Fact::RestsOn(_)

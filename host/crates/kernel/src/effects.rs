@@ -84,7 +84,7 @@ impl Effects {
             | Fact::Resting(_)
             | Fact::Free(_)
             | Fact::Reserved(_)
-            | Fact::Unreserved(_)
+            | Fact::Unreserved { .. }
             | Fact::Clock
             | Fact::Heard { .. }
             | Fact::RestsOn(_)

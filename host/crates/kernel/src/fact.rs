@@ -43,7 +43,10 @@ pub enum Fact {
     /// length, reserved, or given up by its pool. A rest that is over needs no word.
     Free(SpanKey),
     Reserved(Arc<Reservation>),
-    Unreserved(SpanKey),
+    Unreserved {
+        key: SpanKey,
+        created_ms: u64,
+    },
     /// The wall clock was at least the operation's stamp; written when leases run and nothing else was written.
     Clock,
     /// Everything of that origin up to and including `through` is in this log: its numbers up to there that are not (what
@@ -77,7 +80,7 @@ impl Fact {
             Self::Held(held) => Some(held.pool),
             Self::Resting(rest) => Some(rest.pool),
             Self::Reserved(kept) => Some(kept.pool),
-            Self::Free(key) | Self::Unreserved(key) => Some(key.pool),
+            Self::Free(key) | Self::Unreserved { key, .. } => Some(key.pool),
             Self::Pool(_)
             | Self::PoolDeleted(_)
             | Self::Realm(_)

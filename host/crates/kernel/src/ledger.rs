@@ -48,6 +48,7 @@ mod error;
 mod grants;
 mod members;
 mod moves;
+mod orders;
 mod outcomes;
 mod place;
 mod pools;
@@ -74,7 +75,7 @@ pub use command::{Applied, Change, HostRole, LedgerCommand, LedgerEntry, LedgerR
 pub use error::LedgerError;
 pub use grants::{Grant, GrantKind, GrantRun, GrantState, Grants};
 pub use members::{Member, NodeLease};
-pub use moves::Seizure;
+pub use orders::{Deed, Order, Word};
 pub use place::{Terms, Wish};
 pub use quarantine::{Former, Quarantines};
 pub use reading::Misread;
@@ -200,9 +201,9 @@ impl Ledger {
         self.grant(pool, shard).filter(|grant| grant.holder == holder).map(|grant| grant.epoch)
     }
 
-    /// The last 256 seizures, the oldest first.
-    pub fn seizures(&self) -> impl Iterator<Item = &Arc<Seizure>> {
-        self.state.seizures.iter()
+    /// The last 256 things that were done by an operator's word, the oldest first.
+    pub fn orders(&self) -> impl DoubleEndedIterator<Item = &Arc<Order>> {
+        self.state.orders.iter()
     }
 
     /// The ring of core and write hosts with a weight, less the deposed.

@@ -136,7 +136,7 @@ impl<'f> NoteWord<'f> {
             | Fact::Resting(_)
             | Fact::Free(_)
             | Fact::Reserved(_)
-            | Fact::Unreserved(_)
+            | Fact::Unreserved { .. }
             | Fact::Clock
             | Fact::Heard { .. }
             | Fact::RestsOn(_)

@@ -24,13 +24,17 @@ pub(crate) struct Reservations {
 impl Reservations {
     /// Adds one whose span nobody holds; see [`taken_up`](Self::taken_up) otherwise.
     pub(crate) fn insert(&mut self, reservation: Arc<Reservation>) {
-        let (start, len) = (reservation.span.start(), reservation.span.len());
-        self.by_subscriber.insert((reservation.subscriber.clone(), start));
-        self.sum = self.sum.wrapping_add(digest::of_reserved(&reservation));
-        if let Some(former) = self.by_start.insert(start, reservation) {
+        self.by_subscriber.insert((reservation.subscriber.clone(), reservation.span.start()));
+        self.idle += reservation.span.len();
+        self.replace(reservation);
+    }
+
+    /// The same reservation, made anew.
+    pub(crate) fn replace(&mut self, anew: Arc<Reservation>) {
+        self.sum = self.sum.wrapping_add(digest::of_reserved(&anew));
+        if let Some(former) = self.by_start.insert(anew.span.start(), anew) {
             self.sum = self.sum.wrapping_sub(digest::of_reserved(&former));
         }
-        self.idle += len;
     }
 
     /// Takes one out that nobody holds.

@@ -264,6 +264,11 @@ impl Stock {
         Ok(())
     }
 
+    /// The same reservation, made anew.
+    pub(crate) fn replace_reservation(&mut self, anew: Arc<Reservation>) {
+        self.reservations.replace(anew);
+    }
+
     /// Reserved: free, in limbo, or held like any other.
     pub(crate) fn unreserve(&mut self, span: Span, held_by_its_own: HeldByItsOwn) -> Option<Arc<Reservation>> {
         match held_by_its_own {

@@ -64,6 +64,8 @@ pub(crate) struct Wishes {
     pub(crate) allowed: BTreeMap<PeerId, bool>,
     pub(crate) places: BTreeMap<PeerId, Vec<Multiaddr>>,
     pub(crate) sought: Vec<PeerAddress>,
+    /// How often each peer's messages could not be read.
+    pub(crate) blamed: BTreeMap<PeerId, u32>,
 }
 
 impl Net {
@@ -161,6 +163,15 @@ impl Net {
     /// Shuts everything but [`Channel::Hello`] for a peer. Its connection stays.
     pub fn disallow(&self, peer: PeerId) {
         self.wish(|wishes| wishes.allowed.insert(peer, false));
+    }
+
+    /// Holds against a peer that a message of it, whole and signed as it came, makes no sense: ten a minute are too many, and it
+    /// is cut off for a while.
+    pub fn blame(&self, peer: PeerId) {
+        self.wish(|wishes| {
+            let times = wishes.blamed.entry(peer).or_default();
+            *times = times.saturating_add(1);
+        });
     }
 
     /// Dials a peer at these addresses, in place of those given before, until it is connected, and again when it is lost.

@@ -49,7 +49,7 @@ pub(crate) const AGENT_CHARACTERS: usize = 128;
 pub(crate) struct Timing {
     /// Pause between pings.
     pub(crate) ping_every: Duration,
-    /// How long a ping may stay unanswered; with the pause before it, a silent peer is dropped after 8 s. Until
+    /// How long a ping may stay unanswered; with the pause before it, a silent peer is dropped after 5 s. Until
     /// then requests are sent to it in vain.
     pub(crate) ping_within: Duration,
     /// How long a connection may take to prove that it knows the key.
@@ -71,8 +71,8 @@ pub(crate) struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            ping_every: Duration::from_secs(3),
-            ping_within: Duration::from_secs(5),
+            ping_every: Duration::from_secs(1),
+            ping_within: Duration::from_secs(4),
             greet_within: Duration::from_secs(5),
             redial_first: Duration::from_secs(1),
             // The hosts of a cluster are few, and who is back hears nothing before it is dialled.

@@ -26,7 +26,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use crate::address::multiaddr;
 use crate::behaviour::{self, Behaviour, BehaviourEvent};
-use crate::conduct::{Bucket, Conduct};
+use crate::conduct::{Bucket, Conduct, Fault};
 use crate::dialer::Dialer;
 use crate::error::{NetError, PublishError};
 use crate::event::NetEvent;
@@ -276,7 +276,11 @@ impl Task {
     }
 
     fn take_wishes(&mut self) {
-        let Wishes { allowed, places, sought } = std::mem::take(&mut *self.shared.wishes.lock());
+        let Wishes { allowed, places, sought, blamed } = std::mem::take(&mut *self.shared.wishes.lock());
+        for (peer, times) in blamed {
+            // More than that is a ban already.
+            (0..times.min(16)).for_each(|_| self.fault(peer, Fault::Rubbish));
+        }
         for (peer, allow) in allowed {
             if !allow {
                 self.allowed.remove(&peer);

@@ -119,7 +119,7 @@ fn collect(files: &[Arc<LogFile>], of: Of, after: Seq, through: Seq, most_bytes:
 
 /// Whether it may be what gave way to another operation.
 const fn may_be_aside(fact: &Fact) -> bool {
-    matches!(fact, Fact::Free(_) | Fact::Unreserved(_))
+    matches!(fact, Fact::Free(_) | Fact::Unreserved { .. })
 }
 
 /// The operations with the lowest numbers that fit.

@@ -109,7 +109,7 @@ impl Kind {
             Fact::Resting(_) => Self::Resting,
             Fact::Free(_) => Self::Free,
             Fact::Reserved(_) => Self::Reserved,
-            Fact::Unreserved(_) => Self::Unreserved,
+            Fact::Unreserved { .. } => Self::Unreserved,
             Fact::Clock => Self::Clock,
             Fact::Heard { .. } => Self::Heard,
             Fact::RestsOn(_) => Self::RestsOn,
@@ -128,7 +128,7 @@ pub(crate) fn span_key(fact: &Fact) -> Option<SpanKey> {
         Fact::Held(held) => Some(SpanKey { pool: held.pool, realm: held.realm, span: held.span }),
         Fact::Resting(rest) => Some(SpanKey { pool: rest.pool, realm: rest.realm, span: rest.span }),
         Fact::Reserved(kept) => Some(SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }),
-        Fact::Free(key) | Fact::Unreserved(key) => Some(*key),
+        Fact::Free(key) | Fact::Unreserved { key, .. } => Some(*key),
         Fact::Pool(_)
         | Fact::PoolDeleted(_)
         | Fact::Realm(_)

@@ -186,9 +186,16 @@ pub fn reserved(seq: u64, pool: u32, number: u32) -> Op {
         created_ms: START_MS + seq * 1000,
         name: "100.64.0.9".into(),
         note: "a printer".into(),
+        epoch: Epoch(1),
         seq: Seq(seq),
     };
     op(seq, Fact::Reserved(Arc::new(reservation)))
+}
+
+/// That address is kept no more.
+#[must_use]
+pub fn unreserved(key: SpanKey) -> Fact {
+    Fact::Unreserved { key, created_ms: START_MS }
 }
 
 /// A note with few keys, which replaces what stood at these places.
@@ -305,7 +312,7 @@ impl Known {
             Fact::Reserved(kept) => {
                 put(&mut self.reserved, SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }, op);
             }
-            Fact::Unreserved(key) => drop(self.reserved.remove(key)),
+            Fact::Unreserved { key, .. } => drop(self.reserved.remove(key)),
             Fact::Noted(note) => {
                 put(&mut self.notes, op.seq, op);
                 self.ended.extend(note.ends.iter());

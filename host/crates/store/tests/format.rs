@@ -50,7 +50,7 @@ fn every_kind_of_1() -> Vec<Op> {
         sample::resting(10, 1, 10, 5000),
         sample::held(11, 1, 12),
         sample::op(12, Fact::Free(sample::key(1, 10))),
-        sample::op(13, Fact::Unreserved(sample::key(1, 13))),
+        sample::op(13, sample::unreserved(sample::key(1, 13))),
         sample::reserved(14, 1, 15),
         sample::op(15, Fact::PoolDeleted(PoolUid(2))),
         sample::held(97, 1, 16),

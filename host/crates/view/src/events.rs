@@ -133,7 +133,7 @@ pub(crate) fn event_of(op: &Op, known: impl FnOnce(PoolUid) -> Option<Arc<Pool>>
         Fact::Pool(pool) => (Arc::clone(pool), PoolChange::Pool),
         Fact::PoolDeleted(uid) => (known(*uid)?, PoolChange::PoolDeleted),
         Fact::Reserved(reservation) => (known(reservation.pool)?, PoolChange::Reserved(Arc::clone(reservation))),
-        Fact::Unreserved(key) => (known(key.pool)?, PoolChange::Unreserved(*key)),
+        Fact::Unreserved { key, .. } => (known(key.pool)?, PoolChange::Unreserved(*key)),
         Fact::Realm(_)
         | Fact::Free(_)
         | Fact::Clock

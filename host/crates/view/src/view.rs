@@ -171,7 +171,7 @@ impl View {
             }
             Fact::Realm(realm) => self.pools.write().put_realm(realm),
             Fact::Reserved(reservation) => self.pools.write().reserve(reservation),
-            Fact::Unreserved(key) => self.pools.write().unreserve(key),
+            Fact::Unreserved { key, .. } => self.pools.write().unreserve(key),
             Fact::Clock
             | Fact::Heard { .. }
             | Fact::RestsOn(_)

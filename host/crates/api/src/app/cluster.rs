@@ -38,7 +38,7 @@ impl App {
     /// The cluster as this host sees it.
     pub fn cluster_status(&self, caller: &Caller) -> Result<ClusterStatus, AppError> {
         caller.needs(Role::Read)?;
-        Ok(self.cluster.status())
+        Ok(shown_to(caller, self.cluster.status()))
     }
 
     /// The hashring, and who owns the shards of the tenant's pools, or of one of them.
@@ -56,14 +56,14 @@ impl App {
 
     /// Forms the ledger with this host as its only member.
     pub async fn init_cluster(&self, caller: &Caller) -> Result<ClusterStatus, AppError> {
-        self.change(caller, "init", "", |cluster| Ok(cluster.init())).await
+        self.change_members(caller, "init", "", |cluster| Ok(cluster.init())).await
     }
 
     /// Makes this host a member of the cluster that the host at the address (or any configured peer) belongs to.
     pub async fn join_cluster(&self, caller: &Caller, address: Option<String>) -> Result<ClusterStatus, AppError> {
         let address = address.filter(|address| !address.is_empty());
         let about = address.clone().unwrap_or_default();
-        self.change(caller, "join", &about, |cluster| {
+        self.change_members(caller, "join", &about, |cluster| {
             let address = address.map(|address| text("address", address)).transpose()?;
             Ok(cluster.join(address))
         })
@@ -72,36 +72,37 @@ impl App {
 
     /// Gives up all of this host's shards and leaves.
     pub async fn leave_cluster(&self, caller: &Caller) -> Result<ClusterStatus, AppError> {
-        self.change(caller, "leave", "", |cluster| Ok(cluster.leave())).await
+        self.change_members(caller, "leave", "", |cluster| Ok(cluster.leave())).await
     }
 
     /// Lets a member vote.
     pub async fn promote_member(&self, caller: &Caller, member: &str) -> Result<ClusterStatus, AppError> {
-        self.change(caller, "promote", member, |cluster| Ok(cluster.promote(named("member", member)?))).await
+        self.change_members(caller, "promote", member, |cluster| Ok(cluster.promote(named("member", member)?))).await
     }
 
     /// Lets a member vote no more.
     pub async fn demote_member(&self, caller: &Caller, member: &str) -> Result<ClusterStatus, AppError> {
-        self.change(caller, "demote", member, |cluster| Ok(cluster.demote(named("member", member)?))).await
+        self.change_members(caller, "demote", member, |cluster| Ok(cluster.demote(named("member", member)?))).await
     }
 
     /// Removes a member that is lost.
     pub async fn remove_member(&self, caller: &Caller, member: &str, reason: &str) -> Result<ClusterStatus, AppError> {
-        self.change(caller, "remove", member, |cluster| {
+        self.change_members(caller, "remove", member, |cluster| {
             let (member, reason) = (named("member", member)?, why(reason)?);
-            Ok(cluster.remove(member, reason))
+            Ok(cluster.remove(member, reason, by(caller).to_owned()))
         })
         .await
     }
 
     /// Gives a member no new shards and moves those it has elsewhere.
     pub async fn drain_member(&self, caller: &Caller, member: &str) -> Result<ClusterStatus, AppError> {
-        self.change(caller, "drain", member, |cluster| Ok(cluster.drain(named("member", member)?, true))).await
+        self.change_members(caller, "drain", member, |cluster| Ok(cluster.drain(named("member", member)?, true))).await
     }
 
     /// Gives a drained member shards again.
     pub async fn undrain_member(&self, caller: &Caller, member: &str) -> Result<ClusterStatus, AppError> {
-        self.change(caller, "undrain", member, |cluster| Ok(cluster.drain(named("member", member)?, false))).await
+        self.change_members(caller, "undrain", member, |cluster| Ok(cluster.drain(named("member", member)?, false)))
+            .await
     }
 
     /// Moves shards to another owner, which both owners agree to; says how many.
@@ -164,6 +165,18 @@ impl App {
         }
     }
 
+    /// The same for what changes the members: the cluster as it is then.
+    async fn change_members(
+        &self,
+        caller: &Caller,
+        what: &str,
+        about: &str,
+        ask: impl FnOnce(&dyn Cluster) -> Result<Doing<ClusterStatus>, AppError>,
+    ) -> Result<ClusterStatus, AppError> {
+        let status = self.change(caller, what, about, ask).await?;
+        Ok(shown_to(caller, status))
+    }
+
     fn order(&self, caller: &Caller, input: ShardsInput) -> Result<ShardOrder, AppError> {
         let ShardsInput { pool, shards, to, reason } = input;
         let to = named("to", &to)?;
@@ -187,6 +200,12 @@ impl App {
         let by = by(caller).to_owned();
         Ok(ShardOrder { tenant, pool_id: pool.to_string(), shards: asked.into_iter().collect(), to, reason, by })
     }
+}
+
+/// Without what was done to other tenants' pools.
+fn shown_to(caller: &Caller, mut status: ClusterStatus) -> ClusterStatus {
+    status.orders.retain(|order| order.tenant.as_deref().is_none_or(|tenant| tenant == caller.tenant.as_str()));
+    status
 }
 
 fn by(caller: &Caller) -> &str {

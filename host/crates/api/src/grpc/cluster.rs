@@ -9,9 +9,11 @@ use nexus_proto::v1::cluster_service_server::ClusterService;
 use tokio::sync::mpsc::Receiver;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Face, answer, read, refuse};
+use super::{Face, answer, read, refuse, show};
 use crate::app::{AppError, Caller, ShardsInput, read_id};
-use crate::cluster::{ClusterStatus, HashringStatus, LedgerStatus, MemberStatus, PoolShards, Standing, Vote};
+use crate::cluster::{
+    ClusterStatus, HashringStatus, LedgerStatus, MemberStatus, OrderStatus, PoolShards, Standing, Vote,
+};
 use crate::ports::{BackupPiece, BackupSummary};
 
 impl Face {
@@ -67,7 +69,13 @@ fn status(status: ClusterStatus) -> v1::ClusterStatus {
             .map(|one| v1::OriginProgress { host: one.host, incarnation: one.incarnation, through: one.through })
             .collect(),
         warnings: status.warnings,
+        orders: status.orders.into_iter().map(ordered).collect(),
     }
+}
+
+fn ordered(order: OrderStatus) -> v1::ClusterOrder {
+    let OrderStatus { at_ms, what, tenant: _, reason, by } = order;
+    v1::ClusterOrder { at: Some(show::timestamp(at_ms)), what, reason, by }
 }
 
 fn ledger(ledger: &LedgerStatus) -> v1::Ledger {

@@ -23,6 +23,7 @@ use super::Face;
 use super::metrics::Counting;
 use crate::app::App;
 use crate::auth::Authority;
+use crate::deadline::Deadlines;
 use crate::tls::Incoming;
 
 /// Largest request; a batch of 10,000 with long ids fits.
@@ -89,6 +90,7 @@ pub async fn serve(app: Arc<App>, authority: Arc<Authority>, incoming: Incoming)
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))
         .layer(counting.clone())
+        .layer(Deadlines)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, stopping);
     tokio::select! {

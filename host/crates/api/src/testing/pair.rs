@@ -9,10 +9,11 @@ use tokio::sync::mpsc;
 use view::View;
 
 use crate::cluster::{
-    Cluster, ClusterError, ClusterStatus, Doing, HashringStatus, LedgerStatus, MemberStatus, OriginStatus, PoolShards,
-    QuarantineOrder, ShardOrder, ShardStatus, Standing, Vote,
+    Cluster, ClusterError, ClusterStatus, Doing, HashringStatus, LedgerStatus, MemberStatus, OrderStatus, OriginStatus,
+    PoolShards, QuarantineOrder, ShardOrder, ShardStatus, Standing, Vote,
 };
 use crate::ports::{BackupPiece, BackupSummary, Backups};
+use crate::testing::BEGIN_MS;
 
 #[derive(Debug)]
 pub(crate) struct Pair {
@@ -25,8 +26,8 @@ struct State {
     members: Vec<MemberStatus>,
     moved: Vec<(PoolUid, ShardId)>,
     orders: Vec<ShardOrder>,
-    /// Member and reason of each removal.
-    removed: Vec<(String, String)>,
+    /// Each removal.
+    removed: Vec<OrderStatus>,
     /// How often a backup was asked for.
     backups: u32,
 }
@@ -68,6 +69,7 @@ impl State {
             members: self.members.clone(),
             digest: "9f86d081884c7d65".to_owned(),
             vector: vec![OriginStatus { host: "5be8dde2a1c4f036".to_owned(), incarnation: 1, through: 4_711 }],
+            orders: self.removed.iter().rev().cloned().collect(),
             warnings: vec!["core-2 cannot be reached".to_owned()],
         }
     }
@@ -94,8 +96,8 @@ impl Pair {
         self.state.lock().orders.clone()
     }
 
-    /// Every removal so far: member and reason.
-    pub(crate) fn removed(&self) -> Vec<(String, String)> {
+    /// Every removal so far.
+    pub(crate) fn removed(&self) -> Vec<OrderStatus> {
         self.state.lock().removed.clone()
     }
 
@@ -182,11 +184,12 @@ impl Cluster for Pair {
         })
     }
 
-    fn remove(&self, member: String, reason: String) -> Doing<ClusterStatus> {
+    fn remove(&self, member: String, reason: String, by: String) -> Doing<ClusterStatus> {
         self.decide(move |state| {
             let number = state.find(&member)?.member;
             state.members.retain(|one| one.member != number);
-            state.removed.push((member, reason));
+            let what = format!("{member} was removed");
+            state.removed.push(OrderStatus { at_ms: BEGIN_MS, what, tenant: None, reason, by });
             Ok(state.status())
         })
     }

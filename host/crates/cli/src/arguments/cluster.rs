@@ -52,6 +52,12 @@ pub(crate) enum ShardCommand {
         /// Of this pool only
         #[arg(default_value = "", hide_default_value = true)]
         pool: String,
+        /// Only what this member holds: its node id or member number
+        #[arg(long, value_name = "MEMBER")]
+        owner: Option<String>,
+        /// Only shards that are held so
+        #[arg(long, value_name = "KIND", value_parser = ["escrow", "leased"])]
+        kind: Option<String>,
     },
     /// Move shards to another owner; asked of the host that holds them, and the other one must be reachable
     Move {
@@ -63,8 +69,18 @@ pub(crate) enum ShardCommand {
     },
     /// Take shards from an owner that is lost, by force; space that it may have handed out unheard is set aside
     Seize {
-        #[command(flatten)]
-        order: OrderArgs,
+        /// The pool [default with --from: every pool of the tenant]
+        #[arg(required_unless_present = "from")]
+        pool: Option<String>,
+        /// The shards: numbers and ranges, such as 1-3,7
+        #[arg(long, value_name = "SHARDS", required_unless_present = "from")]
+        shards: Option<Shards>,
+        /// All shards that this lost member holds outright: its node id or member number
+        #[arg(long, value_name = "MEMBER", conflicts_with = "shards")]
+        from: Option<String>,
+        /// The new owner's node id or member number
+        #[arg(long, value_name = "MEMBER")]
+        to: String,
         /// Why; kept for whoever asks later
         #[arg(long, value_name = "TEXT")]
         reason: String,
@@ -95,13 +111,16 @@ pub(crate) struct OrderArgs {
 /// One host of the cluster.
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
-    /// Give a host no new shards and move those it has to others; shard list shows how far it is
+    /// Give a host no new shards and move those it has to others; cluster members shows how far it is
     Drain {
         /// Its node id or member number
         member: String,
         /// Take it back: the host gets shards again
         #[arg(long)]
         undo: bool,
+        /// Return when it has none left, and it may be stopped or leave
+        #[arg(long, conflicts_with = "undo")]
+        wait: bool,
     },
 }
 

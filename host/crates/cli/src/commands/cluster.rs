@@ -1,10 +1,12 @@
 //! `nexus cluster`, `nexus shard`, `nexus node` and `nexus hashring`.
 
+use std::time::Duration;
+
 use api::grpc::client::Client;
 use nexus_proto::v1::{
-    ClusterStatus, DemoteRequest, DrainRequest, EndQuarantineRequest, GetHashringRequest, GetHashringResponse,
-    InitRequest, JoinRequest, LeaveRequest, ListMembersRequest, MoveShardsRequest, PromoteRequest, RemoveRequest,
-    SeizeShardsRequest, StatusRequest,
+    ClusterMember, ClusterStatus, DemoteRequest, DrainRequest, EndQuarantineRequest, GetHashringRequest,
+    GetHashringResponse, InitRequest, JoinRequest, LeaveRequest, ListMembersRequest, MoveShardsRequest, PoolShards,
+    PromoteRequest, RemoveRequest, SeizeShardsRequest, ShardOwner, StatusRequest,
 };
 
 use crate::arguments::{ClusterCommand, Connection, NodeCommand, OrderArgs, ShardCommand};
@@ -14,8 +16,11 @@ use crate::screen::{Format, Screen};
 use crate::session::{Patience, connect};
 use crate::shape::{
     MEMBER_COLUMNS, Names, RING_COLUMNS, SHARD_COLUMNS, cluster_document, cluster_lines, hashring_document, member_row,
-    ring_rows, shard_rows, warning_lines,
+    order_lines, ring_rows, shard_rows, warning_lines,
 };
+
+/// How often it is looked whether a host is drained.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// `nexus cluster`.
 pub(super) async fn run(connection: &Connection, command: ClusterCommand, screen: &mut Screen) -> Result<(), Failure> {
@@ -39,19 +44,30 @@ pub(super) async fn run(connection: &Connection, command: ClusterCommand, screen
 /// `nexus node`.
 pub(super) async fn node(connection: &Connection, command: NodeCommand, screen: &mut Screen) -> Result<(), Failure> {
     let client = connect(connection, Patience::Timeout).await?;
-    let NodeCommand::Drain { member, undo } = command;
-    let answer = client.cluster().drain(DrainRequest { member, undo }).await?.into_inner();
-    show(&answer.status.unwrap_or_default(), screen)
+    let NodeCommand::Drain { member, undo, wait } = command;
+    let request = DrainRequest { member: member.clone(), undo };
+    let mut status = client.cluster().drain(request).await?.into_inner().status.unwrap_or_default();
+    while wait && status.members.iter().any(|one| is_named(one, &member) && one.shards > 0) {
+        tokio::time::sleep(LOOK_EVERY).await;
+        status = client.cluster().status(StatusRequest {}).await?.into_inner().status.unwrap_or_default();
+    }
+    show(&status, screen)
 }
 
 /// `nexus shard`.
 pub(super) async fn shard(connection: &Connection, command: ShardCommand, screen: &mut Screen) -> Result<(), Failure> {
     let client = connect(connection, Patience::Timeout).await?;
     match command {
-        ShardCommand::List { pool } => {
-            let request = GetHashringRequest { pool_id: pool, omit_points: true };
-            let ring = client.cluster().get_hashring(request).await?.into_inner();
-            let rows = shard_rows(&ring, &names(&client).await?);
+        ShardCommand::List { pool, owner, kind } => {
+            let ring = owners(&client, pool).await?;
+            let owner = match owner {
+                Some(owner) => Some(number_of(&client, "--owner", &owner).await?),
+                None => None,
+            };
+            let wanted = |shard: &ShardOwner| {
+                owner.is_none_or(|owner| shard.owner == owner) && kind.as_ref().is_none_or(|kind| shard.kind == *kind)
+            };
+            let rows = shard_rows(&ring, &names(&client).await?, wanted);
             screen.list("shards", SHARD_COLUMNS, &rows)?;
             Ok(())
         }
@@ -60,10 +76,20 @@ pub(super) async fn shard(connection: &Connection, command: ShardCommand, screen
             let count = client.cluster().move_shards(request).await?.into_inner().count;
             told(screen, "moved", count, &pool, &to)
         }
-        ShardCommand::Seize { order: OrderArgs { pool, shards, to }, reason } => {
-            let request = SeizeShardsRequest { pool_id: pool.clone(), shards: shards.0, to: to.clone(), reason };
-            let count = client.cluster().seize_shards(request).await?.into_inner().count;
-            told(screen, "seized", count, &pool, &to)
+        ShardCommand::Seize { pool, shards, from, to, reason } => {
+            let pool = pool.unwrap_or_default();
+            let wanted = match from {
+                Some(from) => escrow_of(&client, pool, &from).await?,
+                None => vec![(pool, shards.map(|shards| shards.0).unwrap_or_default())],
+            };
+            let (mut count, mut pools) = (0, Vec::new());
+            for (pool_id, shards) in wanted {
+                let (to, reason) = (to.clone(), reason.clone());
+                let request = SeizeShardsRequest { pool_id: pool_id.clone(), shards, to, reason };
+                count += client.cluster().seize_shards(request).await?.into_inner().count;
+                pools.push(pool_id);
+            }
+            told(screen, "seized", count, &pools.join(", "), &to)
         }
         ShardCommand::EndQuarantine { pool, reason } => {
             let request = EndQuarantineRequest { pool_id: pool.clone(), reason };
@@ -91,6 +117,35 @@ async fn members(client: &Client, screen: &mut Screen) -> Result<(), Failure> {
     Ok(screen.list("members", MEMBER_COLUMNS, &rows)?)
 }
 
+async fn owners(client: &Client, pool_id: String) -> Result<GetHashringResponse, Failure> {
+    let request = GetHashringRequest { pool_id, omit_points: true };
+    Ok(client.cluster().get_hashring(request).await?.into_inner())
+}
+
+/// What a member holds outright of a pool, or of all.
+async fn escrow_of(client: &Client, pool: String, member: &str) -> Result<Vec<(String, Vec<u32>)>, Failure> {
+    let member = number_of(client, "--from", member).await?;
+    let held = |shard: &&ShardOwner| shard.owner == member && shard.kind == "escrow";
+    let of = |pool: PoolShards| {
+        let shards: Vec<u32> = pool.shards.iter().filter(held).map(|shard| shard.shard).collect();
+        (!shards.is_empty()).then_some((pool.pool_id, shards))
+    };
+    Ok(owners(client, pool).await?.pools.into_iter().filter_map(of).collect())
+}
+
+fn is_named(member: &ClusterMember, name: &str) -> bool {
+    member.node_id == name || member.member.to_string() == name
+}
+
+async fn number_of(client: &Client, option: &str, name: &str) -> Result<u32, Failure> {
+    let members = client.cluster().list_members(ListMembersRequest {}).await?.into_inner().members;
+    let found = members.iter().find(|member| is_named(member, name)).map(|member| member.member);
+    found.ok_or_else(|| {
+        let known: Vec<&str> = members.iter().map(|member| member.node_id.as_str()).collect();
+        Failure::Usage(format!("{option} {name:?} must be the node id or number of a member: {}", known.join(", ")))
+    })
+}
+
 async fn names(client: &Client) -> Result<Names, Failure> {
     let answer = client.cluster().list_members(ListMembersRequest {}).await?.into_inner();
     Ok(answer.members.into_iter().map(|member| (member.member, member.node_id)).collect())
@@ -107,6 +162,10 @@ fn show(status: &ClusterStatus, screen: &mut Screen) -> Result<(), Failure> {
         screen.gap()?;
         screen.list("members", MEMBER_COLUMNS, &rows)?;
     }
+    if !status.orders.is_empty() {
+        screen.gap()?;
+        screen.lines(&order_lines(status))?;
+    }
     if !status.warnings.is_empty() {
         screen.gap()?;
         screen.lines(&warning_lines(status))?;
@@ -116,6 +175,7 @@ fn show(status: &ClusterStatus, screen: &mut Screen) -> Result<(), Failure> {
 
 fn told(screen: &mut Screen, what: &'static str, count: u64, pool: &str, to: &str) -> Result<(), Failure> {
     let document = Fields::default().number(what, count).text("pool_id", pool).text("to", to).done();
-    let lines = [(what, format!("{count} shards of {pool} to {to}").into())];
+    let of = if pool.is_empty() { "any pool" } else { pool };
+    let lines = [(what, format!("{count} shards of {of} to {to}").into())];
     Ok(screen.one(&document, &lines)?)
 }

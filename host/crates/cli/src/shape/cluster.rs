@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use nexus_proto::v1::{
-    ClusterMember, ClusterStanding, ClusterStatus, ClusterVote, GetHashringResponse, Ledger, PoolShards, ShardOwner,
+    ClusterMember, ClusterOrder, ClusterStanding, ClusterStatus, ClusterVote, GetHashringResponse, Ledger, PoolShards,
+    ShardOwner,
 };
 
+use super::time_document;
 use crate::document::{Document, Fields};
 use crate::screen::Row;
 use crate::table::{Cell, Tone};
+use crate::words::second;
 
 pub(crate) const MEMBER_COLUMNS: &[&str] =
     &["MEMBER", "NODE", "ROLE", "VOTE", "STATE", "WEIGHT", "SHARDS", "ESCROW", "BEHIND", "ADDRESSES"];
@@ -43,6 +46,7 @@ fn state(member: &ClusterMember) -> (&'static str, Tone) {
     match (member.deposed, member.reachable, member.draining) {
         (true, _, _) => ("deposed", Tone::Bad),
         (false, false, _) => ("unreachable", Tone::Bad),
+        (false, true, true) if member.shards == 0 => ("drained", Tone::Good),
         (false, true, true) => ("draining", Tone::Notable),
         (false, true, false) => ("reachable", Tone::Good),
     }
@@ -118,6 +122,7 @@ pub(crate) fn cluster_document(status: &ClusterStatus) -> Document {
         .put("members", Document::List(status.members.iter().map(member_document).collect()))
         .some_text("digest", &status.digest)
         .put("vector", Document::List(status.vector.iter().map(origin).collect()))
+        .put("orders", Document::List(status.orders.iter().map(order_document).collect()))
         .put("warnings", texts(&status.warnings))
         .done()
 }
@@ -155,6 +160,23 @@ fn ledger_cell(ledger: &Ledger, members: &[ClusterMember]) -> Cell {
     }
 }
 
+fn order_document(order: &ClusterOrder) -> Document {
+    Fields::default()
+        .some("at", time_document(order.at.as_ref()))
+        .text("what", &order.what)
+        .text("reason", &order.reason)
+        .text("by", &order.by)
+        .done()
+}
+
+pub(crate) fn order_lines(status: &ClusterStatus) -> Vec<(&'static str, Cell)> {
+    let line = |order: &ClusterOrder| {
+        let at = second(order.at.as_ref());
+        format!("{at} {}, by {}: {}", order.what, order.by, order.reason)
+    };
+    status.orders.iter().map(|order| ("order", line(order).into())).collect()
+}
+
 pub(crate) fn warning_lines(status: &ClusterStatus) -> Vec<(&'static str, Cell)> {
     status.warnings.iter().map(|warning| ("warning", Cell::toned(warning.as_str(), Tone::Notable))).collect()
 }
@@ -174,9 +196,10 @@ fn shard_fields(fields: Fields, shard: &ShardOwner) -> Document {
         .done()
 }
 
-pub(crate) fn shard_rows(ring: &GetHashringResponse, names: &Names) -> Vec<Row> {
+/// Of the shards that are wanted.
+pub(crate) fn shard_rows(ring: &GetHashringResponse, names: &Names, wanted: impl Fn(&ShardOwner) -> bool) -> Vec<Row> {
     let rows = ring.pools.iter().flat_map(|pool| pool.shards.iter().map(move |shard| (pool, shard)));
-    rows.map(|(pool, shard)| shard_row(pool, shard, names)).collect()
+    rows.filter(|(_, shard)| wanted(shard)).map(|(pool, shard)| shard_row(pool, shard, names)).collect()
 }
 
 fn shard_row(pool: &PoolShards, shard: &ShardOwner, names: &Names) -> Row {

@@ -79,7 +79,7 @@ impl Kernel {
                 Some(Fact::Noted(note)) => self.adopt_note(&note, from, &mut adoption.notes, effects),
                 Some(
                     Fact::Free(_)
-                    | Fact::Unreserved(_)
+                    | Fact::Unreserved { .. }
                     | Fact::Pool(_)
                     | Fact::PoolDeleted(_)
                     | Fact::Realm(_)
@@ -289,8 +289,8 @@ impl Kernel {
         let held = self.holders.starting_at(key.pool, key.realm, key.span.start());
         let held = held.is_some_and(|held| held.span == key.span);
         let Some(stock) = self.stocks.get_mut(&of) else { return };
-        if stock.unreserve(key.span, if held { HeldByItsOwn::Yes } else { HeldByItsOwn::No }).is_some() {
-            self.log.relay(effects, from, Fact::Unreserved(key));
+        if let Some(gone) = stock.unreserve(key.span, if held { HeldByItsOwn::Yes } else { HeldByItsOwn::No }) {
+            self.log.relay(effects, from, Fact::Unreserved { key, created_ms: gone.created_ms });
             self.touch(of);
         }
     }

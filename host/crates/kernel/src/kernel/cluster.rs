@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::pools::layout;
 use super::update::is_reshaped;
 use super::{Kernel, PoolState, Term};
-use crate::allocation::Allocation;
+use crate::allocation::{Allocation, Reservation};
 use crate::command::{AllocateRequest, CommandError, News, Reply};
 use crate::effects::Effects;
 use crate::fact::{Fact, SpanKey};
@@ -192,6 +192,7 @@ impl Kernel {
             self.log.clock.set_agreed(agreed_ms);
             cluster.sight = Some(sight);
         }
+        self.look_at_lease();
         Reply::Noted
     }
 
@@ -231,7 +232,8 @@ impl Kernel {
         let boot_ms = self.log.clock.boot_ms();
         let Some(cluster) = &mut self.cluster else { return };
         cluster.began_ms.get_or_insert(boot_ms);
-        let good = cluster.is_good_at(boot_ms, self.rules) && cluster.life <= cluster.stable;
+        let placed = self.log.clock.is_placed() || !self.rules.keep(Rule::AgreedClocks);
+        let good = cluster.is_good_at(boot_ms, self.rules) && cluster.life <= cluster.stable && placed;
         if cluster.lease_good == good {
             return;
         }
@@ -319,16 +321,17 @@ impl Kernel {
             let key = SpanKey { pool: uid, realm: held.realm, span: held.span };
             self.log.write(effects, |_| Fact::Free(key));
         }
-        let kept = |stock: &Stock| -> Vec<Span> {
-            stock.reservations().iter().map(|kept| kept.span).filter(|span| layout.place(*span).is_err()).collect()
+        let kept = |stock: &Stock| -> Vec<Arc<Reservation>> {
+            stock.reservations().iter().filter(|kept| layout.place(kept.span).is_err()).cloned().collect()
         };
         let reserved: Vec<_> = self.stocks_of(uid).map(|((_, realm), stock)| (realm, kept(stock))).collect();
-        for (realm, spans) in reserved {
-            for span in spans {
+        for (realm, gone) in reserved {
+            for kept in gone {
                 if let Some(stock) = self.stocks.get_mut(&(uid, realm)) {
-                    stock.unreserve(span, HeldByItsOwn::No);
+                    stock.unreserve(kept.span, HeldByItsOwn::No);
                 }
-                self.log.write(effects, |_| Fact::Unreserved(SpanKey { pool: uid, realm, span }));
+                let key = SpanKey { pool: uid, realm, span: kept.span };
+                self.log.write(effects, |_| Fact::Unreserved { key, created_ms: kept.created_ms });
             }
         }
     }

@@ -74,12 +74,16 @@ impl Kernel {
             let shard = self.pools.get(&rest.pool)?.layout.place(rest.span).ok()?;
             Some((shard, rest.epoch))
         };
+        let reserved_in = |kept: &Reservation| {
+            let shard = self.pools.get(&kept.pool)?.layout.place(kept.span).ok()?;
+            Some((shard, kept.epoch))
+        };
         let (pool, term) = match fact {
             Fact::RestsOn(dot) if self.rules.keep(Rule::Barrier) => return self.has_heard(*dot),
             Fact::Held(held) => (held.pool, Some((held.shard, held.epoch))),
             Fact::Resting(rest) => (rest.pool, ended_in(rest)),
-            Fact::Reserved(kept) => (kept.pool, None),
-            Fact::Free(key) | Fact::Unreserved(key) => (key.pool, None),
+            Fact::Reserved(kept) => (kept.pool, reserved_in(kept)),
+            Fact::Free(key) | Fact::Unreserved { key, .. } => (key.pool, None),
             Fact::Pool(_)
             | Fact::PoolDeleted(_)
             | Fact::Realm(_)
@@ -149,11 +153,8 @@ impl Kernel {
                 self.hear_reserved(kept, from, effects);
                 SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }
             }
-            Fact::Unreserved(key) => {
-                // An owner may have reserved it since, and says again what counts.
-                if self.late(*key, &fact, from) != Some(Late::Answered) {
-                    self.hear_unreserved(*key, from, effects);
-                }
+            Fact::Unreserved { key, created_ms } => {
+                self.hear_unreserved(*key, *created_ms, from, effects);
                 *key
             }
             Fact::RestsOn(dot) => {
@@ -212,10 +213,24 @@ impl Kernel {
             let reserved = self.reserved_for_others(key, &held.subscriber);
             let term = self.pools.get(&held.pool).and_then(|state| state.term(held.shard)).copied();
             let late = term.filter(|term| held.epoch < term.epoch);
-            let since = || reserved.iter().filter(|kept| kept.created_ms > held.created_ms());
-            if let Some(term) = late.filter(|_| since().next().is_some()) {
+            let made = (held.epoch, held.created_ms());
+            let since = || {
+                let later = |kept: &&Arc<Reservation>| {
+                    kept.epoch > held.epoch || (late.is_some() && (kept.epoch, kept.created_ms) > made)
+                };
+                reserved.iter().filter(later)
+            };
+            if since().next().is_some() {
                 // Its owner has reserved it since.
-                if term.tenure.answers() && !since().all(|kept| is_over_by(&held, kept.created_ms)) {
+                let answers = term.is_some_and(|term| term.tenure.answers());
+                if answers && !since().all(|kept| is_over_by(&held, kept.created_ms)) {
+                    self.conflict(held, from, effects);
+                }
+                return;
+            }
+            let there = self.holding(key);
+            if there.iter().any(|there| there.epoch >= held.epoch) {
+                if !there.iter().all(|there| is_over_by(&held, there.created_ms())) {
                     self.conflict(held, from, effects);
                 }
                 return;
@@ -226,11 +241,9 @@ impl Kernel {
             for start in rests {
                 stock.wake(start);
             }
-            if stock.hold(held.span).is_err() && !self.takes_its_way(&held, from, effects) {
-                let there = self.holding(key);
-                if there.is_empty() || !there.iter().all(|there| is_over_by(&held, there.created_ms())) {
-                    self.conflict(held, from, effects);
-                }
+            let free = there.is_empty() || self.make_way(key, made, from, effects);
+            if !free || self.stocks.get_mut(&of).is_none_or(|stock| stock.hold(held.span).is_err()) {
+                self.conflict(held, from, effects);
                 return;
             }
             if held.seq() != self.log.next {
@@ -242,13 +255,6 @@ impl Kernel {
         self.log.relay(effects, from, Fact::Held(held));
         self.reschedule(of);
         self.touch(of);
-    }
-
-    /// Whether what is heard could be held in place of what former owners handed out.
-    fn takes_its_way(&mut self, held: &Allocation, from: Dot, effects: &mut Effects) -> bool {
-        let key = SpanKey { pool: held.pool, realm: held.realm, span: held.span };
-        self.make_way(key, (held.epoch, held.created_ms()), from, effects)
-            && self.stocks.get_mut(&(held.pool, held.realm)).is_some_and(|stock| stock.hold(held.span).is_ok())
     }
 
     pub(super) fn hear_resting(&mut self, rest: &Resting, from: Dot, effects: &mut Effects) {
@@ -303,8 +309,8 @@ impl Kernel {
         self.touch(of);
     }
 
-    /// What is reserved. Of what stands in the way of each other what was made later counts, and what the owner handed out in its
-    /// term: a late word cannot undo it.
+    /// What is reserved. Of what stands in the way of each other what was made in the later term counts, and in one term what was
+    /// made later; and what the owner handed out in its term: a late word cannot undo it.
     pub(super) fn hear_reserved(&mut self, kept: &Reservation, from: Dot, effects: &mut Effects) {
         let of = (kept.pool, kept.realm);
         let key = SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span };
@@ -316,9 +322,13 @@ impl Kernel {
         let own = |held: &Arc<Allocation>| held.span == kept.span && held.subscriber == kept.subscriber;
         let is_own = held.iter().any(own);
         held.retain(|held| !own(held));
-        let stays = |held: &Arc<Allocation>| held.epoch >= epoch || held.created_ms() > kept.created_ms;
+        let made = (kept.epoch, kept.created_ms);
+        let stays = |held: &Arc<Allocation>| {
+            (held.epoch >= epoch && kept.epoch < epoch) || (held.epoch, held.created_ms()) > made
+        };
         let later = |other: &Arc<Reservation>| {
-            other.created_ms > kept.created_ms || (same(other) && other.created_ms == kept.created_ms)
+            let theirs = (other.epoch, other.created_ms);
+            theirs > made || (same(other) && theirs == made)
         };
         if held.iter().any(stays) || reserved.iter().any(later) {
             return;
@@ -342,13 +352,17 @@ impl Kernel {
         self.touch(of);
     }
 
-    fn hear_unreserved(&mut self, key: SpanKey, from: Dot, effects: &mut Effects) {
+    /// What was reserved by then is so no more; what its owner reserved since stays.
+    fn hear_unreserved(&mut self, key: SpanKey, created_ms: u64, from: Dot, effects: &mut Effects) {
         let of = (key.pool, key.realm);
         let held = self.holders.starting_at(key.pool, key.realm, key.span.start());
         let own = held.is_some_and(|held| held.span == key.span);
         let Some(stock) = self.stock_of(of) else { return };
+        if stock.reservations().exactly(key.span).is_some_and(|kept| kept.created_ms > created_ms) {
+            return;
+        }
         stock.unreserve(key.span, if own { HeldByItsOwn::Yes } else { HeldByItsOwn::No });
-        self.log.relay(effects, from, Fact::Unreserved(key));
+        self.log.relay(effects, from, Fact::Unreserved { key, created_ms });
         self.touch(of);
     }
 

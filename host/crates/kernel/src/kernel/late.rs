@@ -35,7 +35,8 @@ impl Kernel {
         let said_in = match fact {
             Fact::Held(held) => Some(held.epoch),
             Fact::Resting(rest) => Some(rest.epoch),
-            Fact::Reserved(_) | Fact::Unreserved(_) => Some(Epoch(0)),
+            Fact::Reserved(kept) => Some(kept.epoch),
+            Fact::Unreserved { .. } => Some(Epoch(0)),
             Fact::Free(_)
             | Fact::Pool(_)
             | Fact::PoolDeleted(_)
@@ -53,7 +54,7 @@ impl Kernel {
             return None;
         }
         // Without a node lease the shard may be another's by now, whose word it is then: of these no term tells.
-        let untold = matches!(fact, Fact::Reserved(_) | Fact::Unreserved(_)) && self.is_void(term);
+        let untold = matches!(fact, Fact::Reserved(_)) && self.is_void(term);
         let answers = if said_in.is_some() && !untold { Late::Answered } else { Late::Silent };
         match term.tenure {
             Tenure::Escrow | Tenure::Leased | Tenure::Kept => Some(answers),
@@ -76,12 +77,17 @@ impl Kernel {
             self.rest_again(rest, effects);
         }
         let mut reserved = self.reserved_in(key);
-        if reserved.is_empty() && matches!(fact, Fact::Reserved(_)) {
-            self.log.write(effects, |_| Fact::Unreserved(key));
-        }
+        let removed = |created_ms| Fact::Unreserved { key, created_ms };
         if let Fact::Reserved(said) = fact {
+            if reserved.is_empty() {
+                self.log.write(effects, |_| removed(said.created_ms));
+            }
             // That it is so was just said.
             reserved.retain(|kept| digest::of_reserved(kept) != digest::of_reserved(said));
+        } else if let Fact::Unreserved { created_ms, .. } = fact
+            && reserved.is_empty()
+        {
+            self.log.write(effects, |_| removed(*created_ms));
         }
         self.reserve_again(reserved, effects);
     }

@@ -161,7 +161,7 @@ impl Recovery {
                 let key = SpanKey { pool: reservation.pool, realm: reservation.realm, span: reservation.span };
                 self.remember_reservation(key, op.seq, Some(Arc::clone(reservation)));
             }
-            Fact::Unreserved(key) => self.remember_reservation(*key, op.seq, None),
+            Fact::Unreserved { key, .. } => self.remember_reservation(*key, op.seq, None),
             Fact::Clock | Fact::RestsOn(_) => {}
             Fact::Heard { origin, through } => self.heard(*origin, *through),
             Fact::Noted(_) | Fact::Unnoted(_) => self.notes.apply(op),

@@ -9,7 +9,7 @@ use crate::allocation::{EndCause, Reservation};
 use crate::command::{AllocateRequest, CommandError, Reply, ReserveRequest, Ttl};
 use crate::effects::Effects;
 use crate::fact::{Fact, SpanKey};
-use crate::id::{PoolUid, RealmUid};
+use crate::id::{Epoch, PoolUid, RealmUid};
 use crate::plan::Plan;
 use crate::rules::Rule;
 use crate::span::Span;
@@ -31,8 +31,9 @@ impl Kernel {
         let state = self.open_pool(request.pool)?;
         let site = state.site(request.realm_value.as_deref(), &self.realms)?;
         let ground = self.ground(&request, &site, effects)?;
-        if let Ground::Same(reservation) = ground {
-            return self.confirmed(reservation, false);
+        if let Ground::Same(kept) = ground {
+            let kept = self.keep_on(kept, effects);
+            return self.confirmed(kept, false);
         }
         let known = site.realm().is_some_and(|realm| self.stocks.contains_key(&(request.pool, realm)));
         let fresh = if known { None } else { self.fresh_stock(request.pool) };
@@ -45,6 +46,7 @@ impl Kernel {
             span: request.span,
             subscriber: request.subscriber,
             created_ms: self.log.clock.now_ms(),
+            epoch: self.term_of(request.pool, request.span),
             name: request.name,
             note: request.note,
             seq: self.log.next,
@@ -61,6 +63,26 @@ impl Kernel {
         self.log.write(effects, |_| Fact::Reserved(Arc::clone(&reservation)));
         self.touch(of);
         self.confirmed(reservation, true)
+    }
+
+    /// The same reservation as of this host's term: what a former owner may say late of that span was before it.
+    fn keep_on(&mut self, kept: Arc<Reservation>, effects: &mut Effects) -> Arc<Reservation> {
+        let epoch = self.term_of(kept.pool, kept.span);
+        if kept.epoch >= epoch {
+            return kept;
+        }
+        let created_ms = self.log.clock.now_ms().max(kept.created_ms.saturating_add(1));
+        let anew = Arc::new(Reservation { created_ms, epoch, seq: self.log.next, ..(*kept).clone() });
+        if let Some(stock) = self.stocks.get_mut(&(kept.pool, kept.realm)) {
+            stock.replace_reservation(Arc::clone(&anew));
+        }
+        self.log.write(effects, |_| Fact::Reserved(Arc::clone(&anew)));
+        anew
+    }
+
+    fn term_of(&self, pool: PoolUid, span: Span) -> Epoch {
+        let term = self.pools.get(&pool).and_then(|state| Some(state.tenure(state.layout.place(span).ok()?).0));
+        term.unwrap_or_default()
     }
 
     /// A reservation has no end that whoever takes a leased shard over could wait for, so it counts once he will hear of it:
@@ -183,7 +205,8 @@ impl Kernel {
         let held_by_its_own = if held { HeldByItsOwn::Yes } else { HeldByItsOwn::No };
         let removed = self.stocks.get_mut(&of).and_then(|stock| stock.unreserve(span, held_by_its_own));
         let Some(reservation) = removed else { return Err(not_reserved) };
-        self.log.write(effects, |_| Fact::Unreserved(SpanKey { pool, realm, span }));
+        let key = SpanKey { pool, realm, span };
+        self.log.write(effects, |_| Fact::Unreserved { key, created_ms: reservation.created_ms });
         self.touch(of);
         Ok(Reply::Unreserved(reservation))
     }

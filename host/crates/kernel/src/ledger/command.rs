@@ -8,7 +8,7 @@ use super::closing::Closing;
 use super::error::LedgerError;
 use super::grants::GrantRun;
 use super::members::{Member, NodeLease};
-use super::moves::Seizure;
+use super::orders::{Order, Word};
 use super::place::Terms;
 use super::reading::Misread;
 use crate::id::{CommandId, Epoch, MemberId, NodeId, Origin, PoolUid, ProtocolVersion, Revision, Seq, ShardId};
@@ -86,7 +86,7 @@ pub enum LedgerCommand {
     /// Orderly; refused while it holds shards.
     Leave { member: MemberId },
     /// Of a lost host; refused until its shards were taken over or seized.
-    Remove { member: MemberId, reason: String },
+    Remove { member: MemberId, word: Word },
     /// Identical again is a success; different is an error.
     CreatePool { draft: Box<PoolDraft>, at_ms: u64 },
     /// What only adds is done at once. What takes space away begins to close the shards it touches, and is done by
@@ -110,16 +110,7 @@ pub enum LedgerCommand {
     /// Leased grants of a deposed member. `cut`: its last operation that a majority has.
     TakeOver { pool: PoolUid, shards: Vec<ShardId>, from: MemberId, epoch: Epoch, to: MemberId, cut: Seq },
     /// Escrow grants of a lost holder, by an operator's word.
-    Seize {
-        pool: PoolUid,
-        shards: Vec<ShardId>,
-        from: MemberId,
-        epoch: Epoch,
-        to: MemberId,
-        reason: String,
-        by: String,
-        at_ms: u64,
-    },
+    Seize { pool: PoolUid, shards: Vec<ShardId>, from: MemberId, epoch: Epoch, to: MemberId, word: Word },
     /// Quarantine is over. `epoch` guards against a late word about a former quarantine.
     Released { pool: PoolUid, shards: Vec<ShardId>, member: MemberId, epoch: Epoch },
     /// By the holder: takes shards back that it offered, as what they are. The epoch grows, so that a late word cannot count for
@@ -237,7 +228,8 @@ pub enum Change {
     Deposed {
         member: MemberId,
     },
-    Seized(Arc<Seizure>),
+    /// Something was done by an operator's word.
+    Ordered(Arc<Order>),
     Terms(Terms),
     /// How a member reads a pool otherwise than its record says; `None`: as it says.
     Reading {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::command::{Change, HostRole, LedgerReply};
 use super::error::LedgerError;
 use super::grants::{Grant, GrantKind, GrantState, Grants};
+use super::orders::{Deed, Word};
 use super::state::{Outcome, State};
 use crate::id::{MemberId, NodeId, Origin, PoolUid, ProtocolVersion, ShardId};
 
@@ -17,7 +18,6 @@ const MOST_DEPARTED: usize = 4_096;
 const MOST_WEIGHT: u32 = 1_000;
 const MOST_ADDRESSES: usize = 16;
 const ADDRESS_BYTES: usize = 256;
-pub(super) const REASON_BYTES: usize = 1_024;
 
 /// A host of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -280,9 +280,12 @@ impl State {
         Ok(LedgerReply::MemberSet(id))
     }
 
-    pub(super) fn remove(&mut self, index: u64, id: MemberId, reason: &str, changes: &mut Vec<Change>) -> Outcome {
-        check_text("reason", reason, REASON_BYTES)?;
-        self.depart(index, id, LedgerReply::Removed(id), changes)
+    pub(super) fn remove(&mut self, index: u64, id: MemberId, word: &Word, changes: &mut Vec<Change>) -> Outcome {
+        word.check()?;
+        let node = self.member(id)?.node.clone();
+        let reply = self.depart(index, id, LedgerReply::Removed(id), changes)?;
+        self.note_order(index, Deed::Removed { node }, word, changes);
+        Ok(reply)
     }
 
     pub(super) fn depart(

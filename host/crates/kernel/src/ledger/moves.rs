@@ -2,21 +2,15 @@
 //! doubtful about it ends.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 
 use super::closing::ClosingWhat;
 use super::command::{Change, HostRole, LedgerReply};
 use super::error::LedgerError;
 use super::grants::{Grant, GrantKind, GrantState, Grants};
-use super::members::{REASON_BYTES, check_text};
+use super::orders::{Deed, Word};
 use super::state::{LedgerPool, Outcome, State};
 use crate::draft::MOST_SHARDS;
 use crate::id::{Dot, Epoch, MemberId, Origin, PoolUid, Seq, ShardId};
-
-/// Seizures kept to be looked at; all of them are in the log.
-const KEPT_SEIZURES: usize = 256;
 
 /// Shards that change hands.
 #[derive(Debug)]
@@ -26,22 +20,6 @@ pub(super) struct Handover<'a> {
     pub(super) from: MemberId,
     pub(super) epoch: Epoch,
     pub(super) to: MemberId,
-}
-
-/// An operator took escrow from a lost holder by force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seizure {
-    /// The entry it was done by.
-    pub index: u64,
-    pub pool: PoolUid,
-    pub shards: Vec<ShardId>,
-    pub from: MemberId,
-    pub to: MemberId,
-    /// The epoch that was ended.
-    pub epoch: Epoch,
-    pub reason: String,
-    pub by: String,
-    pub at_ms: u64,
 }
 
 impl State {
@@ -82,44 +60,24 @@ impl State {
         Ok(LedgerReply::Granted { pool: of.pool, shards: shards.len() as u64, epoch: next })
     }
 
-    /// `audit`: the reason, by whom, when. An escrow holder needs nobody to go on, so a core or write host that still renews
+    /// An escrow holder needs nobody to go on, so a core or write host that still renews
     /// its lease is alive and keeps it; an edge does not renew, there it is the operator's word alone.
-    pub(super) fn seize(
-        &mut self,
-        index: u64,
-        of: &Handover<'_>,
-        audit: (&str, &str, u64),
-        changes: &mut Vec<Change>,
-    ) -> Outcome {
-        let (reason, by, at_ms) = audit;
-        check_text("reason", reason, REASON_BYTES)?;
-        check_text("by", by, 256)?;
+    pub(super) fn seize(&mut self, index: u64, of: &Handover<'_>, word: &Word, changes: &mut Vec<Change>) -> Outcome {
+        word.check()?;
         let (shards, next) = self.named(of)?;
-        let from = self.member(of.from)?;
+        let (from, to) = (self.member(of.from)?, self.member(of.to)?.node.clone());
         if !from.is_deposed() && from.role != HostRole::Edge {
             return Err(LedgerError::NotDeposed { member: of.from, renewed: from.lease.renewed });
         }
-        let origin = from.origin;
+        let (origin, from) = (from.origin, from.node.clone());
         self.check_kind(of.pool, &shards, GrantKind::Escrow)?;
         self.check_taker(of)?;
+        let draft = &self.pool(of.pool)?.record.draft;
+        let (pool_id, tenant) = (draft.id.clone(), draft.tenant.clone());
         let state = GrantState::Forced;
         let seized = self.handed_over(of, &shards, |grant, kind| Grant { kind, state, cut: None, ..grant })?;
-        let seizure = Arc::new(Seizure {
-            index,
-            pool: of.pool,
-            shards: shards.clone(),
-            from: of.from,
-            to: of.to,
-            epoch: of.epoch,
-            reason: reason.to_owned(),
-            by: by.to_owned(),
-            at_ms,
-        });
-        if self.seizures.len() >= KEPT_SEIZURES {
-            self.seizures.pop_front();
-        }
-        self.seizures.push_back(Arc::clone(&seizure));
-        changes.push(Change::Seized(seizure));
+        let deed = Deed::Seized { pool: of.pool, pool_id, tenant, shards: shards.clone(), from, to, epoch: of.epoch };
+        self.note_order(index, deed, word, changes);
         self.doubt(of.pool, &shards, origin);
         self.regrant(of.pool, seized, changes);
         let whole =

@@ -17,7 +17,7 @@ use crate::ring::{Ring, RingMember};
 /// Most hosts that vote.
 const MOST_VOTERS: usize = 5;
 
-/// What an operator may set of the whole cluster.
+/// What holds for the whole cluster; set by the host that forms it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// Points on the ring of a host of weight 1; 1 to 2,048.

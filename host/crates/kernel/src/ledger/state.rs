@@ -11,7 +11,8 @@ use super::command::{Change, LedgerCommand, LedgerReply};
 use super::error::LedgerError;
 use super::grants::{GrantKind, Grants};
 use super::members::{Departed, Member, Newcomer};
-use super::moves::{Handover, Seizure};
+use super::moves::Handover;
+use super::orders::Order;
 use super::place::Terms;
 use super::quarantine::Former;
 use super::reading::Misread;
@@ -30,7 +31,7 @@ pub(super) struct State {
     pub(super) departed: BTreeMap<u64, Departed>,
     pub(super) pools: BTreeMap<PoolUid, LedgerPool>,
     pub(super) next_pool: PoolUid,
-    pub(super) seizures: VecDeque<Arc<Seizure>>,
+    pub(super) orders: VecDeque<Arc<Order>>,
 }
 
 /// A pool as the ledger knows it.
@@ -79,7 +80,7 @@ impl State {
             departed: BTreeMap::new(),
             pools: BTreeMap::new(),
             next_pool: PoolUid(0),
-            seizures: VecDeque::new(),
+            orders: VecDeque::new(),
         }
     }
 
@@ -96,7 +97,7 @@ impl State {
                 self.set_member(*member, *role, *weight, *draining, addresses.as_deref(), changes)
             }
             C::Leave { member } => self.depart(index, *member, LedgerReply::Left(*member), changes),
-            C::Remove { member, reason } => self.remove(index, *member, reason, changes),
+            C::Remove { member, word } => self.remove(index, *member, word, changes),
             C::CreatePool { draft, at_ms } => self.create_pool(draft, *at_ms, changes),
             C::UpdatePool { pool, expected, draft, at_ms } => {
                 self.update_pool(index, *pool, *expected, draft, *at_ms, changes)
@@ -115,9 +116,9 @@ impl State {
                 let of = Handover { pool: *pool, shards, from: *from, epoch: *epoch, to: *to };
                 self.take_over(&of, *cut, changes)
             }
-            C::Seize { pool, shards, from, epoch, to, reason, by, at_ms } => {
+            C::Seize { pool, shards, from, epoch, to, word } => {
                 let of = Handover { pool: *pool, shards, from: *from, epoch: *epoch, to: *to };
-                self.seize(index, &of, (reason, by, *at_ms), changes)
+                self.seize(index, &of, word, changes)
             }
             C::Released { pool, shards, member, epoch } => self.released(*pool, shards, *member, *epoch, changes),
             C::TakeBack { pool, shards, member, epoch } => {

@@ -40,7 +40,7 @@ fn about(op: &Op) -> About {
         Fact::Resting(rest) => About::Span(SpanKey { pool: rest.pool, realm: rest.realm, span: rest.span }),
         Fact::Free(key) => About::Span(*key),
         Fact::Reserved(kept) => About::Reservation(SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }),
-        Fact::Unreserved(key) => About::Reservation(*key),
+        Fact::Unreserved { key, .. } => About::Reservation(*key),
         Fact::Clock | Fact::RestsOn(_) | Fact::Unnoted(_) | Fact::ConflictClosed(_) => About::Clock,
         Fact::Conflict(_) => About::Conflict(op.seq),
         Fact::Noted(_) => About::Note(op.seq),
@@ -80,7 +80,7 @@ fn checkpoint(old: &[Op]) -> Vec<&Op> {
     let highest = last.keys().filter(|about| matches!(about, About::PoolDeleted(_))).max();
     let kept = last.iter().filter(|(about, op)| match &op.fact {
         Fact::Free(_)
-        | Fact::Unreserved(_)
+        | Fact::Unreserved { .. }
         | Fact::Clock
         | Fact::RestsOn(_)
         | Fact::Unnoted(_)

@@ -193,7 +193,7 @@ impl Model {
                 Ok(())
             }
             Fact::Reserved(reservation) => self.reserved(reservation),
-            Fact::Unreserved(SpanKey { pool, realm, span }) => {
+            Fact::Unreserved { key: SpanKey { pool, realm, span }, .. } => {
                 match self.ground.reserved.remove(&(*pool, *realm, span.start())) {
                     Some(kept) if kept.span == *span => Ok(()),
                     other => broken(Invariant::Reserved, format!("{span:?} was not reserved but {other:?}")),

@@ -510,13 +510,16 @@ fn what_was_reserved_late_gives_way_to_what_the_new_owner_has_done_since() {
     let uid = hosts.pool.uid;
     let span = |at: u128| Span::new(0x0a00_0000 + at, 1).expect("not empty");
     reserves(&mut hosts, 0, "old", span(2));
+    reserves(&mut hosts, 0, "kept", span(3));
     hosts.share_all();
     let cut = hosts.beds[0].log.last().expect("something was written").seq;
-    // Nobody hears of these: two reservations, and that one is given up.
+    // Nobody hears of these: two reservations, and that both of before are given up.
     reserves(&mut hosts, 0, "late-0", span(0));
     reserves(&mut hosts, 0, "late-1", span(1));
-    let gone = hosts.beds[0].ask(Command::Unreserve { pool: uid, realm_value: None, span: span(2) });
-    assert!(matches!(gone, Ok(Reply::Unreserved(_))), "{gone:?}");
+    for span in [span(2), span(3)] {
+        let gone = hosts.beds[0].ask(Command::Unreserve { pool: uid, realm_value: None, span });
+        assert!(matches!(gone, Ok(Reply::Unreserved(_))), "{gone:?}");
+    }
     let shards: Vec<ShardId> = hosts.pool.shards.iter().map(|shard| shard.id).collect();
     for host in 0..3 {
         let tenure = if host == 1 { Tenure::Escrow } else { Tenure::Theirs(member(1)) };
@@ -525,9 +528,11 @@ fn what_was_reserved_late_gives_way_to_what_the_new_owner_has_done_since() {
         let tenures = shards.iter().copied().map(said).collect();
         hosts.tell(host, News::Tenures { pool: uid, tenures });
     }
-    // The new owner reserves the second for the same one once more, and gives the first to somebody.
+    // The new owner reserves the second for the same one once more, says again that the last one is reserved, and gives the first
+    // to somebody.
     hosts.beds[1].pass(1_000);
     reserves(&mut hosts, 1, "late-1", span(1));
+    reserves(&mut hosts, 1, "kept", span(3));
     let asked = AllocateRequest { plan: Plan::exactly(span(0)), ..request(&hosts.pool, "line-1") };
     let command = Box::new(Command::Allocate(Box::new(asked)));
     let held = given(hosts.beds[1].ask(Command::Relayed { leg: Leg::Home, command }));

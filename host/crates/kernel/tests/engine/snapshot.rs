@@ -118,7 +118,7 @@ fn snapshot(hosts: &Hosts, host: usize, each: usize) -> Snapshot {
             }
             Fact::Free(key) => (true, *key, false),
             Fact::Reserved(kept) => (false, SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }, true),
-            Fact::Unreserved(key) => (false, *key, false),
+            Fact::Unreserved { key, .. } => (false, *key, false),
             _ => continue,
         };
         if stays {
@@ -255,7 +255,7 @@ fn what_ended_while_a_host_was_away_is_dropped_and_what_took_its_place_is_known(
     take_in(&mut hosts, LISTENER, &taken);
     assert!(before > 10 && hosts.beds[LISTENER].kernel.allocations() < before);
     assert!(hosts.beds[LISTENER].count(|fact| matches!(fact, Fact::Free(_))) > 3);
-    assert!(hosts.beds[LISTENER].count(|fact| matches!(fact, Fact::Unreserved(_))) > 0);
+    assert!(hosts.beds[LISTENER].count(|fact| matches!(fact, Fact::Unreserved { .. })) > 0);
     // Nobody may take it for this host's own word.
     let own_words = hosts.beds[LISTENER].log.iter().filter(|op| {
         op.from.is_none() && !matches!(op.fact, Fact::Pool(_) | Fact::Realm(_) | Fact::Heard { .. } | Fact::Adopted(_))

@@ -202,6 +202,20 @@ async fn who_sends_rubbish_is_cut_off_for_a_while_and_others_are_served() {
 }
 
 #[tokio::test]
+async fn whose_messages_the_owner_cannot_read_is_cut_off_for_a_while() {
+    let timing = Timing { first_ban: Duration::from_millis(200), ..quick() };
+    let (victim, honest, _dirs) = victim(timing).await;
+    let net = victim.echo();
+    for _ in 0..10 {
+        net.blame(honest.peer());
+    }
+    assert!(honest.ask(net.local_peer(), Channel::Route, b"ten a minute may be").await.is_ok());
+    net.blame(honest.peer());
+    until(async || (net.stats().peers_cut_off == 1).then_some(())).await;
+    until(async || honest.ask(net.local_peer(), Channel::Route, b"once more").await.ok()).await;
+}
+
+#[tokio::test]
 async fn a_third_connection_of_one_peer_is_refused() {
     let (victim, _honest, _dirs) = victim(quick()).await;
     let mut hostile = Hostile::connect(&victim, Channel::Hello).await;

@@ -59,7 +59,7 @@ impl Globals {
                 let key = SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span };
                 self.reserved.insert(key, op);
             }
-            Fact::Unreserved(key) => drop(self.reserved.remove(key)),
+            Fact::Unreserved { key, .. } => drop(self.reserved.remove(key)),
             Fact::Clock => self.note_time(op.seq, op.stamp_ms),
             Fact::Heard { origin, through } => self.note_heard(*origin, *through, &op),
             Fact::Adopted(vector) => {
@@ -105,7 +105,7 @@ impl Globals {
             | Fact::PoolDeleted(_)
             | Fact::Realm(_)
             | Fact::Reserved(_)
-            | Fact::Unreserved(_)
+            | Fact::Unreserved { .. }
             | Fact::Clock
             | Fact::Heard { .. }
             | Fact::RestsOn(_)

@@ -28,7 +28,7 @@ fn random_op(seq: u64, choice: u8, number: u32) -> Op {
         40..=79 => sample::resting(seq, pool, number, 500),
         80..=87 => sample::op(seq, Fact::Free(sample::key(pool, number))),
         88..=91 => sample::reserved(seq, pool, number),
-        92..=94 => sample::op(seq, Fact::Unreserved(sample::key(pool, number))),
+        92..=94 => sample::op(seq, sample::unreserved(sample::key(pool, number))),
         95..=96 => sample::op(seq, Fact::Clock),
         97 => sample::realm(seq, number % 3),
         98 => sample::pool(seq, pool, 4),

@@ -82,7 +82,7 @@ impl Contents {
             | Fact::Resting(_)
             | Fact::Free(_)
             | Fact::Reserved(_)
-            | Fact::Unreserved(_)
+            | Fact::Unreserved { .. }
             | Fact::Clock
             | Fact::RestsOn(_)
             | Fact::Noted(_)

@@ -218,13 +218,13 @@ fn gone(answer: Result<Run, RunError>) -> u64 {
 fn of_what_has_one_number_the_word_is_given_and_not_what_gave_way_to_it() {
     let dir = TempDir::new().unwrap();
     let mut store = open(&dir);
-    let removal = |seq, number| sample::relayed(sample::op(seq, Fact::Unreserved(sample::key(1, 3))), 1, number);
+    let removal = |seq, number| sample::relayed(sample::op(seq, sample::unreserved(sample::key(1, 3))), 1, number);
     let word = sample::relayed(sample::reserved(2, 1, 3), 1, 10);
     store.append(&[removal(1, 10), word, removal(3, 20), sample::heard(4, 1, 20)]).unwrap();
     let run = store.reader().operations(Some(sample::origin(1)), Seq(0), usize::MAX).unwrap();
     assert_eq!(numbers(&run), [10, 20]);
     assert!(matches!(run.ops.first().map(|op| &op.fact), Some(Fact::Reserved(_))), "{:?}", run.ops);
-    assert!(matches!(run.ops.last().map(|op| &op.fact), Some(Fact::Unreserved(_))), "{:?}", run.ops);
+    assert!(matches!(run.ops.last().map(|op| &op.fact), Some(Fact::Unreserved { .. })), "{:?}", run.ops);
 }
 
 #[test]

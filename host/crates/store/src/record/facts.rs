@@ -107,7 +107,8 @@ pub(super) fn put_fact(out: &mut Vec<u8>, op: &Op, nodes: &mut NodeTable, origin
             put_held(out, &conflict.heard, op, nodes);
         }
         Fact::ConflictClosed(place) => put_delta(out, place.0, op.seq.0),
-        Fact::Free(_) | Fact::Unreserved(_) | Fact::Clock => {}
+        Fact::Unreserved { created_ms, .. } => put_delta(out, *created_ms, op.stamp_ms),
+        Fact::Free(_) | Fact::Clock => {}
     }
 }
 
@@ -126,7 +127,11 @@ pub(super) fn read_fact(
         Kind::Resting => Fact::Resting(Arc::new(read_resting(bytes, keyed()?, context)?)),
         Kind::Free => Fact::Free(keyed()?),
         Kind::Reserved => Fact::Reserved(Arc::new(read_reserved(bytes, keyed()?, context)?)),
-        Kind::Unreserved => Fact::Unreserved(keyed()?),
+        Kind::Unreserved => {
+            // Formerly it named nothing, and removed whatever was there then.
+            let created_ms = if bytes.left() == 0 { context.stamp_ms } else { bytes.delta(context.stamp_ms)? };
+            Fact::Unreserved { key: keyed()?, created_ms }
+        }
         Kind::Noted => Fact::Noted(Arc::new(note::read_note(bytes, context)?)),
         Kind::Unnoted => Fact::Unnoted(Arc::new(note::read_ends(bytes, context.seq)?)),
         Kind::Conflict => {
@@ -341,6 +346,7 @@ fn put_reserved(out: &mut Vec<u8>, kept: &Reservation, op: &Op) {
     put_delta(out, kept.seq.0, op.seq.0);
     put_text(out, &kept.name);
     put_text(out, &kept.note);
+    put_varint(out, u64::from(kept.epoch.0));
 }
 
 fn read_reserved(bytes: &mut Bytes<'_>, key: SpanKey, context: &Context<'_>) -> Result<Reservation, RecordFault> {
@@ -348,5 +354,8 @@ fn read_reserved(bytes: &mut Bytes<'_>, key: SpanKey, context: &Context<'_>) -> 
     let created_ms = bytes.delta(context.stamp_ms)?;
     let seq = Seq(bytes.delta(context.seq.0)?);
     let SpanKey { pool, realm, span } = key;
-    Ok(Reservation { pool, realm, span, subscriber, created_ms, name: compact(bytes)?, note: compact(bytes)?, seq })
+    let (name, note) = (compact(bytes)?, compact(bytes)?);
+    // Formerly reservations had none.
+    let epoch = if bytes.left() == 0 { Epoch(1) } else { Epoch(bytes.varint_u32()?) };
+    Ok(Reservation { pool, realm, span, subscriber, created_ms, name, note, epoch, seq })
 }

@@ -139,7 +139,17 @@ fn reserved() -> impl Strategy<Value = Fact> {
         |(at, subscriber, created_ms, seq, name, note)| {
             let SpanKey { pool, realm, span } = at;
             let (name, note, seq) = (name.into(), note.into(), Seq(seq));
-            Fact::Reserved(Arc::new(Reservation { pool, realm, span, subscriber, created_ms, name, note, seq }))
+            Fact::Reserved(Arc::new(Reservation {
+                pool,
+                realm,
+                span,
+                subscriber,
+                created_ms,
+                name,
+                note,
+                epoch: Epoch(1),
+                seq,
+            }))
         },
     )
 }
@@ -251,7 +261,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         1 => realm().boxed(),
         1 => reserved().boxed(),
         1 => span_key().prop_map(Fact::Free),
-        1 => span_key().prop_map(Fact::Unreserved),
+        1 => (span_key(), any::<u64>()).prop_map(|(key, created_ms)| Fact::Unreserved { key, created_ms }),
         1 => any::<u32>().prop_map(|uid| Fact::PoolDeleted(PoolUid(uid))),
         1 => Just(Fact::Clock),
         1 => (origin(), number()).prop_map(|(origin, through)| Fact::Heard { origin, through: Seq(through) }),

@@ -89,7 +89,7 @@ proptest! {
                 12..=15 => sample::resting(seq, 1 + number % 2, *number, 500),
                 16 => sample::op(seq, Fact::Free(sample::key(1, *number))),
                 17 => sample::reserved(seq, 1, 100 + number),
-                18 => sample::op(seq, Fact::Unreserved(sample::key(1, 100 + number))),
+                18 => sample::op(seq, sample::unreserved(sample::key(1, 100 + number))),
                 _ => sample::op(seq, Fact::Clock),
             };
             if *who == 0 { op } else { sample::relayed(op, *who, seq * 2) }

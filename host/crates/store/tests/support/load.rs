@@ -44,7 +44,7 @@ fn any_op(seq: u64) -> Op {
         1 => sample::pool(seq, pool, 4),
         2 => sample::realm(seq, number % 8),
         3 => sample::reserved(seq, pool, number),
-        4 => sample::op(seq, Fact::Unreserved(sample::key(pool, number))),
+        4 => sample::op(seq, sample::unreserved(sample::key(pool, number))),
         5 => sample::op(seq, Fact::Free(sample::key(pool, number))),
         6 => sample::op(seq, Fact::PoolDeleted(PoolUid(100 + number))),
         7 => sample::op(seq, Fact::Clock),

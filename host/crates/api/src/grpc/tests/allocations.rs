@@ -1,5 +1,7 @@
 //! Allocate, look up, list, renew, release.
 
+use std::time::Instant;
+
 use super::*;
 
 #[tokio::test]
@@ -24,6 +26,20 @@ async fn a_repeat_gets_the_same_answer_through_either_service() {
     let again = allocate(&client, lean).await.unwrap();
     assert_eq!((again.ip, again.created), (first.ip, false));
     assert!(again.allocation.unwrap().attributes.is_empty());
+}
+
+#[tokio::test]
+async fn whoever_decides_is_told_how_long_the_caller_waits() {
+    let (served, client) = with_pool().await;
+    let told = || served.daemon.relay.untils.lock().pop().unwrap();
+    allocate(&client, request("p1", "line-7")).await.unwrap();
+    assert_eq!(told(), None);
+    let (wait, before) = (Duration::from_secs(9), Instant::now());
+    let mut hurried = tonic::Request::new(request("p1", "line-8"));
+    hurried.set_timeout(wait);
+    answered(client.nexus().allocate(hurried).await).unwrap();
+    let until = told().unwrap();
+    assert!(before + wait <= until && until <= Instant::now() + wait);
 }
 
 #[tokio::test]

@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::app::{AppError, Reader, ShardsInput};
+use crate::app::{AppError, Reader, ShardsInput, rfc3339};
 use crate::cluster::{
-    ClusterStatus, HashringStatus, LedgerStatus, MemberStatus, OriginStatus, PoolShards, ShardStatus,
+    ClusterStatus, HashringStatus, LedgerStatus, MemberStatus, OrderStatus, OriginStatus, PoolShards, ShardStatus,
 };
 
 /// The cluster as this host sees it.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ClusterStatus, example = json!({"standing": "member", "cluster_id": "0af7651916cd43dd8448eb211c80319c", "node_id": "core-1", "member": 1, "peer": "12D3KooWQv1", "addresses": ["192.0.2.1:33123"], "ledger": {"leader": 1, "term": 3, "committed": 120, "applied": 120, "majority": true}, "members": [{"member": 1, "node_id": "core-1", "role": "core", "vote": "voter", "weight": 1, "peer": "12D3KooWQv1", "addresses": ["192.0.2.1:33123"], "reachable": true, "draining": false, "deposed": false, "shards": 512, "escrow": 512, "behind": 0}], "digest": "9f86d081884c7d65", "vector": [{"host": "5be8dde2a1c4f036", "incarnation": 1, "through": 4711}], "warnings": ["2 voters: if either is lost, nothing can be decided; add a third"]}))]
+#[schema(as = ClusterStatus, example = json!({"standing": "member", "cluster_id": "0af7651916cd43dd8448eb211c80319c", "node_id": "core-1", "member": 1, "peer": "12D3KooWQv1", "addresses": ["192.0.2.1:33123"], "ledger": {"leader": 1, "term": 3, "committed": 120, "applied": 120, "majority": true}, "members": [{"member": 1, "node_id": "core-1", "role": "core", "vote": "voter", "weight": 1, "peer": "12D3KooWQv1", "addresses": ["192.0.2.1:33123"], "reachable": true, "draining": false, "deposed": false, "shards": 512, "escrow": 512, "behind": 0}], "digest": "9f86d081884c7d659a2feaa0c55ad015", "vector": [{"host": "5be8dde2a1c4f036", "incarnation": 1, "through": 4711}], "orders": [], "warnings": ["2 voters: if either is lost, nothing can be decided; add a third"]}))]
 pub(crate) struct ClusterBody<'a> {
     /// `alone` (no peers are configured: this host owns everything), `waiting` (to be joined, or for the ledger to be
     /// formed), `member`, or `removed` (it must come again as a new host).
@@ -34,14 +34,29 @@ pub(crate) struct ClusterBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     ledger: Option<LedgerBody>,
     members: Vec<MemberBody<'a>>,
-    /// Fingerprint of all replicated state, hexadecimal: hosts with equal vectors have equal digests. Absent where nothing
-    /// is replicated.
+    /// Fingerprint of what is allocated and reserved, hexadecimal: hosts that heard the same of every other host have the
+    /// same. Absent where nothing is replicated.
     #[serde(skip_serializing_if = "str::is_empty")]
     digest: &'a str,
     /// How far each host's operations are known here.
     vector: Vec<OriginBody<'a>>,
+    /// What operators took by force lately, the last first: at most 16.
+    orders: Vec<OrderBody<'a>>,
     /// What an operator should look at, in sentences.
     warnings: &'a [String],
+}
+
+/// What was done by an operator's word.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ClusterOrder, example = json!({"at": "2026-01-01T00:00:00.000Z", "what": "shards 1-3,7 of pool isp-east were seized from core-3 for core-1", "reason": "core-3 burnt down, ticket 4711", "by": "ann"}))]
+pub(crate) struct OrderBody<'a> {
+    /// When it was ordered.
+    at: String,
+    /// What was done, in a sentence.
+    what: &'a str,
+    reason: &'a str,
+    /// Whose word it was: the name of a token.
+    by: &'a str,
 }
 
 /// The replicated log of decisions.
@@ -158,8 +173,15 @@ impl<'a> ClusterBody<'a> {
             members: status.members.iter().map(MemberBody::of).collect(),
             digest: &status.digest,
             vector: status.vector.iter().map(OriginBody::of).collect(),
+            orders: status.orders.iter().map(OrderBody::of).collect(),
             warnings: &status.warnings,
         }
+    }
+}
+
+impl<'a> OrderBody<'a> {
+    fn of(order: &'a OrderStatus) -> Self {
+        Self { at: rfc3339(order.at_ms), what: &order.what, reason: &order.reason, by: &order.by }
     }
 }
 

@@ -61,8 +61,10 @@ async fn members_are_promoted_demoted_drained_and_removed() {
     let left = face.ask(Method::DELETE, "/api/v1/cluster/members/2", r#"{"reason": " burnt "}"#).await.with(200);
     assert_eq!(left["members"].as_array().unwrap().len(), 1);
     face.delete("/api/v1/cluster/members/core-1?reason=lost%20too").await.with(200);
-    let told = [("2", "burnt"), ("core-1", "lost too")].map(|(member, why)| (member.to_owned(), why.to_owned()));
-    assert_eq!(face.daemon.pair.removed(), told);
+    let orders = &face.get("/api/v1/cluster/status").await.with(200)["orders"];
+    let told: Vec<_> = ["reason", "by", "at"].into_iter().map(|field| orders[1][field].as_str().unwrap()).collect();
+    assert_eq!(told, ["burnt", "a caller without a token", "2026-01-01T00:00:00.000Z"]);
+    assert_eq!((&orders[0]["what"], &orders[0]["reason"]), (&json!("core-1 was removed"), &json!("lost too")));
 }
 
 #[tokio::test]

@@ -48,6 +48,7 @@ fn a_member_shows_the_worst_that_is_true_of_it() {
     let shown = |member: &ClusterMember| member_row(member).cells[4].text.clone();
     let draining = ClusterMember { draining: true, ..fine };
     assert_eq!(shown(&draining), "draining");
+    assert_eq!(shown(&ClusterMember { shards: 0, ..draining.clone() }), "drained");
     let lost = ClusterMember { reachable: false, behind: None, ..draining };
     assert_eq!((shown(&lost).as_str(), member_row(&lost).cells[8].text.as_str()), ("unreachable", "?"));
     assert_eq!(shown(&ClusterMember { deposed: true, ..lost }), "deposed");
@@ -100,7 +101,7 @@ fn the_ring_has_a_row_a_member_and_shards_name_their_owners() {
         ["9", "", "0", "1", "0"],
     ];
     assert_eq!(shown, expected);
-    let rows = shard_rows(&ring, &names);
+    let rows = shard_rows(&ring, &names, |_| true);
     assert_eq!(texts(&rows[1].cells), ["p", "1", "core-1", "core-2", "1", "escrow", "held"]);
     assert_eq!(texts(&rows[2].cells)[2], "9");
     let document = hashring_document(&ring).to_json();

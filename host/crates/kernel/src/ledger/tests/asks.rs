@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::bed::{LATER_MS, join_as, shaped, span};
+use super::bed::{LATER_MS, join_as, shaped, span, word};
 use crate::id::{Epoch, MemberId, PoolUid, Revision, Seq, ShardId};
 use crate::ledger::{HostRole, Ledger, LedgerCommand, Misread, Terms};
 use crate::span::Series;
@@ -53,7 +53,7 @@ impl Ask {
                 addresses: None,
             },
             6 => LedgerCommand::Leave { member },
-            7 => LedgerCommand::Remove { member, reason: "lost".into() },
+            7 => LedgerCommand::Remove { member, word: word("lost") },
             8..=11 => LedgerCommand::CreatePool { draft: Box::new(self.draft(self.pool)), at_ms },
             12..=14 => {
                 let known = ledger.pool(pool).map(|found| found.record.revision);
@@ -150,10 +150,7 @@ impl Ask {
         match self.what {
             28 | 29 => LedgerCommand::Move { pool, shards, from, epoch, to, cut },
             30 => LedgerCommand::TakeOver { pool, shards, from, epoch, to, cut },
-            31 => {
-                let (reason, by, at_ms) = ("lost".into(), "ann".into(), LATER_MS);
-                LedgerCommand::Seize { pool, shards, from, epoch, to, reason, by, at_ms }
-            }
+            31 => LedgerCommand::Seize { pool, shards, from, epoch, to, word: word("lost") },
             32 => LedgerCommand::Released { pool, shards, member: from, epoch },
             _ => LedgerCommand::TakeBack { pool, shards, member: from, epoch },
         }

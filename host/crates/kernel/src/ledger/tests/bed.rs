@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::id::{ClusterId, CommandId, Epoch, MemberId, Origin, PoolUid, ProtocolVersion, Seq, ShardId};
-use crate::ledger::{Change, Grant, GrantKind, HostRole, Ledger, LedgerCommand, LedgerEntry, LedgerError, LedgerReply};
+use crate::ledger::{
+    Change, Grant, GrantKind, HostRole, Ledger, LedgerCommand, LedgerEntry, LedgerError, LedgerReply, Word,
+};
 use crate::plan::Strategy;
 use crate::pool::{Alignment, Geometry, LeaseTerms, PoolDraft, PoolTerms, RealmRef, Sizing};
 use crate::span::{Series, Span};
@@ -148,7 +150,11 @@ pub(super) fn taken(pool: PoolUid, shards: &[ShardId], from: u32, to: u32, epoch
 }
 
 pub(super) fn seized(pool: PoolUid, shards: &[ShardId], from: u32, to: u32, epoch: u32) -> LedgerCommand {
-    let (reason, by, at_ms) = ("the room burnt down".to_owned(), "ann".to_owned(), LATER_MS);
+    let word = word("the room burnt down");
     let (from, to, epoch) = (MemberId(from), MemberId(to), Epoch(epoch));
-    LedgerCommand::Seize { pool, shards: shards.to_vec(), from, epoch, to, reason, by, at_ms }
+    LedgerCommand::Seize { pool, shards: shards.to_vec(), from, epoch, to, word }
+}
+
+pub(super) fn word(reason: &str) -> Word {
+    Word { reason: reason.to_owned(), by: "ann".to_owned(), at_ms: LATER_MS }
 }

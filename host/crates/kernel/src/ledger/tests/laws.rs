@@ -76,7 +76,7 @@ impl Mirror {
                 known.3 = lease.nonce;
             }
             Change::Deposed { member } => self.members.get_mut(member).unwrap().4 = true,
-            Change::Seized(_) => {}
+            Change::Ordered(_) => {}
             Change::Terms(terms) => self.terms = *terms,
             Change::Reading { pool, member, misread } => match misread {
                 Some(misread) => _ = self.misread.insert((*pool, *member), misread.clone()),

@@ -1,6 +1,6 @@
 //! Joining, leaving, renewing, being deposed.
 
-use super::bed::{Bed, draft, join, join_as, moved, taken};
+use super::bed::{Bed, draft, join, join_as, moved, taken, word};
 use crate::id::{Epoch, MemberId, Origin, ProtocolVersion, ShardId};
 use crate::ledger::{Change, GrantKind, GrantState, HostRole, LedgerCommand, LedgerError, LedgerReply, Terms};
 
@@ -115,7 +115,7 @@ fn who_holds_shards_cannot_leave_or_be_removed_and_the_last_core_host_stays() {
     bed.joins(join(2, HostRole::Core));
     let holds = LedgerError::HoldsShards { member: ONE, escrow: 8, leased: 8 };
     assert_eq!(bed.refused(LedgerCommand::Leave { member: ONE }), holds);
-    assert_eq!(bed.refused(LedgerCommand::Remove { member: ONE, reason: "lost".into() }), holds);
+    assert_eq!(bed.refused(LedgerCommand::Remove { member: ONE, word: word("lost") }), holds);
     let all: Vec<ShardId> = (0..16).map(ShardId).collect();
     bed.ok(moved(pool, &all, 1, 2, 1));
     assert_eq!(bed.ok(LedgerCommand::Leave { member: ONE }), LedgerReply::Left(ONE));

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::bed::{Bed, draft, join, moved, seized, taken};
+use super::bed::{Bed, draft, join, moved, seized, taken, word};
 use crate::id::{Dot, Epoch, MemberId, Origin, PoolUid, Seq, ShardId};
-use crate::ledger::{GrantKind, GrantState, HostRole, LedgerCommand, LedgerError, LedgerReply, Wish};
+use crate::ledger::{Deed, GrantKind, GrantState, HostRole, LedgerCommand, LedgerError, LedgerReply, Wish};
 use crate::tenure::Tenure;
 
 const fn origin(host: u64) -> Origin {
@@ -172,11 +172,8 @@ fn escrow_is_seized_only_from_a_lost_holder_with_a_reason_that_is_kept() {
     assert!(matches!(bed.refused(seized(pool, &escrow, 1, 2, 1)), LedgerError::NotDeposed { .. }));
     bed.deposes(1);
     assert!(matches!(bed.refused(seized(pool, &leased, 1, 2, 1)), LedgerError::KindDiffers { .. }));
-    let LedgerCommand::Seize { shards, from, epoch, to, by, at_ms, .. } = seized(pool, &escrow, 1, 2, 1) else {
-        unreachable!()
-    };
-    let reason = String::new();
-    let unfounded = LedgerCommand::Seize { pool, shards, from, epoch, to, reason, by, at_ms };
+    let LedgerCommand::Seize { shards, from, epoch, to, .. } = seized(pool, &escrow, 1, 2, 1) else { unreachable!() };
+    let unfounded = LedgerCommand::Seize { pool, shards, from, epoch, to, word: word("") };
     assert!(matches!(bed.refused(unfounded), LedgerError::FieldInvalid { .. }));
 
     bed.ok(seized(pool, &escrow, 1, 2, 1));
@@ -184,14 +181,20 @@ fn escrow_is_seized_only_from_a_lost_holder_with_a_reason_that_is_kept() {
     assert_eq!((grant.holder, grant.epoch), (MemberId(2), Epoch(2)));
     assert_eq!((grant.state, grant.cut), (GrantState::Forced, None));
     assert_eq!(bed.ledger.pool(pool).unwrap().awaited(escrow[0]).collect::<Vec<_>>(), [origin(1)]);
-    let kept = bed.ledger.seizures().next().unwrap();
-    assert_eq!((kept.shards.as_slice(), kept.by.as_str(), kept.index), (escrow.as_slice(), "ann", bed.index));
+    let kept = bed.ledger.orders().next().unwrap();
+    let Deed::Seized { shards, .. } = &kept.deed else { panic!("{kept:?}") };
+    assert_eq!((shards.as_slice(), kept.word.by.as_str(), kept.index), (escrow.as_slice(), "ann", bed.index));
 
     // Now that its leased shards are the last, the lost host may be removed once they are taken.
     let left = LedgerError::HoldsShards { member: MemberId(1), escrow: 0, leased: leased.len() as u64 };
-    assert_eq!(bed.refused(LedgerCommand::Remove { member: MemberId(1), reason: "lost".into() }), left);
+    assert_eq!(bed.refused(LedgerCommand::Remove { member: MemberId(1), word: word("lost") }), left);
     bed.ok(taken(pool, &leased, 1, 3, 1));
-    bed.ok(LedgerCommand::Remove { member: MemberId(1), reason: "lost".into() });
+    bed.ok(LedgerCommand::Remove { member: MemberId(1), word: word("lost") });
+    let removed = bed.ledger.orders().next_back().unwrap();
+    assert_eq!(
+        (&removed.deed, removed.word.reason.as_str()),
+        (&Deed::Removed { node: "host-1".parse().unwrap() }, "lost")
+    );
 }
 
 #[test]

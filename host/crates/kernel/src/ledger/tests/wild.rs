@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::bed::{Bed, draft, join_as};
 use crate::id::{Epoch, MemberId, PoolUid, Revision, Seq, ShardId};
-use crate::ledger::{HostRole, LedgerCommand, Misread, Terms};
+use crate::ledger::{HostRole, LedgerCommand, Misread, Terms, Word};
 use crate::pool::{Alignment, Geometry, Pool, PoolDraft, Shard, Sizing};
 use crate::span::{Series, Span};
 
@@ -90,6 +90,8 @@ fn wild() -> impl Strategy<Value = LedgerCommand> {
     let role = || prop::sample::select(vec![HostRole::Core, HostRole::Write, HostRole::Read, HostRole::Edge]);
     let numbers = (any::<u32>(), any::<u64>(), any::<u64>(), any::<u32>());
     let of = || (pool(), any_shards(), member(), epoch(), member(), any::<u64>());
+    let word =
+        || (any::<String>(), any::<String>(), any::<u64>()).prop_map(|(reason, by, at_ms)| Word { reason, by, at_ms });
     prop_oneof![
         (member(), prop::collection::vec(any_pool(), 0..3))
             .prop_map(|(member, pools)| LedgerCommand::Adopt { member, pools }),
@@ -105,7 +107,7 @@ fn wild() -> impl Strategy<Value = LedgerCommand> {
                 LedgerCommand::SetMember { member, role, weight, draining, addresses: Some(vec![text]) }
             }),
         member().prop_map(|member| LedgerCommand::Leave { member }),
-        (member(), any::<String>()).prop_map(|(member, reason)| LedgerCommand::Remove { member, reason }),
+        (member(), word()).prop_map(|(member, word)| LedgerCommand::Remove { member, word }),
         (drafts(), any::<u64>()).prop_map(|(draft, at_ms)| LedgerCommand::CreatePool { draft, at_ms }),
         (drafts(), pool(), any::<u64>()).prop_map(|(draft, pool, at_ms)| LedgerCommand::UpdatePool {
             pool,
@@ -127,8 +129,8 @@ fn wild() -> impl Strategy<Value = LedgerCommand> {
         of().prop_map(|(pool, shards, from, epoch, to, cut)| {
             LedgerCommand::TakeOver { pool, shards, from, epoch, to, cut: Seq(cut) }
         }),
-        (of(), any::<String>()).prop_map(|((pool, shards, from, epoch, to, at_ms), reason)| {
-            LedgerCommand::Seize { pool, shards, from, epoch, to, by: reason.clone(), reason, at_ms }
+        (of(), word()).prop_map(|((pool, shards, from, epoch, to, _), word)| {
+            LedgerCommand::Seize { pool, shards, from, epoch, to, word }
         }),
         of().prop_map(|(pool, shards, member, epoch, _, _)| LedgerCommand::Released { pool, shards, member, epoch }),
         of().prop_map(|(pool, shards, member, epoch, _, _)| LedgerCommand::TakeBack { pool, shards, member, epoch }),

@@ -255,9 +255,13 @@ fn is_unserved(outcome: Option<&Outcome>) -> bool {
 fn concerns_others(op: &Op) -> bool {
     use crate::fact::Fact as F;
     match &op.fact {
-        F::Held(_) | F::Resting(_) | F::Free(_) | F::Reserved(_) | F::Unreserved(_) | F::RestsOn(_) | F::Noted(_) => {
-            true
-        }
+        F::Held(_)
+        | F::Resting(_)
+        | F::Free(_)
+        | F::Reserved(_)
+        | F::Unreserved { .. }
+        | F::RestsOn(_)
+        | F::Noted(_) => true,
         F::Pool(_)
         | F::PoolDeleted(_)
         | F::Realm(_)

@@ -184,11 +184,13 @@ impl Host {
         self.clock.off
     }
 
-    /// The kept clock, if it shows what the others' do.
+    /// The kept clock, or the wall clock, if it shows what the others' do.
     pub(super) fn agreed_offset_ms(&self, now: u64) -> Option<i64> {
-        let (offset_ms, _) = self.kernel.as_ref()?.lease_clock();
-        let kept_ms = self.tick(now).boot_ms.saturating_add_signed(offset_ms);
-        (kept_ms.abs_diff(BEGIN_MS + now) <= SLACK_MS).then_some(offset_ms)
+        let Tick { boot_ms, wall_ms } = self.tick(now);
+        let (kept_ms, _) = self.kernel.as_ref()?.lease_clock();
+        let wall_ms = wall_ms.cast_signed() - boot_ms.cast_signed();
+        let shows = |offset: &i64| boot_ms.saturating_add_signed(*offset).abs_diff(BEGIN_MS + now) <= SLACK_MS;
+        [kept_ms, wall_ms].into_iter().find(shows)
     }
 
     /// How far this host's copy reaches of each log, its own among them.

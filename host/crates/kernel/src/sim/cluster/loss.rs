@@ -10,7 +10,7 @@ use super::host::Host;
 use super::world::{Event, World};
 use crate::fact::Fact;
 use crate::id::{Epoch, MemberId, PoolUid, Seq, ShardId};
-use crate::ledger::{GrantKind, LedgerCommand, Member};
+use crate::ledger::{GrantKind, LedgerCommand, Member, Word};
 use crate::sim::Verdict;
 
 /// How far a log must be known for its writer to be told that it has an older state of it.
@@ -92,7 +92,7 @@ impl World {
                 Fact::Reserved(kept) => Some((kept.pool, kept.span, None)),
                 Fact::Resting(_)
                 | Fact::Free(_)
-                | Fact::Unreserved(_)
+                | Fact::Unreserved { .. }
                 | Fact::Pool(_)
                 | Fact::PoolDeleted(_)
                 | Fact::Realm(_)
@@ -147,11 +147,11 @@ impl World {
                 }
             }
         }
-        let (reason, by, at_ms) = ("its disk is lost".to_owned(), "operator".to_owned(), 1);
+        let word = Word { reason: "its disk is lost".to_owned(), by: "operator".to_owned(), at_ms: 1 };
         let command = match groups.into_iter().next() {
-            Some(((pool, epoch), shards)) => LedgerCommand::Seize { pool, shards, from, epoch, to, reason, by, at_ms },
+            Some(((pool, epoch), shards)) => LedgerCommand::Seize { pool, shards, from, epoch, to, word },
             None if leased => return,
-            None => LedgerCommand::Remove { member: from, reason },
+            None => LedgerCommand::Remove { member: from, word },
         };
         self.propose(at, Purpose::Seize, command);
     }
