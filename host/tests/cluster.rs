@@ -344,6 +344,38 @@ fn hosts_that_start_together_form_nothing_by_themselves_and_two_clusters_do_not_
 }
 
 #[test]
+fn hosts_that_start_and_are_told_to_form_at_the_same_moment_never_form_two() {
+    for round in 0..5 {
+        let mut hosts = Hosts::new(3);
+        let begun: Vec<(Daemon, (u16, Value))> = std::thread::scope(|scope| {
+            let hosts = &hosts;
+            let begin = |host: usize| {
+                let daemon = hosts.start_of(host).run();
+                let answer = daemon.call("POST", "/api/v1/cluster/init", Some(&json!({})));
+                (daemon, answer)
+            };
+            let begun: Vec<_> = (0..3).map(|host| scope.spawn(move || begin(host))).collect();
+            begun.into_iter().map(|host| host.join().expect("it answers")).collect()
+        });
+        let (daemons, answers): (Vec<Daemon>, Vec<(u16, Value)>) = begun.into_iter().unzip();
+        daemons.into_iter().enumerate().for_each(|(host, daemon)| hosts.put_daemon(host, daemon));
+        let formed = answers.iter().filter(|(status, _)| *status == 200).count();
+        assert!(formed <= 1, "round {round}: {answers:?}");
+        // Whoever is told again does it, if nobody did.
+        let members: Vec<usize> = (0..3).filter(|host| hosts.status(*host)["standing"] == "member").collect();
+        let first = members.first().copied().unwrap_or_default();
+        if members.is_empty() {
+            wait_for("it is formed", || (hosts.post(first, "/api/v1/cluster/init", &json!({})).0 == 200).then_some(()));
+        }
+        for host in (0..3).filter(|host| *host != first) {
+            let (status, answer) = hosts.post(host, "/api/v1/cluster/join", &json!({}));
+            assert_eq!(status, 200, "round {round}: {answer}");
+            assert_eq!(answer["cluster_id"], hosts.status(first)["cluster_id"], "round {round}");
+        }
+    }
+}
+
+#[test]
 fn two_clusters_with_one_key_are_told_and_nobody_changes_over_silently() {
     let mut hosts = Hosts::new(2);
     hosts.start(1);

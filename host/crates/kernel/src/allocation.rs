@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
+use crate::fact::SpanKey;
 use crate::id::{Epoch, Fence, Key, NodeId, PoolUid, RealmUid, Seq, ShardId, SubscriberId};
 use crate::span::Span;
 
@@ -126,6 +127,10 @@ impl Allocation {
             extra,
             name: OnceLock::new(),
         }
+    }
+
+    pub const fn made(&self) -> Made {
+        Made { epoch: self.epoch, created_ms: self.created_ms() }
     }
 
     /// Unix time in milliseconds when it was made.
@@ -278,6 +283,13 @@ pub struct Resting {
     pub name: Option<CompactString>,
 }
 
+/// When something was made. The term of its shard comes first, for clocks of hosts differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Made {
+    pub epoch: Epoch,
+    pub created_ms: u64,
+}
+
 /// A span kept for a named subscriber (static addressing).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
@@ -293,6 +305,16 @@ pub struct Reservation {
     /// The term of its shard in which it was made.
     pub epoch: Epoch,
     pub seq: Seq,
+}
+
+impl Reservation {
+    pub const fn made(&self) -> Made {
+        Made { epoch: self.epoch, created_ms: self.created_ms }
+    }
+
+    pub const fn key(&self) -> SpanKey {
+        SpanKey { pool: self.pool, realm: self.realm, span: self.span }
+    }
 }
 
 #[cfg(test)]

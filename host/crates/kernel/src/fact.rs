@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::allocation::{Allocation, Reservation, Resting};
+use crate::allocation::{Allocation, Made, Reservation, Resting};
 use crate::conflict::Conflict;
 use crate::id::{Dot, Origin, PoolUid, RealmName, RealmUid, Seq, TenantId};
 use crate::note::{Note, NoteEnds};
@@ -43,9 +43,10 @@ pub enum Fact {
     /// length, reserved, or given up by its pool. A rest that is over needs no word.
     Free(SpanKey),
     Reserved(Arc<Reservation>),
+    /// `made`: what was made later stays.
     Unreserved {
         key: SpanKey,
-        created_ms: u64,
+        made: Made,
     },
     /// The wall clock was at least the operation's stamp; written when leases run and nothing else was written.
     Clock,
@@ -74,6 +75,11 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// That this is reserved no more.
+    pub const fn unreserved(kept: &Reservation) -> Self {
+        Self::Unreserved { key: kept.key(), made: kept.made() }
+    }
+
     /// The pool whose space it is about.
     pub fn of_pool(&self) -> Option<PoolUid> {
         match self {

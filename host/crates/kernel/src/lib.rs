@@ -120,7 +120,7 @@ mod survivor;
 mod tenure;
 
 pub use allocation::{
-    Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Reservation, Resting, Superseded,
+    Allocation, AllocationExtra, AllocationKind, AllocationParts, EndCause, Made, Reservation, Resting, Superseded,
 };
 pub use command::{
     AllocateRequest, AllocationTarget, Choice, Command, CommandError, ExplainedOutcome, Explanation, Held, News, Reply,

@@ -113,9 +113,7 @@ pub(crate) fn with_realm(fact: &Fact, realm: &mut impl FnMut(RealmUid) -> Option
             Fact::Reserved(Arc::new(Reservation { realm, seq, ..Reservation::clone(kept) }))
         }
         Fact::Free(of) => Fact::Free(key(of, realm(of.realm)?)),
-        Fact::Unreserved { key: of, created_ms } => {
-            Fact::Unreserved { key: key(of, realm(of.realm)?), created_ms: *created_ms }
-        }
+        Fact::Unreserved { key: of, made } => Fact::Unreserved { key: key(of, realm(of.realm)?), made: *made },
         Fact::RestsOn(dot) => Fact::RestsOn(*dot),
         // Which places of a log it ended means nothing in another.
         Fact::Noted(note) => Fact::Noted(Arc::new(Note { ends: Box::default(), ..Note::clone(note) })),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use compact_str::ToCompactString as _;
 use kernel::{
     Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, Conflict, Dot, Durability, EndCause,
-    Epoch, Fact, Geometry, LeaseTerms, NodeId, Note, NoteEnds, NoteStamp, Op, Origin, Pool, PoolDraft, PoolTerms,
+    Epoch, Fact, Geometry, LeaseTerms, Made, NodeId, Note, NoteEnds, NoteStamp, Op, Origin, Pool, PoolDraft, PoolTerms,
     PoolUid, RealmRecord, RealmRef, RealmUid, Reservation, Resting, Revision, Seq, Series, Shard, ShardId, Sizing,
     Span, SpanKey, Strategy,
 };
@@ -195,7 +195,7 @@ pub fn reserved(seq: u64, pool: u32, number: u32) -> Op {
 /// That address is kept no more.
 #[must_use]
 pub fn unreserved(key: SpanKey) -> Fact {
-    Fact::Unreserved { key, created_ms: START_MS }
+    Fact::Unreserved { key, made: Made { epoch: Epoch(1), created_ms: START_MS } }
 }
 
 /// A note with few keys, which replaces what stood at these places.

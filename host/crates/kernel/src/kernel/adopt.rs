@@ -290,7 +290,7 @@ impl Kernel {
         let held = held.is_some_and(|held| held.span == key.span);
         let Some(stock) = self.stocks.get_mut(&of) else { return };
         if let Some(gone) = stock.unreserve(key.span, if held { HeldByItsOwn::Yes } else { HeldByItsOwn::No }) {
-            self.log.relay(effects, from, Fact::Unreserved { key, created_ms: gone.created_ms });
+            self.log.relay(effects, from, Fact::unreserved(&gone));
             self.touch(of);
         }
     }

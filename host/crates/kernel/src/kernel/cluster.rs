@@ -330,8 +330,7 @@ impl Kernel {
                 if let Some(stock) = self.stocks.get_mut(&(uid, realm)) {
                     stock.unreserve(kept.span, HeldByItsOwn::No);
                 }
-                let key = SpanKey { pool: uid, realm, span: kept.span };
-                self.log.write(effects, |_| Fact::Unreserved { key, created_ms: kept.created_ms });
+                self.log.write(effects, |_| Fact::unreserved(&kept));
             }
         }
     }

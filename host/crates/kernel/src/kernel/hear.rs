@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::late::{Late, is_over_by};
 use super::{Kernel, PoolState};
-use crate::allocation::{Allocation, Reservation, Resting};
+use crate::allocation::{Allocation, Made, Reservation, Resting};
 use crate::command::Reply;
 use crate::conflict::{Conflict, Conflicts};
 use crate::effects::{Effects, Notice};
@@ -153,8 +153,8 @@ impl Kernel {
                 self.hear_reserved(kept, from, effects);
                 SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }
             }
-            Fact::Unreserved { key, created_ms } => {
-                self.hear_unreserved(*key, *created_ms, from, effects);
+            Fact::Unreserved { key, made } => {
+                self.hear_unreserved(*key, *made, from, effects);
                 *key
             }
             Fact::RestsOn(dot) => {
@@ -213,11 +213,10 @@ impl Kernel {
             let reserved = self.reserved_for_others(key, &held.subscriber);
             let term = self.pools.get(&held.pool).and_then(|state| state.term(held.shard)).copied();
             let late = term.filter(|term| held.epoch < term.epoch);
-            let made = (held.epoch, held.created_ms());
+            let made = held.made();
             let since = || {
-                let later = |kept: &&Arc<Reservation>| {
-                    kept.epoch > held.epoch || (late.is_some() && (kept.epoch, kept.created_ms) > made)
-                };
+                let later =
+                    |kept: &&Arc<Reservation>| kept.epoch > held.epoch || (late.is_some() && kept.made() > made);
                 reserved.iter().filter(later)
             };
             if since().next().is_some() {
@@ -322,19 +321,14 @@ impl Kernel {
         let own = |held: &Arc<Allocation>| held.span == kept.span && held.subscriber == kept.subscriber;
         let is_own = held.iter().any(own);
         held.retain(|held| !own(held));
-        let made = (kept.epoch, kept.created_ms);
-        let stays = |held: &Arc<Allocation>| {
-            (held.epoch >= epoch && kept.epoch < epoch) || (held.epoch, held.created_ms()) > made
-        };
-        let later = |other: &Arc<Reservation>| {
-            let theirs = (other.epoch, other.created_ms);
-            theirs > made || (same(other) && theirs == made)
-        };
+        let made = kept.made();
+        let stays = |held: &Arc<Allocation>| (held.epoch >= epoch && kept.epoch < epoch) || held.made() > made;
+        let later = |other: &Arc<Reservation>| other.made() > made || (same(other) && other.made() == made);
         if held.iter().any(stays) || reserved.iter().any(later) {
             return;
         }
         self.give_up_reserved(reserved, from, effects);
-        if !held.is_empty() && self.make_way(key, (epoch, kept.created_ms), from, effects) {
+        if !held.is_empty() && self.make_way(key, Made { epoch, created_ms: kept.created_ms }, from, effects) {
             // Nothing is held in its place.
             self.log.relay(effects, from, Fact::Free(key));
         }
@@ -353,16 +347,16 @@ impl Kernel {
     }
 
     /// What was reserved by then is so no more; what its owner reserved since stays.
-    fn hear_unreserved(&mut self, key: SpanKey, created_ms: u64, from: Dot, effects: &mut Effects) {
+    fn hear_unreserved(&mut self, key: SpanKey, made: Made, from: Dot, effects: &mut Effects) {
         let of = (key.pool, key.realm);
         let held = self.holders.starting_at(key.pool, key.realm, key.span.start());
         let own = held.is_some_and(|held| held.span == key.span);
         let Some(stock) = self.stock_of(of) else { return };
-        if stock.reservations().exactly(key.span).is_some_and(|kept| kept.created_ms > created_ms) {
+        if stock.reservations().exactly(key.span).is_some_and(|kept| kept.made() > made) {
             return;
         }
         stock.unreserve(key.span, if own { HeldByItsOwn::Yes } else { HeldByItsOwn::No });
-        self.log.relay(effects, from, Fact::Unreserved { key, created_ms });
+        self.log.relay(effects, from, Fact::Unreserved { key, made });
         self.touch(of);
     }
 

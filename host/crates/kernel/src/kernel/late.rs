@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Kernel;
-use crate::allocation::{Allocation, Reservation, Resting};
+use crate::allocation::{Allocation, Made, Reservation, Resting};
 use crate::digest;
 use crate::effects::Effects;
 use crate::fact::{Fact, SpanKey};
@@ -77,17 +77,17 @@ impl Kernel {
             self.rest_again(rest, effects);
         }
         let mut reserved = self.reserved_in(key);
-        let removed = |created_ms| Fact::Unreserved { key, created_ms };
+        let removed = |made| Fact::Unreserved { key, made };
         if let Fact::Reserved(said) = fact {
             if reserved.is_empty() {
-                self.log.write(effects, |_| removed(said.created_ms));
+                self.log.write(effects, |_| removed(said.made()));
             }
             // That it is so was just said.
             reserved.retain(|kept| digest::of_reserved(kept) != digest::of_reserved(said));
-        } else if let Fact::Unreserved { created_ms, .. } = fact
+        } else if let Fact::Unreserved { made, .. } = fact
             && reserved.is_empty()
         {
-            self.log.write(effects, |_| removed(*created_ms));
+            self.log.write(effects, |_| removed(*made));
         }
         self.reserve_again(reserved, effects);
     }
@@ -192,11 +192,11 @@ impl Kernel {
     }
 
     /// What former owners handed out of a span gives way to what its owner says in a later term. False: there is nothing, or
-    /// something else. `since_ms`: what was over by then contradicts nothing.
+    /// something else. What was over by then contradicts nothing.
     pub(super) fn make_way(
         &mut self,
         key: SpanKey,
-        (epoch, since_ms): (Epoch, u64),
+        Made { epoch, created_ms: since_ms }: Made,
         from: Dot,
         effects: &mut Effects,
     ) -> bool {

@@ -205,8 +205,7 @@ impl Kernel {
         let held_by_its_own = if held { HeldByItsOwn::Yes } else { HeldByItsOwn::No };
         let removed = self.stocks.get_mut(&of).and_then(|stock| stock.unreserve(span, held_by_its_own));
         let Some(reservation) = removed else { return Err(not_reserved) };
-        let key = SpanKey { pool, realm, span };
-        self.log.write(effects, |_| Fact::Unreserved { key, created_ms: reservation.created_ms });
+        self.log.write(effects, |_| Fact::unreserved(&reservation));
         self.touch(of);
         Ok(Reply::Unreserved(reservation))
     }

@@ -504,6 +504,11 @@ fn reserves(hosts: &mut Hosts, host: usize, subscriber: &str, span: Span) {
     assert!(matches!(answer, Ok(Reply::Reserved { .. })), "{answer:?}");
 }
 
+fn unreserves(hosts: &mut Hosts, host: usize, span: Span) {
+    let gone = hosts.beds[host].ask(Command::Unreserve { pool: hosts.pool.uid, realm_value: None, span });
+    assert!(matches!(gone, Ok(Reply::Unreserved(_))), "{gone:?}");
+}
+
 #[test]
 fn what_was_reserved_late_gives_way_to_what_the_new_owner_has_done_since() {
     let mut hosts = Hosts::sharing(addresses(0x0a00_0000, 8), 3, 1);
@@ -511,14 +516,14 @@ fn what_was_reserved_late_gives_way_to_what_the_new_owner_has_done_since() {
     let span = |at: u128| Span::new(0x0a00_0000 + at, 1).expect("not empty");
     reserves(&mut hosts, 0, "old", span(2));
     reserves(&mut hosts, 0, "kept", span(3));
+    reserves(&mut hosts, 0, "former", span(4));
     hosts.share_all();
     let cut = hosts.beds[0].log.last().expect("something was written").seq;
-    // Nobody hears of these: two reservations, and that both of before are given up.
+    // Nobody hears of these: two reservations, and that those of before are given up.
     reserves(&mut hosts, 0, "late-0", span(0));
     reserves(&mut hosts, 0, "late-1", span(1));
-    for span in [span(2), span(3)] {
-        let gone = hosts.beds[0].ask(Command::Unreserve { pool: uid, realm_value: None, span });
-        assert!(matches!(gone, Ok(Reply::Unreserved(_))), "{gone:?}");
+    for span in [span(2), span(3), span(4)] {
+        unreserves(&mut hosts, 0, span);
     }
     let shards: Vec<ShardId> = hosts.pool.shards.iter().map(|shard| shard.id).collect();
     for host in 0..3 {
@@ -528,11 +533,13 @@ fn what_was_reserved_late_gives_way_to_what_the_new_owner_has_done_since() {
         let tenures = shards.iter().copied().map(said).collect();
         hosts.tell(host, News::Tenures { pool: uid, tenures });
     }
-    // The new owner reserves the second for the same one once more, says again that the last one is reserved, and gives the first
-    // to somebody.
+    // The new owner reserves the second for the same one once more, says again that one of before is reserved, reserves the last for
+    // another one, and gives the first to somebody.
     hosts.beds[1].pass(1_000);
     reserves(&mut hosts, 1, "late-1", span(1));
     reserves(&mut hosts, 1, "kept", span(3));
+    unreserves(&mut hosts, 1, span(4));
+    reserves(&mut hosts, 1, "other", span(4));
     let asked = AllocateRequest { plan: Plan::exactly(span(0)), ..request(&hosts.pool, "line-1") };
     let command = Box::new(Command::Allocate(Box::new(asked)));
     let held = given(hosts.beds[1].ask(Command::Relayed { leg: Leg::Home, command }));
@@ -542,7 +549,7 @@ fn what_was_reserved_late_gives_way_to_what_the_new_owner_has_done_since() {
     for host in 0..3 {
         assert!(hosts.beds[host].kernel.conflicts().is_empty(), "host {host}");
         let found = hosts.beds[host].occupancy(uid);
-        assert_eq!((found.held, found.reserved), (1, 2), "host {host}");
+        assert_eq!((found.held, found.reserved), (1, 3), "host {host}");
         assert_eq!(hosts.beds[host].kernel.digest(), hosts.beds[1].kernel.digest(), "host {host}");
     }
     assert_eq!(held.span, span(0));

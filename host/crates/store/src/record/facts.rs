@@ -8,7 +8,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use kernel::{
     Allocation, AllocationExtra, AllocationKind, AllocationParts, Conflict, Dot, EndCause, Epoch, Fact, InvalidId,
-    NodeId, Op, PoolUid, RealmRecord, RealmUid, Reservation, Resting, Seq, ShardId, SpanKey, Superseded,
+    Made, NodeId, Op, PoolUid, RealmRecord, RealmUid, Reservation, Resting, Seq, ShardId, SpanKey, Superseded,
 };
 
 use super::origins::{OriginTable, Origins};
@@ -107,7 +107,10 @@ pub(super) fn put_fact(out: &mut Vec<u8>, op: &Op, nodes: &mut NodeTable, origin
             put_held(out, &conflict.heard, op, nodes);
         }
         Fact::ConflictClosed(place) => put_delta(out, place.0, op.seq.0),
-        Fact::Unreserved { created_ms, .. } => put_delta(out, *created_ms, op.stamp_ms),
+        Fact::Unreserved { made, .. } => {
+            put_varint(out, u64::from(made.epoch.0));
+            put_delta(out, made.created_ms, op.stamp_ms);
+        }
         Fact::Free(_) | Fact::Clock => {}
     }
 }
@@ -129,8 +132,12 @@ pub(super) fn read_fact(
         Kind::Reserved => Fact::Reserved(Arc::new(read_reserved(bytes, keyed()?, context)?)),
         Kind::Unreserved => {
             // Formerly it named nothing, and removed whatever was there then.
-            let created_ms = if bytes.left() == 0 { context.stamp_ms } else { bytes.delta(context.stamp_ms)? };
-            Fact::Unreserved { key: keyed()?, created_ms }
+            let (epoch, created_ms) = if bytes.left() == 0 {
+                (Epoch(1), context.stamp_ms)
+            } else {
+                (Epoch(bytes.varint_u32()?), bytes.delta(context.stamp_ms)?)
+            };
+            Fact::Unreserved { key: keyed()?, made: Made { epoch, created_ms } }
         }
         Kind::Noted => Fact::Noted(Arc::new(note::read_note(bytes, context)?)),
         Kind::Unnoted => Fact::Unnoted(Arc::new(note::read_ends(bytes, context.seq)?)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kernel::{
     Alignment, Allocation, AllocationExtra, AllocationKind, AllocationParts, Conflict, Dot, Durability, EndCause,
-    Epoch, Fact, Geometry, LeaseTerms, NodeId, Note, NoteEnds, NoteStamp, Op, Origin, Pool, PoolDraft, PoolTerms,
+    Epoch, Fact, Geometry, LeaseTerms, Made, NodeId, Note, NoteEnds, NoteStamp, Op, Origin, Pool, PoolDraft, PoolTerms,
     PoolUid, RealmRecord, RealmRef, RealmUid, Reservation, Resting, Revision, Seq, Series, Shard, ShardId, Sizing,
     Span, SpanKey, Strategy as Placement, Superseded,
 };
@@ -261,7 +261,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         1 => realm().boxed(),
         1 => reserved().boxed(),
         1 => span_key().prop_map(Fact::Free),
-        1 => (span_key(), any::<u64>()).prop_map(|(key, created_ms)| Fact::Unreserved { key, created_ms }),
+        1 => (span_key(), any::<(u32, u64)>()).prop_map(|(key, (epoch, created_ms))| Fact::Unreserved { key, made: Made { epoch: Epoch(epoch), created_ms } }),
         1 => any::<u32>().prop_map(|uid| Fact::PoolDeleted(PoolUid(uid))),
         1 => Just(Fact::Clock),
         1 => (origin(), number()).prop_map(|(origin, through)| Fact::Heard { origin, through: Seq(through) }),
