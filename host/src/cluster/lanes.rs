@@ -1,6 +1,7 @@
 //! Requests on their way to one host share messages: what comes while some are under way gathers for the next.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use api::engine::{EngineError, Outcome};
 use kernel::{Command, Leg, MemberId, Origin, Seq};
@@ -12,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Cluster;
 use super::messages::{self, CALLS, RouteAnswer, RouteAsk};
 use super::route::repeated;
+use crate::clock;
 
 /// Shared messages that are under way to one host.
 const UNDER_WAY: usize = 4;
@@ -154,8 +156,14 @@ impl Cluster {
         let peer = self.seat().and_then(|seat| seat.peer_of(member));
         let Some(peer) = peer else { return Arrived::nowhere(&self.unreachable(member), count) };
         let mut ask = RouteAsk { calls, alone, heard_ms: self.inner.lanes.heard_ms(member) };
+        let (within, began_ms) = (deadline.saturating_duration_since(Instant::now()), clock::boot_ms());
         for _ in 0..TIMES {
-            let left = deadline.saturating_duration_since(Instant::now());
+            // On a clock that runs on in suspend: whoever asked may have given up long ago.
+            let passed_ms = clock::boot_ms().saturating_sub(began_ms);
+            let left = within.saturating_sub(Duration::from_millis(passed_ms));
+            if left.is_zero() {
+                break;
+            }
             let answer = match self.inner.net.request(peer, Channel::Route, messages::write(&ask), left).await {
                 Ok(response) => self.read::<RouteAnswer>(peer, &response.body),
                 Err(RequestError::Busy) => return Arrived::nowhere(&EngineError::Overloaded { limit: CALLS }, count),

@@ -26,7 +26,7 @@ struct Wanted {
     tell: usize,
 }
 
-const FLAGS: &str = "known are --seeds, --from, --steps, --alone, --cluster, --losses, --slow-disks, --resizing, --pauses, --cuts, --notes, --breach, --tell";
+const FLAGS: &str = "known are --seeds, --from, --steps, --alone, --cluster, --losses, --slow-disks, --resizing, --pauses, --cuts, --stalls, --notes, --breach, --tell";
 
 fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
     let mut wanted = Wanted {
@@ -50,6 +50,7 @@ fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
             "--resizing" => wanted.one = cluster::run_with_resizing,
             "--pauses" => wanted.one = cluster::run_with_pauses,
             "--cuts" => wanted.one = cluster::run_with_cuts,
+            "--stalls" => wanted.one = cluster::run_with_stalls,
             "--notes" => (wanted.one, wanted.broken) = (cluster::run_with_notes, cluster::run_with_notes_breaking),
             "--breach" => wanted.breach = Some(args.next().ok_or("--breach needs the name of a rule")?),
             "--seeds" | "--from" | "--steps" | "--tell" => {
@@ -68,12 +69,21 @@ fn wanted(args: impl Iterator<Item = String>) -> Result<Wanted, String> {
     Ok(wanted)
 }
 
-/// Which rule of a cluster is to be broken.
-fn breach(name: &str) -> Result<cluster::Breach, String> {
-    let all: Vec<cluster::Breach> = cluster::Breach::all().chain(cluster::Breach::of_notes()).collect();
-    let found = all.iter().find(|breach| breach.name() == name);
-    let known = || all.iter().map(|breach| breach.name()).collect::<Vec<_>>().join(", ");
-    found.copied().ok_or_else(|| format!("no rule is named {name}, known are {}", known()))
+/// Which rule is to be broken: one that counts for a host alone, or one that counts in a cluster.
+#[derive(Clone, Copy)]
+enum Breach {
+    Alone(sim::Breach),
+    Cluster(cluster::Breach),
+}
+
+fn breach(name: &str, wanted: &Wanted) -> Result<Breach, String> {
+    let alone = sim::Breach::all().filter(|_| wanted.alone).map(|breach| (breach.name(), Breach::Alone(breach)));
+    let cluster = cluster::Breach::all().chain(cluster::Breach::of_notes()).filter(|_| wanted.cluster);
+    let all: Vec<(String, Breach)> =
+        alone.chain(cluster.map(|breach| (breach.name(), Breach::Cluster(breach)))).collect();
+    let found = all.iter().find(|(known, _)| known == name);
+    let known = || all.iter().map(|(known, _)| known.as_str()).collect::<Vec<_>>().join(", ");
+    found.map(|(_, breach)| *breach).ok_or_else(|| format!("no rule is named {name}, known are {}", known()))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
@@ -96,16 +106,19 @@ fn live<S: Debug + Default>(
 
 fn run(wanted: &Wanted) -> Result<(), String> {
     let told = |failure: Box<Failure>| failure.told(wanted.tell).to_string();
-    let broken = wanted.breach.as_deref().map(breach).transpose()?;
-    if wanted.alone && broken.is_none() {
-        live("one host", wanted, |seed| sim::run(seed, wanted.steps), Summary::add).map_err(told)?;
-    }
-    if wanted.cluster {
-        let one = |seed| match broken {
-            Some(breach) => (wanted.broken)(seed, breach),
-            None => (wanted.one)(seed),
-        };
-        live("a cluster", wanted, one, cluster::Summary::add).map_err(told)?;
+    let alone = |one: &dyn Fn(u64) -> Result<Summary, Box<Failure>>| live("one host", wanted, one, Summary::add);
+    let several = |one: &dyn Fn(u64) -> Life| live("a cluster", wanted, one, cluster::Summary::add);
+    match wanted.breach.as_deref().map(|name| breach(name, wanted)).transpose()? {
+        Some(Breach::Alone(breach)) => alone(&|seed| sim::run_breaking(seed, wanted.steps, breach)).map_err(told)?,
+        Some(Breach::Cluster(breach)) => several(&|seed| (wanted.broken)(seed, breach)).map_err(told)?,
+        None => {
+            if wanted.alone {
+                alone(&|seed| sim::run(seed, wanted.steps)).map_err(told)?;
+            }
+            if wanted.cluster {
+                several(&|seed| (wanted.one)(seed)).map_err(told)?;
+            }
+        }
     }
     Ok(())
 }

@@ -115,6 +115,7 @@ pub mod sim;
 mod snapshot;
 mod space;
 mod span;
+mod standing;
 mod stock;
 mod survivor;
 mod tenure;
@@ -150,5 +151,6 @@ pub use snapshot::{Adopting, SnapshotPart};
 #[cfg(feature = "sim")]
 pub use space::SpaceProbe;
 pub use span::{Series, Span};
+pub use standing::Standing;
 pub use survivor::{Pair, survivor};
 pub use tenure::{Detour, Leg, ShardTenure, Sight, Tenure};

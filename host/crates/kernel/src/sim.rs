@@ -60,6 +60,21 @@ pub enum Breach {
     SyncBeforeAnswer,
 }
 
+impl Breach {
+    /// Every one.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Rule::ALL.into_iter().map(Self::Kernel).chain([Self::AnswerOnlyAfterFlush, Self::SyncBeforeAnswer])
+    }
+
+    /// How it is called on a command line.
+    pub fn name(self) -> String {
+        match self {
+            Self::Kernel(rule) => format!("{rule:?}"),
+            Self::AnswerOnlyAfterFlush | Self::SyncBeforeAnswer => format!("{self:?}"),
+        }
+    }
+}
+
 /// What a seed did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -88,8 +103,8 @@ impl Summary {
 /// A broken promise.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Which simulator: what its replay needs beside the seed.
-    pub flags: &'static str,
+    /// What its replay needs beside the seed: which simulator, for how long, in which weather, without which rule.
+    pub flags: String,
     pub seed: u64,
     pub step: u64,
     pub invariant: Invariant,
@@ -112,7 +127,7 @@ impl Failure {
             writeln!(f, "  {event}")?;
         }
         writeln!(f, "seed {} step {}: {:?} is broken: {}", self.seed, self.step, self.invariant, self.what)?;
-        write!(f, "replay: cargo xtask sim {}--seeds 1 --from {}", self.flags, self.seed)
+        write!(f, "replay: cargo xtask sim {} --seeds 1 --from {}", self.flags, self.seed)
     }
 }
 

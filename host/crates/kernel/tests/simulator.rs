@@ -81,10 +81,20 @@ fn kept_by(breach: Breach) -> Invariant {
 
 #[test]
 fn every_broken_rule_is_noticed() {
-    let breaches = Rule::ALL.into_iter().map(Breach::Kernel);
-    for breach in breaches.chain([Breach::AnswerOnlyAfterFlush, Breach::SyncBeforeAnswer]) {
+    for breach in Breach::all() {
         let failures = (0..SEEDS).filter_map(|seed| sim::run_breaking(seed, STEPS, breach).err());
         let noticed = failures.into_iter().any(|failure| failure.invariant == kept_by(breach));
         assert!(noticed, "{breach:?} goes unnoticed over {SEEDS} seeds");
     }
+}
+
+#[test]
+fn a_failure_names_the_command_that_has_it_again() {
+    let breach = Breach::AnswerOnlyAfterFlush;
+    let failure = (0..SEEDS).find_map(|seed| sim::run_breaking(seed, 120, breach).err()).expect("a rule is broken");
+    let replay = format!(
+        "replay: cargo xtask sim --alone --steps 120 --breach AnswerOnlyAfterFlush --seeds 1 --from {}",
+        failure.seed
+    );
+    assert!(failure.told(0).to_string().ends_with(&replay), "{failure}");
 }

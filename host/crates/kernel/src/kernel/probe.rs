@@ -24,6 +24,12 @@ impl Kernel {
         self.holders.iter().filter(|held| held.pool == pool && held.subscriber == *subscriber).count()
     }
 
+    /// Whether a subscriber holds this span.
+    pub(crate) fn knows_of(&self, pool: PoolUid, subscriber: &SubscriberId, span: Span) -> bool {
+        let mut held = self.holders.iter();
+        held.any(|held| held.pool == pool && held.subscriber == *subscriber && held.span == span)
+    }
+
     /// What is held or reserved in a shard.
     pub(crate) fn taken(&self, pool: PoolUid, shard: ShardId) -> impl Iterator<Item = Span> + '_ {
         let held = self.holders.iter().filter(move |held| held.pool == pool && held.shard == shard);

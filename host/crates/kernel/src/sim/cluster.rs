@@ -79,6 +79,8 @@ pub enum Breach {
     HearAllBeforeSeizure,
     /// A pool is exhausted only when the owners of all its shards say so.
     AskEveryOwner,
+    /// Before an answer leaves it is looked at again whether its shard is still this host's.
+    Recheck,
     /// Where notes are written: a host says what it has under a list of members only once it has what it took in before it knew
     /// the list.
     ListOnceHeard,
@@ -115,6 +117,7 @@ impl Breach {
             Self::AskMajority,
             Self::HearAllBeforeSeizure,
             Self::AskEveryOwner,
+            Self::Recheck,
         ];
         Rule::CLUSTER.into_iter().map(Self::Kernel).chain(driver)
     }
@@ -145,6 +148,7 @@ impl Breach {
             | Self::AskMajority
             | Self::HearAllBeforeSeizure
             | Self::AskEveryOwner
+            | Self::Recheck
             | Self::ListOnceHeard => format!("{self:?}"),
         }
     }
@@ -163,6 +167,40 @@ enum Weather {
     Pauses,
     /// A host is cut off for longer than any lease, with the BNGs beside it.
     Cuts,
+    /// Processes are stopped while they write, for longer than node leases last; BNGs wait for longer still, and operators end
+    /// what is in doubt meanwhile.
+    Stalls,
+}
+
+impl Weather {
+    /// Whether a process that stands still is only stopped: what comes meanwhile waits for it.
+    const fn stops_processes(self) -> bool {
+        match self {
+            Self::Pauses | Self::Stalls => true,
+            Self::Usual | Self::Losses | Self::SlowDisks | Self::Resizing | Self::Cuts => false,
+        }
+    }
+
+    /// Whether every other group waits for its disk.
+    const fn slows_disks(self) -> bool {
+        match self {
+            Self::SlowDisks | Self::Stalls => true,
+            Self::Usual | Self::Losses | Self::Resizing | Self::Pauses | Self::Cuts => false,
+        }
+    }
+
+    /// What a replay needs to have the same.
+    const fn flag(self) -> &'static str {
+        match self {
+            Self::Usual => "",
+            Self::Losses => " --losses",
+            Self::SlowDisks => " --slow-disks",
+            Self::Resizing => " --resizing",
+            Self::Pauses => " --pauses",
+            Self::Cuts => " --cuts",
+            Self::Stalls => " --stalls",
+        }
+    }
 }
 
 /// What a seed did.
@@ -190,6 +228,8 @@ pub struct Summary {
     pub renewed: u64,
     /// Groups that the disk refused.
     pub refused_groups: u64,
+    /// Answers that were not given because their term was over by then.
+    pub withdrawn: u64,
     /// Notes written or deleted.
     pub notes: u64,
 }
@@ -212,6 +252,7 @@ impl Summary {
         self.reserved += other.reserved;
         self.shrunk += other.shrunk;
         self.refused_groups += other.refused_groups;
+        self.withdrawn += other.withdrawn;
         self.notes += other.notes;
     }
 }
@@ -238,6 +279,8 @@ pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> 
         Breach::KeptIsNow => Weather::SlowDisks,
         // They count only if what comes waits for long.
         Breach::LeaseFromAttempt | Breach::CarriedOutInTime | Breach::ReleaseNamesWhich => Weather::Pauses,
+        // It counts only where writing takes longer than a term lasts.
+        Breach::Recheck => Weather::Stalls,
         Breach::Kernel(_)
         | Breach::StopBeforeOffer
         | Breach::OfferIsFinal
@@ -278,6 +321,11 @@ pub fn run_with_pauses(seed: u64) -> Result<Summary, Box<Failure>> {
 /// The same with a host that is cut off for longer than any lease, with the BNGs beside it.
 pub fn run_with_cuts(seed: u64) -> Result<Summary, Box<Failure>> {
     live(seed, None, Weather::Cuts)
+}
+
+/// The same with processes that are stopped while they write, BNGs that wait for them, and operators that do not.
+pub fn run_with_stalls(seed: u64) -> Result<Summary, Box<Failure>> {
+    live(seed, None, Weather::Stalls)
 }
 
 /// The same with notes that are written and deleted at all hosts, and nobody who asks for addresses meanwhile.

@@ -69,7 +69,10 @@ impl World {
             Err(Broken { invariant, what }) => {
                 let from = self.events.len().saturating_sub(SHOWN);
                 let events = self.events.split_off(from);
-                Err(Box::new(Failure { flags: "", seed: self.seed, step: self.summary.steps, invariant, what, events }))
+                let breach = self.breach.map_or_else(String::new, |breach| format!(" --breach {}", breach.name()));
+                let flags = format!("--alone --steps {steps}{breach}");
+                let (seed, step) = (self.seed, self.summary.steps);
+                Err(Box::new(Failure { flags, seed, step, invariant, what, events }))
             }
         }
     }

@@ -1,11 +1,13 @@
 //! The invariants, judged from outside: what several kernels together say must hold.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::host::Host;
 use super::route::{Outcome, Trouble};
 use super::world::World;
 use crate::command::{CommandError, Reply};
+use crate::conflict::Conflict;
 use crate::fact::Op;
 use crate::id::{PoolUid, Seq, ShardId};
 use crate::kernel::Kernel;
@@ -38,7 +40,8 @@ impl World {
                     return broken(Invariant::Owned, format!("hosts {other} and {at} hand out from {of:?}"));
                 }
             }
-            if let Some((_, conflict)) = kernel.conflicts().iter().next() {
+            let contradicts = |(_, conflict): &(Seq, &Arc<Conflict>)| !self.operator.vouched_for(&conflict.heard);
+            if let Some((_, conflict)) = kernel.conflicts().iter().find(contradicts) {
                 return broken(Invariant::Unique, format!("host {at}: {conflict:?}"));
             }
             for (of, found) in kernel.occupancy() {
@@ -143,8 +146,8 @@ impl World {
                 (Some(Err(Trouble::Refused(CommandError::Exhausted { .. }))), None) => {
                     return self.check_refused(client, *at, up);
                 }
-                (Some(Err(Trouble::Refused(CommandError::Withheld { .. }) | Trouble::Unreachable)), None)
-                    if pool.is_some_and(|pool| self.is_partly_doubtful(pool)) =>
+                (Some(Err(_)), None)
+                    if is_unserved(outcome.as_ref()) && pool.is_some_and(|pool| self.is_partly_doubtful(pool)) =>
                 {
                     return Ok(());
                 }
@@ -249,7 +252,8 @@ impl Host {
 
 /// Nobody could be found who decides.
 fn is_unserved(outcome: Option<&Outcome>) -> bool {
-    matches!(outcome, None | Some(Err(Trouble::Unreachable | Trouble::Refused(CommandError::Withheld { .. }))))
+    use Trouble::{OwnerChanged, Refused, Unreachable};
+    matches!(outcome, None | Some(Err(Unreachable | OwnerChanged | Refused(CommandError::Withheld { .. }))))
 }
 
 fn concerns_others(op: &Op) -> bool {

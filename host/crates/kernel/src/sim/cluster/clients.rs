@@ -20,6 +20,9 @@ use crate::span::{Series, Span};
 /// What clocks of different hosts, and the way of an answer, may take from a lease, milliseconds.
 const MARGIN: u64 = 500;
 
+/// How long a BNG waits that waits for whoever does not answer.
+const PATIENCE: u64 = 12 * DEADLINE;
+
 /// After a release that nobody answered: it may still be on its way.
 const QUIET: u64 = 5 * DEADLINE;
 
@@ -314,7 +317,8 @@ impl World {
         found.asks = Some(Asked { at, since, what, meant });
         self.clients.open.insert(request, client);
         self.note(|| format!("client {client} asks host {at}: {what:?} ({request})"));
-        self.after(DEADLINE, Event::GivesUp { request });
+        let patience = if what == What::Allocate && self.is_patient(client) { PATIENCE } else { DEADLINE };
+        self.after(patience, Event::GivesUp { request });
         let reached = self.host(at).is_awake(self.now) && self.host(at).member.is_some();
         if reached && (self.net.calm || !self.draws.one_in(30)) {
             self.begin(at, Caller::Client(request), None, command);
@@ -337,7 +341,12 @@ impl World {
 
     /// Where processes stand still every other one does; the others wait.
     fn names_what_he_ends(&self, client: usize) -> bool {
-        self.weather == Weather::Pauses && client.is_multiple_of(2)
+        self.weather.stops_processes() && client.is_multiple_of(2)
+    }
+
+    /// Whether he waits for longer than it takes to have a host's shards taken over.
+    fn is_patient(&self, client: usize) -> bool {
+        self.weather == Weather::Stalls && !self.net.calm && !client.is_multiple_of(3)
     }
 
     /// What was asked may have been carried out, or may be yet. Who releases by name asks until he is answered, the others wait.
@@ -381,7 +390,7 @@ impl World {
                 self.summary.refused += 1;
                 Ok(())
             }
-            Err(Trouble::Unreachable) => {
+            Err(Trouble::Unreachable | Trouble::OwnerChanged) => {
                 self.summary.unanswered += 1;
                 self.client_unheard(client, &asked);
                 Ok(())

@@ -19,7 +19,7 @@ impl World {
             Weather::Cuts => return self.cut_off(at),
             Weather::Usual | Weather::SlowDisks => 108,
             Weather::Losses => 115,
-            Weather::Resizing | Weather::Pauses => 150,
+            Weather::Resizing | Weather::Pauses | Weather::Stalls => 150,
         };
         match self.draws.below(kinds) {
             0..18 => self.crash(at),
@@ -47,7 +47,7 @@ impl World {
             94..100 => self.leave(at),
             100..108 => self.reserve(at),
             112..115 if self.weather == Weather::Losses => self.lose(at),
-            _ if self.weather == Weather::Pauses => self.sleep(at),
+            _ if self.weather.stops_processes() => self.sleep(at),
             _ => self.close(at),
         }
     }

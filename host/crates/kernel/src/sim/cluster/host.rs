@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
+use super::Breach;
 use super::arrival::Arrival;
 use super::follow::Told;
 use super::govern::Watch;
 use super::log::Pending;
 use super::net::Vector;
-use super::route::{Task, Whose};
+use super::route::{Task, Trouble, Whose};
 use super::world::{Event, SETTINGS, SLACK_MS, World};
-use super::{Breach, Weather};
 use crate::command::{Command, CommandError, Reply, RequestId};
 use crate::effects::Effects;
 use crate::fact::{Fact, Op};
@@ -21,6 +21,7 @@ use crate::ledger::{Ledger, Offer, Quarantines, Wish};
 use crate::replica::{NamedRealm, Names};
 use crate::sim::disk::Disk;
 use crate::sim::{Invariant, Verdict, broken};
+use crate::standing::Standing;
 
 /// Unix milliseconds when the simulation begins.
 const BEGIN_MS: u64 = 1_800_000_000_000;
@@ -67,6 +68,7 @@ pub(super) struct Host {
     pub(super) ledger: Ledger,
     pub(super) applied: usize,
     // What a crash takes away.
+    standing: Standing,
     pub(super) forming: Effects,
     flushing: Option<Effects>,
     pub(super) waiting: BTreeMap<RequestId, Waits>,
@@ -137,6 +139,7 @@ impl Host {
             stopped: BTreeMap::new(),
             ledger,
             applied: 0,
+            standing: Standing::default(),
             forming: Effects::default(),
             flushing: None,
             waiting: BTreeMap::new(),
@@ -248,6 +251,7 @@ impl Host {
             }
         }
         self.kernel = None;
+        self.standing = Standing::default();
         self.forming = Effects::default();
         self.waiting.clear();
         self.tasks.clear();
@@ -331,6 +335,10 @@ impl World {
         let host = self.host_mut(at);
         let tick = host.tick(now);
         let Some(kernel) = &mut host.kernel else { return };
+        if let Command::News(news) = &command {
+            // Before the kernel knows: what it decided in a term that is over must not be answered.
+            host.standing.hear(news);
+        }
         host.waiting.insert(id, waits);
         kernel.step(tick, Input::Request { id, command }, &mut host.forming);
         self.touched = true;
@@ -363,7 +371,7 @@ impl World {
         kernel.seal(&mut group);
         host.flushing = Some(group);
         let life = host.life;
-        let slow = !self.net.calm && self.draws.one_in(if self.weather == Weather::SlowDisks { 2 } else { 30 });
+        let slow = !self.net.calm && self.draws.one_in(if self.weather.slows_disks() { 2 } else { 30 });
         let delay = if slow { 50 + self.draws.below(400) } else { 1 + self.draws.below(4) };
         self.after(delay, Event::Flushed { at, life });
     }
@@ -382,7 +390,7 @@ impl World {
         self.touched = true;
         for waits in waited {
             if let Waits::Task(task) = waits {
-                self.outcome(at, task, Err(super::route::Trouble::Unreachable));
+                self.outcome(at, task, Err(Trouble::Unreachable));
             }
         }
         self.wake_soon(at);
@@ -410,9 +418,20 @@ impl World {
         self.hand_over(at);
     }
 
+    /// As the real host does it looks again whether it still decides what it answers.
+    fn stands(&self, at: usize, reply: &Reply) -> bool {
+        let host = self.host(at);
+        self.breach == Some(Breach::Recheck) || host.standing.stands(reply, host.tick(self.now).boot_ms)
+    }
+
     fn answered(&mut self, at: usize, waits: Option<Waits>, answer: Result<Reply, CommandError>) {
         match waits {
-            Some(Waits::Task(task)) => self.outcome(at, task, answer.map_err(super::route::Trouble::Refused)),
+            Some(Waits::Task(task)) if answer.as_ref().is_ok_and(|reply| !self.stands(at, reply)) => {
+                self.note(|| format!("host {at} does not give that answer: its term is over"));
+                self.summary.withdrawn += 1;
+                self.outcome(at, task, Err(Trouble::OwnerChanged));
+            }
+            Some(Waits::Task(task)) => self.outcome(at, task, answer.map_err(Trouble::Refused)),
             Some(Waits::Kept(pool, round, shards)) => {
                 let host = self.host_mut(at);
                 if host.told.last.get(&pool) == Some(&round) {

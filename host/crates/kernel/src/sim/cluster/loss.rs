@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::Breach;
 use super::clients::Forgotten;
 use super::govern::Purpose;
 use super::host::Host;
 use super::world::{Event, World};
+use super::{Breach, Weather};
 use crate::fact::Fact;
 use crate::id::{Epoch, MemberId, PoolUid, Seq, ShardId};
 use crate::ledger::{GrantKind, LedgerCommand, Member, Word};
@@ -168,6 +168,18 @@ impl World {
     pub(super) fn is_ended_by_operator(&self, pool: PoolUid, shard: ShardId) -> bool {
         let mut all = self.clients.all.iter().filter(|client| client.pool == pool);
         self.net.calm && self.stays_doubtful(pool, shard) && !all.any(|client| client.uses_forgotten(self.now))
+    }
+
+    /// Where processes are stopped while they write, operators do not wait until they go on. They look at all BNGs: whether none
+    /// uses anything of a shard that its new owner does not know of.
+    pub(super) fn nobody_uses_more(&self, at: usize, pool: PoolUid, shard: ShardId) -> bool {
+        let kernel = self.host(at).kernel.as_ref().filter(|_| self.weather == Weather::Stalls);
+        let record = self.log.ledger.pool(pool).map(|found| &found.record);
+        let cover = record.and_then(|pool| pool.shards.iter().find(|of| of.id == shard)).map(|of| of.cover);
+        let Some((kernel, cover)) = kernel.zip(cover) else { return false };
+        let all = self.clients.all.iter().filter(|client| client.pool == pool);
+        let mut used = all.filter_map(|client| Some((client, client.holds.as_ref()?.span)));
+        used.all(|(client, span)| !span.intersects(cover) || kernel.knows_of(pool, &client.subscriber, span))
     }
 
     /// Whether a pool has such a shard.

@@ -8,6 +8,7 @@ use super::govern::Purpose;
 use super::host::Host;
 use super::route::{Caller, Outcome, Trouble};
 use super::world::{Event, World};
+use crate::allocation::Allocation;
 use crate::command::{Command, CommandError, Reply, ReserveRequest};
 use crate::id::{MemberId, PoolUid, ShardId, SubscriberId};
 use crate::ledger::{ClosingWhat, LedgerCommand};
@@ -40,12 +41,25 @@ pub(super) struct Operator {
     reserved: BTreeMap<Spot, SubscriberId>,
     /// When each closing began.
     closings: BTreeMap<PoolUid, u64>,
+    /// Shards whose former owners were not waited for.
+    vouched: BTreeSet<(PoolUid, ShardId)>,
 }
 
 impl Operator {
     /// Nobody knows any more what was reserved there.
     pub(super) fn forget(&mut self, pool: PoolUid, span: Span) {
         self.reserved.retain(|(of, _, kept), _| *of != pool || !kept.intersects(span));
+    }
+
+    /// Nobody uses what former owners of the shard may have handed out unheard, says an operator who does not wait for them.
+    pub(super) fn vouch(&mut self, pool: PoolUid, shard: ShardId) {
+        self.vouched.insert((pool, shard));
+    }
+
+    /// Whether somebody said so of where this is. What was written there unheard, and answered to nobody, turns up after that and
+    /// is told as a conflict.
+    pub(super) fn vouched_for(&self, found: &Allocation) -> bool {
+        self.vouched.contains(&(found.pool, found.shard))
     }
 }
 

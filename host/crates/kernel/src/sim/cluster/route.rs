@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
+use super::Breach;
 use super::host::Waits;
 use super::net::Body;
 use super::world::{Event, World};
-use super::{Breach, Weather};
 use crate::command::{Command, CommandError, Reply};
 use crate::id::{Key, MemberId, Origin, PoolUid, Seq, SubscriberId};
 use crate::tenure::{Detour, Leg};
@@ -23,6 +23,8 @@ const DETOURS: u8 = 4;
 pub(super) enum Trouble {
     Refused(CommandError),
     Unreachable,
+    /// Its shard has another owner since it was decided.
+    OwnerChanged,
 }
 
 pub(super) type Outcome = Result<Reply, Trouble>;
@@ -40,6 +42,8 @@ pub(super) struct Task {
     /// `None`: a client's.
     leg: Option<Leg>,
     command: Command,
+    /// Who asked waits until then.
+    until: u64,
     detours: u8,
     hunt: Hunt,
     /// Whether this host knew all that anybody had said when it looked last.
@@ -80,8 +84,9 @@ impl World {
         let task = self.next_task;
         self.next_task += 1;
         // It matters only where what others did may be under way for long.
-        let knew_all = self.weather != Weather::Pauses;
-        let new = Task { from, leg, command, detours: 0, hunt: Hunt::No, knew_all, late: None };
+        let knew_all = !self.weather.stops_processes();
+        let until = self.now + DEADLINE;
+        let new = Task { from, leg, command, until, detours: 0, hunt: Hunt::No, knew_all, late: None };
         let host = self.host_mut(at);
         host.tasks.insert(task, new);
         let life = host.life;
@@ -101,7 +106,7 @@ impl World {
     }
 
     fn submit(&mut self, at: usize, task: u64, leg: Leg) {
-        let knew_all = self.weather != Weather::Pauses || self.knows_all(at);
+        let knew_all = !self.weather.stops_processes() || self.knows_all(at);
         let Some(found) = self.host_mut(at).tasks.get_mut(&task) else { return };
         found.knew_all = knew_all;
         let command = Box::new(found.command.clone());
@@ -187,6 +192,9 @@ impl World {
     }
 
     fn call(&mut self, at: usize, task: u64, member: MemberId, leg: Leg) {
+        if self.is_too_late(at, task) && self.breach != Some(Breach::CarriedOutInTime) {
+            return self.overdue(at, task);
+        }
         if self.host(at).member == Some(member) {
             return self.submit(at, task, leg);
         }
@@ -261,6 +269,9 @@ impl World {
 
     /// Another host answers.
     pub(super) fn arrived(&mut self, at: usize, task: u64, outcome: Outcome, origin: Origin, through: Seq) {
+        if self.is_too_late(at, task) {
+            return self.overdue(at, task);
+        }
         let host = self.host_mut(at);
         if !host.tasks.contains_key(&task) {
             return;
@@ -292,10 +303,20 @@ impl World {
 
     /// An answer leaves although this host has not heard what it is about.
     pub(super) fn no_longer(&mut self, at: usize, task: u64) {
+        if self.is_too_late(at, task) {
+            return self.overdue(at, task);
+        }
         let late = self.host_mut(at).tasks.get_mut(&task).and_then(|task| task.late.take());
         if let Some((_, _, outcome)) = late {
             self.outcome(at, task, outcome);
         }
+    }
+
+    /// Whether nobody may be asked any more, nor told what another host answered. A process that was stopped may come to that
+    /// before it comes to its deadline; the real host looks at clocks that ran on. (What this host decides by itself is left to
+    /// the look after the flush: that must be enough.)
+    fn is_too_late(&self, at: usize, task: u64) -> bool {
+        self.host(at).tasks.get(&task).is_some_and(|task| self.now > task.until)
     }
 
     pub(super) fn overdue(&mut self, at: usize, task: u64) {

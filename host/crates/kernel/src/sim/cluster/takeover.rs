@@ -9,7 +9,7 @@ use super::govern::{Purpose, Watch};
 use super::host::Owed;
 use super::world::World;
 use crate::id::{Dot, Epoch, MemberId, PoolUid, Seq, ShardId};
-use crate::ledger::{GrantKind, LedgerCommand, LedgerPool, Member, Wish};
+use crate::ledger::{Grant, GrantKind, LedgerCommand, LedgerPool, Member, Wish};
 
 impl World {
     pub(super) fn take_over(&mut self, at: usize, me: MemberId) {
@@ -87,41 +87,47 @@ impl World {
         known.then_some(own)
     }
 
-    /// Everybody it was taken from said what its last word was, and all of it is here: the doubt is over.
+    /// Everybody it was taken from said what its last word was, and all of it is here, or nobody waits for that: the doubt is over.
     fn release(&mut self, at: usize, me: MemberId) {
         let boot_ms = self.host(at).tick(self.now).boot_ms;
         let host = self.host_mut(at);
         host.quarantines.look(&host.ledger, me, boot_ms);
         let host = self.host(at);
-        let heard = |of: &Owed| {
+        let ready = host.ledger.pools().iter().find_map(|(uid, pool)| {
+            let of_time = self.as_time_sees(pool);
+            // What came late while it was silent it has said again.
+            let kept = |(shard, grant): &(ShardId, Grant)| host.told.is_kept(*uid, *shard, grant.epoch);
+            let doubtful = pool.grants.iter().filter(|(_, grant)| grant.holder == me && grant.is_doubtful());
+            doubtful.filter(kept).find_map(|(shard, grant)| {
+                let outlived = host.quarantines.are_outlived(*uid, &of_time, shard, host.ledger.terms(), boot_ms);
+                let over = outlived
+                    || self.heard_all_awaited(at, *uid, pool, shard, grant.epoch)
+                    || self.is_ended_by_operator(*uid, shard);
+                (over || self.nobody_uses_more(at, *uid, shard)).then_some((*uid, shard, grant.epoch, over))
+            })
+        });
+        if let Some((pool, shard, epoch, over)) = ready
+            && !self.is_pending(at, |why| matches!(why, Purpose::Released))
+        {
+            if !over {
+                self.operator.vouch(pool, shard);
+            }
+            let command = LedgerCommand::Released { pool, shards: vec![shard], member: me, epoch };
+            self.propose(at, Purpose::Released, command);
+        }
+    }
+
+    /// Whether everybody a shard was taken from said its last word about it, and all of it is here.
+    fn heard_all_awaited(&self, at: usize, uid: PoolUid, pool: &LedgerPool, shard: ShardId, epoch: Epoch) -> bool {
+        let host = self.host(at);
+        let heard = |of: Owed| {
             if of.3 == host.origin || self.breach == Some(Breach::Quarantine) {
                 return true;
             }
             let known = host.heard.get(&of.3).copied().unwrap_or_default();
-            host.owed.get(of).is_some_and(|last| known >= *last)
+            host.owed.get(&of).is_some_and(|last| known >= *last)
         };
-        let ready = host.ledger.pools().iter().find_map(|(uid, pool)| {
-            let of_time = self.as_time_sees(pool);
-            let mut doubtful = pool.grants.iter().filter(|(_, grant)| grant.holder == me && grant.is_doubtful());
-            let over = doubtful.find(|(shard, grant)| {
-                // What came late while it was silent it has said again.
-                if !host.told.is_kept(*uid, *shard, grant.epoch) {
-                    return false;
-                }
-                if host.quarantines.are_outlived(*uid, &of_time, *shard, host.ledger.terms(), boot_ms) {
-                    return true;
-                }
-                let mut of = pool.awaited(*shard).map(|origin| (*uid, *shard, grant.epoch, origin));
-                of.all(|of| heard(&of)) || self.is_ended_by_operator(*uid, *shard)
-            });
-            over.map(|(shard, grant)| (*uid, shard, grant.epoch))
-        });
-        if let Some((pool, shard, epoch)) = ready
-            && !self.is_pending(at, |why| matches!(why, Purpose::Released))
-        {
-            let command = LedgerCommand::Released { pool, shards: vec![shard], member: me, epoch };
-            self.propose(at, Purpose::Released, command);
-        }
+        pool.awaited(shard).all(|origin| heard((uid, shard, epoch, origin)))
     }
 
     /// What counts of a pool where time may end a doubt.

@@ -168,18 +168,18 @@ impl World {
             Ok(()) => Ok(self.summary),
             Err(Broken { invariant, what }) => {
                 let events = std::mem::take(&mut self.events);
-                let flags = match (self.weather, self.writes_notes()) {
-                    (_, true) => "--cluster --notes ",
-                    (Weather::Usual, false) => "--cluster ",
-                    (Weather::Losses, false) => "--cluster --losses ",
-                    (Weather::SlowDisks, false) => "--cluster --slow-disks ",
-                    (Weather::Resizing, false) => "--cluster --resizing ",
-                    (Weather::Pauses, false) => "--cluster --pauses ",
-                    (Weather::Cuts, false) => "--cluster --cuts ",
-                };
-                let (seed, step) = (self.seed, self.summary.events);
+                let (flags, seed, step) = (self.flags(), self.seed, self.summary.events);
                 Err(Box::new(Failure { flags, seed, step, invariant, what, events }))
             }
+        }
+    }
+
+    /// What a replay needs beside the seed. A breach brings its own weather.
+    fn flags(&self) -> String {
+        let work = if self.writes_notes() { " --notes" } else { "" };
+        match self.breach {
+            Some(breach) => format!("--cluster{work} --breach {}", breach.name()),
+            None => format!("--cluster{work}{}", self.weather.flag()),
         }
     }
 
@@ -198,7 +198,8 @@ impl World {
 
     /// A cluster of the first hosts, with its pools.
     fn form(&mut self) -> Verdict {
-        let terms = Terms { virtual_nodes: 8, lease_ms: 6_000, grace_ms: 2_000, escrow_share: 400 };
+        let (lease_ms, grace_ms) = if self.weather == Weather::Stalls { (4_000, 1_000) } else { (6_000, 2_000) };
+        let terms = Terms { virtual_nodes: 8, lease_ms, grace_ms, escrow_share: 400 };
         let first = 1 + self.draws.index(self.hosts.len());
         let mut commands = vec![LedgerCommand::SetTerms(terms)];
         commands.extend((0..first.max(2)).map(|at| self.join_of(at)));
@@ -308,7 +309,7 @@ impl World {
             Event::Arrives(message) => self.arrives(message),
             Event::Commit { entry, by, tries } => self.commit(entry, by, tries),
             Event::Decided { at, life, place, id, decision } => {
-                let waits = self.weather == Weather::Pauses && self.host(at).sleeps_until > self.now;
+                let waits = self.weather.stops_processes() && self.host(at).sleeps_until > self.now;
                 if waits {
                     self.is_life(at, life, || Event::Decided { at, life, place, id, decision });
                 } else if self.host(at).life == life && self.host(at).is_awake(self.now) {
@@ -418,7 +419,7 @@ impl World {
         if until > self.now {
             // Of what comes to a host that sleeps long, nothing is left when it wakes, unless it is only stopped. It may be woken early.
             let left = until - self.now;
-            if left < 300 || self.weather == Weather::Pauses {
+            if left < 300 || self.weather.stops_processes() {
                 self.after(left.min(300), Event::Arrives(Message { from, to, sent, body }));
             }
             return;
