@@ -130,7 +130,7 @@ fn kept_by(breach: Breach) -> (&'static [Invariant], u64) {
         Breach::Kernel(Rule::LeaseSlack) | Breach::OutrightForEver => (&[Invariant::Unique], 28),
         Breach::Kernel(Rule::AgreedClocks) => (&[Invariant::Unique], 41),
         Breach::Kernel(Rule::ReservedKnown) => (&[Invariant::Reserved, Invariant::Kept], 1_279),
-        Breach::Kernel(Rule::Limbo) => (BY_FACTS, 214),
+        Breach::Kernel(Rule::Limbo) => (BY_FACTS, 429),
         // What is held or reserved where a host believes that there is nothing is passed over.
         Breach::Kernel(Rule::PoolFirst) => (&[Invariant::Unique, Invariant::Equal, Invariant::Kept], 544),
         Breach::Kernel(Rule::Barrier) => (BY_FACTS, 10),
