@@ -349,13 +349,13 @@ fn hosts_that_start_and_are_told_to_form_at_the_same_moment_never_form_two() {
         let mut hosts = Hosts::new(3);
         let begun: Vec<(Daemon, (u16, Value))> = std::thread::scope(|scope| {
             let hosts = &hosts;
-            let begin = |host: usize| {
+            let form = |host: usize| {
                 let daemon = hosts.start_of(host).run();
                 let answer = daemon.call("POST", "/api/v1/cluster/init", Some(&json!({})));
                 (daemon, answer)
             };
-            let begun: Vec<_> = (0..3).map(|host| scope.spawn(move || begin(host))).collect();
-            begun.into_iter().map(|host| host.join().expect("it answers")).collect()
+            let asked: Vec<_> = (0..3).map(|host| scope.spawn(move || form(host))).collect();
+            asked.into_iter().map(|host| host.join().expect("it answers")).collect()
         });
         let (daemons, answers): (Vec<Daemon>, Vec<(u16, Value)>) = begun.into_iter().unzip();
         daemons.into_iter().enumerate().for_each(|(host, daemon)| hosts.put_daemon(host, daemon));
