@@ -16,6 +16,9 @@ use crate::clock;
 
 const WITHIN: Duration = Duration::from_secs(15);
 
+/// How long a host that has joined is waited for until it knows what the others do.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(3);
+
 impl Port for Cluster {
     fn status(&self) -> ClusterStatus {
         self.status_now()
@@ -285,6 +288,13 @@ impl Cluster {
         if !tokio::time::timeout(WITHIN, settled).await.unwrap_or_default() {
             tracing::warn!("this host has joined and has not heard the whole ledger yet");
         }
+        // Who may be asked by the next command should answer for its share; with hosts away that may take longer.
+        let arrived = async {
+            while !self.inner.arrival.lock().heard_all {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let _in_time = tokio::time::timeout(ARRIVES_WITHIN, arrived).await;
     }
 
     fn set_role(&self, member: String, role: HostRole) -> Doing<ClusterStatus> {

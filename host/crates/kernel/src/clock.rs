@@ -185,11 +185,6 @@ impl Clock {
         moment_ms.saturating_add_signed(-self.offset_ms)
     }
 
-    /// False: it may be far ahead, and what is handed out by it would last longer than others wait.
-    pub(crate) fn is_placed(&self) -> bool {
-        self.floor_ms.is_none() || self.is_agreed()
-    }
-
     /// False: nobody's lease ends now.
     pub(crate) const fn trusted(&self) -> bool {
         self.apart_ms == 0 && self.floor_ms.is_none() && (self.alone || self.is_agreed())
@@ -313,12 +308,11 @@ mod tests {
     #[test]
     fn a_wall_clock_behind_the_log_is_believed_if_other_hosts_show_the_same() {
         let mut clock = started_with(MINUTE, 1_000_000, 90_000_000);
-        assert!(!clock.is_placed());
         clock.set_agreed(Some(difference(1_000_000 + MINUTE + 1, 1_000)));
         assert!(matches!(clock.observe(after(10, 1_000_010), Seq(10)), Seen::Changed(Notice::ClockSuspect { .. })));
         clock.set_agreed(Some(difference(1_000_000, 1_000)));
         assert_eq!(clock.observe(after(20, 1_000_020), Seq(12)), Seen::Anchored);
-        assert_eq!((clock.now_ms(), clock.is_placed(), clock.stamp()), (1_000_020, true, 90_000_000));
+        assert_eq!((clock.now_ms(), clock.stamp()), (1_000_020, 90_000_000));
         // What was written by the clock that was ahead ends late.
         assert_eq!(clock.lease_end(90_060_000, Seq(11)), 90_060_000 + MINUTE);
     }

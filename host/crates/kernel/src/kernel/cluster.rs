@@ -192,7 +192,6 @@ impl Kernel {
             self.log.clock.set_agreed(agreed_ms);
             cluster.sight = Some(sight);
         }
-        self.look_at_lease();
         Reply::Noted
     }
 
@@ -232,8 +231,7 @@ impl Kernel {
         let boot_ms = self.log.clock.boot_ms();
         let Some(cluster) = &mut self.cluster else { return };
         cluster.began_ms.get_or_insert(boot_ms);
-        let placed = self.log.clock.is_placed() || !self.rules.keep(Rule::AgreedClocks);
-        let good = cluster.is_good_at(boot_ms, self.rules) && cluster.life <= cluster.stable && placed;
+        let good = cluster.is_good_at(boot_ms, self.rules) && cluster.life <= cluster.stable;
         if cluster.lease_good == good {
             return;
         }
