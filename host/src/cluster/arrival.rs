@@ -41,13 +41,18 @@ impl Cluster {
         ledger.member(seat.me).is_some_and(|member| member.origin != self.inner.settings.origin)
     }
 
+    /// Whether this host knows what every other member knew when it came.
+    pub(super) fn has_heard_all(&self) -> bool {
+        self.inner.arrival.lock().heard_all
+    }
+
     /// Asks who was not asked yet, and looks how far it is; called from time to time.
     pub(super) async fn arrive(&self, seat: &Seat, ledger: &Ledger) {
         let others = || ledger.members().values().filter(|member| member.id != seat.me);
         let told = |member: &Member| {
             self.inner.arrival.lock().told.get(&member.id).is_some_and(|(origin, _)| *origin == member.origin)
         };
-        if self.inner.arrival.lock().heard_all {
+        if self.has_heard_all() {
             return;
         }
         let mut knows_less = BTreeSet::new();

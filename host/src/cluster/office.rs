@@ -290,7 +290,7 @@ impl Cluster {
         }
         // Who may be asked by the next command should answer for its share; with hosts away that may take longer.
         let arrived = async {
-            while !self.inner.arrival.lock().heard_all {
+            while !self.has_heard_all() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
