@@ -36,7 +36,12 @@ pub(crate) enum Fault {
     OldDisk,
 }
 
-pub(crate) const ALL: [Fault; 11] = [
+pub(crate) const ALL: [Fault; 8] =
+    [Fault::Cut, Fault::OneWay, Fault::Kill, Fault::Freeze, Fault::FullDisk, Fault::Join, Fault::Drain, Fault::OldDisk];
+
+/// Where node leases are short enough for it. A full disk is not among them: it stops a member's part of the ledger, which renews
+/// them all the time, until somebody starts it anew.
+pub(crate) const LONG: [Fault; 10] = [
     Fault::Cut,
     Fault::OneWay,
     Fault::Kill,
@@ -44,7 +49,6 @@ pub(crate) const ALL: [Fault; 11] = [
     Fault::LongCut,
     Fault::LongKill,
     Fault::LongFreeze,
-    Fault::FullDisk,
     Fault::Join,
     Fault::Drain,
     Fault::OldDisk,

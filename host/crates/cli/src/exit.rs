@@ -95,6 +95,9 @@ pub(crate) enum Failure {
     /// The daemon ended a watch.
     #[error("the watch ended{}", resume.as_ref().map_or_else(String::new, |token| format!("; go on with --resume {token}")))]
     WatchEnded { resume: Option<String>, source: Option<Box<ClientError>> },
+    /// What was waited for will not happen.
+    #[error("{node} drains no more: somebody took that back")]
+    TakenBack { node: String },
     /// Some of several were refused; each was told where it happened.
     #[error("{refused} of {all} pools were refused")]
     Partly { refused: usize, all: usize, worst: Exit },
@@ -106,6 +109,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::File { .. } | Self::Unreadable { .. } => Exit::Usage,
+            Self::TakenBack { .. } => Exit::Conflict,
             Self::Unwritable { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => Exit::Conflict,
             Self::Connect(error) => match error {
                 ConnectError::Unreachable { .. } => Exit::Unavailable,

@@ -146,7 +146,7 @@ pub(crate) fn particulars(failure: &Failure) -> Vec<String> {
             causes.iter().cloned().chain(std::iter::once(perhaps)).collect()
         }
         Failure::Output(error) => vec![error.to_string()],
-        Failure::Usage(_) | Failure::Partly { .. } => Vec::new(),
+        Failure::Usage(_) | Failure::TakenBack { .. } | Failure::Partly { .. } => Vec::new(),
     }
 }
 

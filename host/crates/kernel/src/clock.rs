@@ -219,6 +219,12 @@ impl Clock {
         self.stamp_ms
     }
 
+    /// A stamp that is later than every one before, also where the kept clock was set back or two fall into one millisecond.
+    pub(crate) fn later_stamp(&mut self) -> u64 {
+        self.stamp_ms = self.now_ms().max(self.stamp_ms.saturating_add(1));
+        self.stamp_ms
+    }
+
     /// The last operation's stamp.
     pub(crate) const fn last_stamp_ms(&self) -> u64 {
         self.stamp_ms
@@ -313,6 +319,7 @@ mod tests {
         clock.set_agreed(Some(difference(1_000_000, 1_000)));
         assert_eq!(clock.observe(after(20, 1_000_020), Seq(12)), Seen::Anchored);
         assert_eq!((clock.now_ms(), clock.stamp()), (1_000_020, 90_000_000));
+        assert_eq!((clock.later_stamp(), clock.later_stamp()), (90_000_001, 90_000_002));
         // What was written by the clock that was ahead ends late.
         assert_eq!(clock.lease_end(90_060_000, Seq(11)), 90_060_000 + MINUTE);
     }

@@ -47,9 +47,15 @@ pub(super) async fn node(connection: &Connection, command: NodeCommand, screen: 
     let NodeCommand::Drain { member, undo, wait } = command;
     let request = DrainRequest { member: member.clone(), undo };
     let mut status = client.cluster().drain(request).await?.into_inner().status.unwrap_or_default();
-    while wait && status.members.iter().any(|one| is_named(one, &member) && one.shards > 0) {
-        tokio::time::sleep(LOOK_EVERY).await;
-        status = client.cluster().status(StatusRequest {}).await?.into_inner().status.unwrap_or_default();
+    if wait {
+        let number = named(&status.members, "MEMBER", &member)?;
+        while let Some(left) = status.members.iter().find(|one| one.member == number && one.shards > 0) {
+            if !left.draining {
+                return Err(Failure::TakenBack { node: left.node_id.clone() });
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+            status = client.cluster().status(StatusRequest {}).await?.into_inner().status.unwrap_or_default();
+        }
     }
     show(&status, screen)
 }
@@ -133,17 +139,18 @@ async fn escrow_of(client: &Client, pool: String, member: &str) -> Result<Vec<(S
     Ok(owners(client, pool).await?.pools.into_iter().filter_map(of).collect())
 }
 
-fn is_named(member: &ClusterMember, name: &str) -> bool {
-    member.node_id == name || member.member.to_string() == name
-}
-
-async fn number_of(client: &Client, option: &str, name: &str) -> Result<u32, Failure> {
-    let members = client.cluster().list_members(ListMembersRequest {}).await?.into_inner().members;
-    let found = members.iter().find(|member| is_named(member, name)).map(|member| member.member);
-    found.ok_or_else(|| {
+/// A member's number, as hosts read it: its node id, or else its number.
+fn named(members: &[ClusterMember], option: &str, name: &str) -> Result<u32, Failure> {
+    let by_id = members.iter().find(|member| member.node_id == name);
+    let found = by_id.or_else(|| members.iter().find(|member| member.member.to_string() == name));
+    found.map(|member| member.member).ok_or_else(|| {
         let known: Vec<&str> = members.iter().map(|member| member.node_id.as_str()).collect();
         Failure::Usage(format!("{option} {name:?} must be the node id or number of a member: {}", known.join(", ")))
     })
+}
+
+async fn number_of(client: &Client, option: &str, name: &str) -> Result<u32, Failure> {
+    named(&client.cluster().list_members(ListMembersRequest {}).await?.into_inner().members, option, name)
 }
 
 async fn names(client: &Client) -> Result<Names, Failure> {

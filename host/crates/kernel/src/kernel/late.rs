@@ -54,7 +54,7 @@ impl Kernel {
             return None;
         }
         // Without a node lease the shard may be another's by now, whose word it is then: of these no term tells.
-        let untold = matches!(fact, Fact::Reserved(_)) && self.is_void(term);
+        let untold = matches!(fact, Fact::Reserved(_) | Fact::Unreserved { .. }) && self.is_void(term);
         let answers = if said_in.is_some() && !untold { Late::Answered } else { Late::Silent };
         match term.tenure {
             Tenure::Escrow | Tenure::Leased | Tenure::Kept => Some(answers),

@@ -45,7 +45,8 @@ impl Kernel {
             realm,
             span: request.span,
             subscriber: request.subscriber,
-            created_ms: self.log.clock.now_ms(),
+            // A removal that turns up late names what it removed by this.
+            created_ms: self.log.clock.later_stamp(),
             epoch: self.term_of(request.pool, request.span),
             name: request.name,
             note: request.note,
@@ -71,7 +72,7 @@ impl Kernel {
         if kept.epoch >= epoch {
             return kept;
         }
-        let created_ms = self.log.clock.now_ms().max(kept.created_ms.saturating_add(1));
+        let created_ms = self.log.clock.later_stamp().max(kept.created_ms.saturating_add(1));
         let anew = Arc::new(Reservation { created_ms, epoch, seq: self.log.next, ..(*kept).clone() });
         if let Some(stock) = self.stocks.get_mut(&(kept.pool, kept.realm)) {
             stock.replace_reservation(Arc::clone(&anew));
