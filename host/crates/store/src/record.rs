@@ -127,7 +127,7 @@ pub(crate) fn span_key(fact: &Fact) -> Option<SpanKey> {
     match fact {
         Fact::Held(held) => Some(SpanKey { pool: held.pool, realm: held.realm, span: held.span }),
         Fact::Resting(rest) => Some(SpanKey { pool: rest.pool, realm: rest.realm, span: rest.span }),
-        Fact::Reserved(kept) => Some(SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }),
+        Fact::Reserved(kept) => Some(kept.key()),
         Fact::Free(key) | Fact::Unreserved { key, .. } => Some(*key),
         Fact::Pool(_)
         | Fact::PoolDeleted(_)

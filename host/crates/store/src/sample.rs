@@ -310,7 +310,7 @@ impl Known {
                 self.rests.remove(key);
             }
             Fact::Reserved(kept) => {
-                put(&mut self.reserved, SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }, op);
+                put(&mut self.reserved, kept.key(), op);
             }
             Fact::Unreserved { key, .. } => drop(self.reserved.remove(key)),
             Fact::Noted(note) => {

@@ -230,7 +230,7 @@ impl Kernel {
     }
 
     fn adopt_reserved(&mut self, kept: &Reservation, from: Dot, adoption: &mut Adoption, effects: &mut Effects) {
-        let key = SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span };
+        let key = kept.key();
         let stock = self.stocks.get(&(key.pool, key.realm));
         let known = stock.and_then(|stock| stock.reservations().exactly(key.span));
         if known.is_some_and(|known| crate::digest::of_reserved(known) == crate::digest::of_reserved(kept)) {

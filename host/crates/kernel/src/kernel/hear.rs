@@ -11,9 +11,10 @@ use crate::command::Reply;
 use crate::conflict::{Conflict, Conflicts};
 use crate::effects::{Effects, Notice};
 use crate::fact::{Fact, Op, SpanKey};
-use crate::id::{Dot, Origin, PoolUid, RealmUid, Revision, Seq};
+use crate::id::{Dot, Epoch, Origin, PoolUid, RealmUid, Revision, Seq};
 use crate::replica::{Batch, moved, with_realm};
 use crate::rules::Rule;
+use crate::span::Span;
 use crate::stock::{Afterwards, HeldByItsOwn, Stock};
 
 /// Whether an operation can be taken in now.
@@ -70,19 +71,15 @@ impl Kernel {
 
     /// `pools`: the records that whoever told of it goes by.
     pub(super) fn readiness(&self, fact: &Fact, pools: &BTreeMap<PoolUid, Revision>) -> Readiness {
-        let ended_in = |rest: &Resting| {
-            let shard = self.pools.get(&rest.pool)?.layout.place(rest.span).ok()?;
-            Some((shard, rest.epoch))
-        };
-        let reserved_in = |kept: &Reservation| {
-            let shard = self.pools.get(&kept.pool)?.layout.place(kept.span).ok()?;
-            Some((shard, kept.epoch))
+        let said_in = |pool: PoolUid, span: Span, epoch: Epoch| {
+            let shard = self.pools.get(&pool)?.layout.place(span).ok()?;
+            Some((shard, epoch))
         };
         let (pool, term) = match fact {
             Fact::RestsOn(dot) if self.rules.keep(Rule::Barrier) => return self.has_heard(*dot),
             Fact::Held(held) => (held.pool, Some((held.shard, held.epoch))),
-            Fact::Resting(rest) => (rest.pool, ended_in(rest)),
-            Fact::Reserved(kept) => (kept.pool, reserved_in(kept)),
+            Fact::Resting(rest) => (rest.pool, said_in(rest.pool, rest.span, rest.epoch)),
+            Fact::Reserved(kept) => (kept.pool, said_in(kept.pool, kept.span, kept.epoch)),
             Fact::Free(key) | Fact::Unreserved { key, .. } => (key.pool, None),
             Fact::Pool(_)
             | Fact::PoolDeleted(_)
@@ -151,7 +148,7 @@ impl Kernel {
             }
             Fact::Reserved(kept) => {
                 self.hear_reserved(kept, from, effects);
-                SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }
+                kept.key()
             }
             Fact::Unreserved { key, made } => {
                 self.hear_unreserved(*key, *made, from, effects);
@@ -312,7 +309,7 @@ impl Kernel {
     /// made later; and what the owner handed out in its term: a late word cannot undo it.
     pub(super) fn hear_reserved(&mut self, kept: &Reservation, from: Dot, effects: &mut Effects) {
         let of = (kept.pool, kept.realm);
-        let key = SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span };
+        let key = kept.key();
         let term = self.pools.get(&of.0).and_then(|state| state.term(state.layout.place(kept.span).ok()?));
         let Some(epoch) = term.map(|term| term.epoch) else { return };
         let reserved = self.reserved_in(key);

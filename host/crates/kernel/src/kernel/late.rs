@@ -115,7 +115,7 @@ impl Kernel {
     /// What was reserved gives way.
     pub(super) fn give_up_reserved(&mut self, reserved: Vec<Arc<Reservation>>, from: Dot, effects: &mut Effects) {
         for kept in reserved {
-            let key = SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span };
+            let key = kept.key();
             self.drop_reservation(key, from, effects);
         }
     }

@@ -39,7 +39,7 @@ fn about(op: &Op) -> About {
         Fact::Held(held) => About::Span(SpanKey { pool: held.pool, realm: held.realm, span: held.span }),
         Fact::Resting(rest) => About::Span(SpanKey { pool: rest.pool, realm: rest.realm, span: rest.span }),
         Fact::Free(key) => About::Span(*key),
-        Fact::Reserved(kept) => About::Reservation(SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }),
+        Fact::Reserved(kept) => About::Reservation(kept.key()),
         Fact::Unreserved { key, .. } => About::Reservation(*key),
         Fact::Clock | Fact::RestsOn(_) | Fact::Unnoted(_) | Fact::ConflictClosed(_) => About::Clock,
         Fact::Conflict(_) => About::Conflict(op.seq),

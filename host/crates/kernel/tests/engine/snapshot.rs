@@ -117,7 +117,7 @@ fn snapshot(hosts: &Hosts, host: usize, each: usize) -> Snapshot {
                 (true, SpanKey { pool: rest.pool, realm: rest.realm, span: rest.span }, !over)
             }
             Fact::Free(key) => (true, *key, false),
-            Fact::Reserved(kept) => (false, SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span }, true),
+            Fact::Reserved(kept) => (false, kept.key(), true),
             Fact::Unreserved { key, .. } => (false, *key, false),
             _ => continue,
         };

@@ -56,7 +56,7 @@ impl Globals {
             }
             Fact::Realm(realm) => drop(self.realms.insert(realm.uid, op)),
             Fact::Reserved(kept) => {
-                let key = SpanKey { pool: kept.pool, realm: kept.realm, span: kept.span };
+                let key = kept.key();
                 self.reserved.insert(key, op);
             }
             Fact::Unreserved { key, .. } => drop(self.reserved.remove(key)),
