@@ -8,6 +8,7 @@ mod common;
 use std::io::Write as _;
 use std::path::Path;
 
+use common::hosts::Hosts;
 use common::{Daemon, Disk, Start, directory, wait_for};
 use serde_json::json;
 
@@ -75,6 +76,52 @@ fn a_full_disk_refuses_and_forgets_nothing() {
         assert_eq!(daemon.get(&format!("/api/v1/allocations/s{number}")).1["ip"], *ip, "s{number}");
     }
     drop(daemon);
+    drop(disk);
+}
+
+#[test]
+fn the_ledger_goes_on_by_itself_when_there_is_space_again() {
+    let mut hosts = Hosts::new(2);
+    hosts.flags = vec!["--min-free", "8MiB"];
+    let disk = Disk::mount(hosts.dir(0), "96m");
+    hosts.start(0);
+    assert_eq!(hosts.post(0, "/api/v1/cluster/init", &json!({})).0, 200);
+    let make = |hosts: &Hosts, id: &str, cidr: &str| hosts.post(0, "/api/v1/pools", &json!({"id": id, "cidr": cidr})).0;
+    assert_eq!(make(&hosts, "before", "10.0.0.0/16"), 201);
+    let (status, held) = hosts.post(0, "/api/v1/allocate", &json!({"pool_id": "before", "subscriber_id": "s1"}));
+    assert_eq!(status, 201, "{held}");
+    let mut fillers = Vec::new();
+    let is_stopped = |hosts: &Hosts| {
+        let (status, answer) = hosts.get(0, "/api/v1/cluster/status");
+        assert_eq!(status, 200, "{answer}");
+        answer["warnings"].to_string().contains("part of the ledger has stopped")
+    };
+    let order =
+        |hosts: &Hosts, what: &str| hosts.post(0, &format!("/api/v1/cluster/members/core-1/{what}"), &json!({})).0;
+    wait_for("the ledger cannot be written", || {
+        // Again and again, as the daemon frees some itself.
+        fillers.push(hosts.dir(0).join(format!("filler-{}", fillers.len())));
+        fill(&fillers[fillers.len() - 1]);
+        for what in ["drain", "undrain"] {
+            order(&hosts, what);
+        }
+        is_stopped(&hosts).then_some(())
+    });
+    assert_eq!(hosts.get(0, "/api/v1/allocations/s1").1["ip"], held["ip"], "look-ups go on");
+    for filler in &fillers {
+        std::fs::remove_file(filler).expect("the filler is there");
+    }
+    wait_for("the ledger is open again", || (!is_stopped(&hosts)).then_some(()));
+    wait_for("orders are carried out again", || (order(&hosts, "undrain") == 200).then_some(()));
+    wait_for("pools are made again", || (make(&hosts, "after", "10.1.0.0/16") == 201).then_some(()));
+    hosts.kill(0);
+    hosts.start(0);
+    wait_for("it is ready", || (hosts.get(0, "/ready").0 == 200).then_some(()));
+    for pool in ["before", "after"] {
+        assert_eq!(hosts.get(0, &format!("/api/v1/pools/{pool}")).0, 200, "{pool}");
+    }
+    assert_eq!(hosts.get(0, "/api/v1/allocations/s1").1["ip"], held["ip"]);
+    drop(hosts);
     drop(disk);
 }
 

@@ -395,7 +395,7 @@ fn grow(cluster: &mut Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until every shard of every pool is where the ring wants it, and held.
+/// Waits until every shard of every pool is where it is to live, and held.
 fn settle(cluster: &Cluster) -> anyhow::Result<()> {
     let until = Instant::now() + CONVERGE;
     while !cluster.is_settled(0)? {

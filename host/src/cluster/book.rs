@@ -12,8 +12,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(super) struct Book {
     ledger: RwLock<Arc<Ledger>>,
-    /// What was wished when the ledger stood at an entry: every pool is placed on the ring for it, and only the ledger changes
-    /// the answer.
+    /// What was wished when the ledger stood at an entry: every shard is looked at for it, and only the ledger changes the answer.
     wishes: Mutex<(u64, Arc<[Wish]>)>,
     changed: watch::Sender<u64>,
 }

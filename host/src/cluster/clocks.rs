@@ -26,6 +26,10 @@ const ASK_EVERY: Duration = Duration::from_secs(10);
 /// How long it is waited for others' word while as many are against this host as for it.
 const UNDECIDED_WITHIN: Duration = Duration::from_mins(1);
 
+/// How much longer each member waits than the one before it, so that those who yield to the same word do not end at once: most of
+/// them, started again, decide it for the rest.
+const YIELD_APART: Duration = Duration::from_secs(20);
+
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the system's clock counts from a process's start.
@@ -179,12 +183,13 @@ impl Cluster {
     fn judge_clock(&self) {
         let own = self.own_clock();
         let (verdict, _) = self.clock_verdict(own);
+        let yields_within = UNDECIDED_WITHIN + YIELD_APART * self.rank();
         let mut known = self.inner.clocks.0.lock();
         if verdict == Verdict::Agreed && own.believed {
             known.confirmed = Some(own.offset_ms);
         }
         let is_wrong = if let Verdict::Undecided { yields } = verdict {
-            yields && known.undecided_since.get_or_insert_with(Instant::now).elapsed() >= UNDECIDED_WITHIN
+            yields && known.undecided_since.get_or_insert_with(Instant::now).elapsed() >= yields_within
         } else {
             known.undecided_since = None;
             verdict == Verdict::Wrong
@@ -202,6 +207,12 @@ impl Cluster {
             self.clocks_allowed().as_secs()
         );
         std::process::exit(1);
+    }
+
+    /// How many members come before this host.
+    fn rank(&self) -> u32 {
+        let before = self.seat().map(|seat| seat.book.ledger().members().range(..seat.me).count());
+        before.and_then(|before| u32::try_from(before).ok()).unwrap_or_default()
     }
 
     /// The members that were met, and how many others there are.

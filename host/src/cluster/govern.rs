@@ -370,6 +370,8 @@ async fn bring_up(
 
 /// Shards whose offer came to nothing are taken back in a new term, in which the old offer cannot count any more.
 async fn settle_stopped(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::Result<()> {
+    // What is being offered now, by an operator's word say, has not come to anything yet.
+    let Ok(_nothing_offered) = cluster.inner.offering.try_lock() else { return Ok(()) };
     let stopped = cluster.inner.stopped.lock().clone();
     if stopped.is_empty() {
         return Ok(());

@@ -18,6 +18,10 @@ const DECIDE_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is looked which part of the log others still need, milliseconds.
 const RETAIN_EVERY_MS: u64 = 10_000;
 
+/// Between two attempts to open the ledger again, milliseconds.
+const LEAST_PAUSE_MS: u64 = 1_000;
+const MOST_PAUSE_MS: u64 = 30_000;
+
 /// Shards taken over by one entry of the ledger.
 const TAKEN: usize = 64;
 
@@ -26,17 +30,17 @@ pub(super) async fn run(cluster: Cluster) {
     let mut renewals = Renewals::default();
     let mut quarantines = Quarantines::new(cluster.tolerance_ms());
     let mut retained_ms = 0;
-    let mut stopped_told = false;
+    let mut reopening = Reopening::default();
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = cluster.stopping().cancelled() => return,
         }
         let Some(seat) = cluster.seat() else { continue };
-        // Not the end of the daemon: it serves from its escrow, and on a full disk a new start would fail, too.
-        if let Some(why) = seat.consensus.state().failure.filter(|_| !stopped_told) {
-            tracing::error!(why, "this member's part of the ledger has stopped: restart the daemon");
-            stopped_told = true;
+        if reopening.look(&cluster, &seat).await {
+            // Who leads again saw nobody renew meanwhile.
+            renewals = Renewals::default();
+            continue;
         }
         let ledger = seat.book.ledger();
         if cluster.is_another_life(&seat, &ledger) {
@@ -55,6 +59,52 @@ pub(super) async fn run(cluster: Cluster) {
         }
         if let Err(error) = end_quarantines(&cluster, &seat, &ledger, &mut quarantines).await {
             tracing::debug!(error = format_args!("{error:#}"), "a quarantine could not be ended yet");
+        }
+    }
+}
+
+/// When a part of the ledger that ended by itself is opened again: not at once, and ever later while it ends anew.
+#[derive(Debug, Default)]
+struct Reopening {
+    told: Option<String>,
+    pause_ms: u64,
+    next_ms: u64,
+    tried_ms: u64,
+}
+
+impl Reopening {
+    /// The daemon does not end with it: it serves from its escrow, and on a full disk a new start would fail, too.
+    /// True once it is open again.
+    async fn look(&mut self, cluster: &Cluster, seat: &Seat) -> bool {
+        let now_ms = clock::boot_ms();
+        let Some(why) = seat.consensus.state().failure else {
+            if now_ms > self.next_ms + MOST_PAUSE_MS {
+                *self = Self::default();
+            }
+            return false;
+        };
+        if self.told.as_ref() != Some(&why) {
+            tracing::error!(why, "this member's part of the ledger has stopped; it is opened again when it can be");
+            self.told = Some(why);
+        }
+        let full_ms = if cluster.inner.parts.vitals.is_full() { MOST_PAUSE_MS } else { 0 };
+        if now_ms < self.next_ms.max(self.tried_ms + full_ms) {
+            return false;
+        }
+        self.pause_ms = (self.pause_ms * 2).clamp(LEAST_PAUSE_MS, MOST_PAUSE_MS);
+        (self.tried_ms, self.next_ms) = (now_ms, now_ms + self.pause_ms);
+        match seat.retake(cluster).await {
+            Ok(seat) => {
+                cluster.sit(seat);
+                self.told = None;
+                tracing::info!("this member's part of the ledger is open again");
+                true
+            }
+            Err(error) => {
+                let error = format_args!("{error:#}");
+                tracing::warn!(error, "this member's part of the ledger could not be opened again yet");
+                false
+            }
         }
     }
 }

@@ -115,6 +115,13 @@ impl Seat {
         Ok(Self { cluster: membership.cluster, me: membership.member, consensus, book })
     }
 
+    /// Opens this member's part of the log again after it ended by itself: a write failed for want of space, say. It is found as a
+    /// start of the daemon would find it, and all else goes on meanwhile.
+    pub(super) async fn retake(&self, cluster: &Cluster) -> anyhow::Result<Self> {
+        self.consensus.stop().await;
+        Self::take(cluster, Membership::new(self.cluster, self.me)).await
+    }
+
     /// What the ledger makes of a command; a command whose fate is unknown is asked about again under its own id.
     pub(super) async fn decide(&self, command: LedgerCommand, within: Duration) -> Result<Decision, Undecided> {
         let id = random::<16>().map_err(|why| Undecided::Unavailable(why.to_string()))?;

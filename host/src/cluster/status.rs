@@ -79,7 +79,9 @@ impl Cluster {
         let majority = seat.as_ref().is_some_and(|seat| self.has_majority(seat));
         let mut warnings = warnings(ledger.as_deref(), majority, reachable);
         if let Some(why) = log.as_ref().and_then(|log| log.failure.as_ref()) {
-            warnings.push(format!("this member's part of the ledger has stopped: {why}; restart the daemon"));
+            warnings.push(format!(
+                "this member's part of the ledger has stopped: {why}; it is opened again when it can be"
+            ));
         }
         warnings.extend(self.state_warnings(ledger.as_deref()));
         let vector = self.vector();

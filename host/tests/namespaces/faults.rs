@@ -36,12 +36,7 @@ pub(crate) enum Fault {
     OldDisk,
 }
 
-pub(crate) const ALL: [Fault; 8] =
-    [Fault::Cut, Fault::OneWay, Fault::Kill, Fault::Freeze, Fault::FullDisk, Fault::Join, Fault::Drain, Fault::OldDisk];
-
-/// Where node leases are short enough for it. A full disk is not among them: it stops a member's part of the ledger, which renews
-/// them all the time, until somebody starts it anew.
-pub(crate) const LONG: [Fault; 10] = [
+pub(crate) const ALL: [Fault; 11] = [
     Fault::Cut,
     Fault::OneWay,
     Fault::Kill,
@@ -49,6 +44,7 @@ pub(crate) const LONG: [Fault; 10] = [
     Fault::LongCut,
     Fault::LongKill,
     Fault::LongFreeze,
+    Fault::FullDisk,
     Fault::Join,
     Fault::Drain,
     Fault::OldDisk,

@@ -11,7 +11,7 @@ use crate::checker::{Held, Listing};
 use crate::common::{Daemon, Disk, Start, call, directory, wait_for};
 use crate::history::boot_ms;
 use crate::net::Lan;
-use crate::{GRPC, REST, is_long};
+use crate::{GRPC, REST};
 
 const METRICS: u16 = 9002;
 
@@ -61,10 +61,13 @@ impl Hosts {
     fn start_of(&self, host: usize, log: &Path) -> Start {
         let flags = self.lan.flags(host);
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        // Who is away for longer is lost, and others take over.
-        let leases: &[&str] = if is_long() { &["--node-lease", "5s", "--lease-grace", "1s"] } else { &[] };
         let start = Start::on(&self.data(host)).named(&name(host)).ports(REST, GRPC, METRICS).log(log);
-        start.with(&flags).with(leases).with(&[
+        start.with(&flags).with(&[
+            // Who is away for longer is lost, and others take over.
+            "--node-lease",
+            "5s",
+            "--lease-grace",
+            "1s",
             "--listen",
             "0.0.0.0",
             // Refused from there on, whatever room the log has of its own.

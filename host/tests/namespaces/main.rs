@@ -2,7 +2,6 @@
 //! without space, joined, drained, and with an old disk. Afterwards the record is judged. Needs root and iproute2; without
 //! them the test fails and says so.
 //!
-//! With `NAMESPACES_LONG` set node leases are short, and hosts are away for so long that others take over what they had.
 //! `NAMESPACES_SEED` replays the order of the faults and what clients ask; when things happen differs from run to run.
 
 #![allow(clippy::indexing_slicing, reason = "a test that finds nothing there has failed")]
@@ -51,11 +50,6 @@ impl Drop for Stop {
     }
 }
 
-/// Whether hosts are to be away for longer than node leases last.
-fn is_long() -> bool {
-    std::env::var_os("NAMESPACES_LONG").is_some()
-}
-
 #[test]
 fn nothing_is_held_twice_or_forgotten_whatever_befalls_the_hosts() {
     let seed = match std::env::var("NAMESPACES_SEED") {
@@ -67,7 +61,7 @@ fn nothing_is_held_twice_or_forgotten_whatever_befalls_the_hosts() {
     let mut hosts = Hosts::new(HOSTS);
     hosts.form(HOSTS - 1);
     make_pools(&hosts);
-    let mut faults = if is_long() { faults::LONG.to_vec() } else { faults::ALL.to_vec() };
+    let mut faults = faults::ALL;
     random.shuffle(&mut faults);
     let load = Arc::new(Load::default());
     let lan = Arc::clone(&hosts.lan);

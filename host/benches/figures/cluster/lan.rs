@@ -63,7 +63,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Makes a pool, and waits until its shards are where the ring wants them and every host that runs has it.
+    /// Makes a pool, and waits until its shards are where they are to live and every host that runs has it.
     pub(crate) fn pool(&self, pool: &Value) -> anyhow::Result<()> {
         self.post(0, "/api/v1/pools", pool)?;
         let id = pool["id"].as_str().context("an id")?;

@@ -161,7 +161,7 @@ pub struct ShardStatus {
     pub shard: ShardId,
     pub epoch: u32,
     pub owner: MemberId,
-    /// Where the hashring would have it.
+    /// Where it is to live: where it does, unless it has to move.
     pub wished: MemberId,
     /// `escrow` or `leased`.
     pub kind: String,

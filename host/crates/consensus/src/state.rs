@@ -52,9 +52,12 @@ impl State {
         let peers = |members: &std::collections::BTreeMap<u64, String>| {
             members.iter().map(|(member, address)| Peer { member: *member, address: address.clone() }).collect()
         };
+        let failure =
+            metrics.running_state.as_ref().err().filter(|why| **why != Fatal::Stopped).map(ToString::to_string);
         Self {
             member: metrics.id,
-            leader: leader(metrics, lost_after).map(|peer| peer.member),
+            // What its last word on that was is true no more once it has stopped.
+            leader: leader(metrics, lost_after).filter(|_| failure.is_none()).map(|peer| peer.member),
             term: metrics.current_term,
             last_log: metrics.last_log_index,
             committed: progress.committed,
@@ -62,12 +65,7 @@ impl State {
             voters: peers(&progress.voters),
             learners: peers(&progress.learners),
             snapshot_index: metrics.snapshot.map(|id| id.index),
-            failure: metrics
-                .running_state
-                .as_ref()
-                .err()
-                .filter(|why| **why != Fatal::Stopped)
-                .map(ToString::to_string),
+            failure,
         }
     }
 }

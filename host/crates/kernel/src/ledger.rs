@@ -211,7 +211,7 @@ impl Ledger {
         self.state.ring()
     }
 
-    /// Where grants differ from the ring, by pool and shard. Of a deposed holder these are its leased shards, to be taken
+    /// What has to move, by pool and shard. Of a deposed holder these are its leased shards, to be taken
     /// over; of others what they hold, to be moved. What is delegated, quarantined or closing is nobody's wish.
     pub fn wishes(&self) -> Vec<Wish> {
         self.state.wishes()

@@ -144,7 +144,7 @@ pub use pool::{
     Sizing,
 };
 pub use replica::{Batch, NamedRealm, Names, moved};
-pub use ring::{Ring, RingMember, RingShare};
+pub use ring::{Lives, Ring, RingMember, RingShare};
 #[cfg(feature = "sim")]
 pub use rules::Rule;
 pub use snapshot::{Adopting, SnapshotPart};

@@ -2,9 +2,11 @@
 //!
 //! A value without history: who knows the same members computes the same answer, on every machine. It says nothing about
 //! who may hand out a shard; that is the ledger's word alone, and two hosts with different views of the members have
-//! different rings without harm. The placement is in `place`, the choice of a home in `home`.
+//! different rings without harm. The placement is in `place`, what may stay where it lives in `keep`, the choice of a home in
+//! `home`.
 
 mod home;
+mod keep;
 mod log;
 mod place;
 #[cfg(test)]
@@ -15,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::hash;
 use crate::id::{Key, MemberId, PoolUid, ShardId, SubscriberId};
 use home::Candidate;
+use keep::Keeper;
 use place::{Point, Table};
 
 /// Most virtual nodes of one member, so that a large weight cannot make the ring large. Beyond it the weight still counts
@@ -31,6 +34,16 @@ pub struct RingMember {
     pub id: MemberId,
     /// How much it should own compared to the others. 0 owns nothing new: a drained host, or one that only reads.
     pub weight: u32,
+}
+
+/// Where a shard lives now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lives {
+    pub shard: ShardId,
+    /// `None`: nobody has it yet, or who has it may not keep it.
+    pub at: Option<MemberId>,
+    /// Whether it cannot move now.
+    pub is_fixed: bool,
 }
 
 /// What the ring gives one member of a pool's shards.
@@ -99,6 +112,11 @@ impl Ring {
         Self { members, candidates, points }
     }
 
+    /// Whether a member has a weight here.
+    pub fn has(&self, member: MemberId) -> bool {
+        self.candidates.binary_search_by_key(&member, |one| one.member.id).is_ok()
+    }
+
     /// All members, those of weight 0 too, by id.
     pub fn members(&self) -> &[RingMember] {
         &self.members
@@ -116,6 +134,32 @@ impl Ring {
         let weights: Vec<u32> = self.candidates.iter().map(|candidate| candidate.member.weight).collect();
         let owners = Table::new(&self.points, &weights, pool, shards).place();
         owners.into_iter().map(|owner| self.candidates.get(owner?).map(|candidate| candidate.member.id)).collect()
+    }
+
+    /// For each shard, in the order given, who should own it so that as much as possible stays where it lives; `None` if no
+    /// member has a weight. All of a pool's shards are to be given at once. Where nobody has any yet, it is [`Self::place`], but for
+    /// what follows.
+    ///
+    /// Nobody gets more than in [`Self::place`], or less than 0.90 times its fair share, rounded up or down by a draw of pool and member;
+    /// where there are at least as many shards as members with a weight, at least one. Beyond that, what lives with a member of the
+    /// ring stays. So when a member leaves only its own shards move, and when one comes what it is given. Shards that are fixed, and
+    /// members too light for one shard, can keep others from their bounds. Followed one by
+    /// one, in any order, it comes to rest after hardly more moves than it asked for at first.
+    pub fn settle(&self, pool: PoolUid, lives: &[Lives]) -> Option<Vec<MemberId>> {
+        if self.candidates.is_empty() {
+            return None;
+        }
+        let members: Vec<RingMember> = self.candidates.iter().map(|candidate| candidate.member).collect();
+        let at = |lives: &Lives| self.candidates.binary_search_by_key(&lives.at?, |one| one.member.id).ok();
+        let keeper = Keeper::new(&members, pool, lives, lives.iter().map(at).collect());
+        if keeper.is_settled() {
+            return lives.iter().map(|lives| lives.at).collect();
+        }
+        let weights: Vec<u32> = members.iter().map(|member| member.weight).collect();
+        let shards: Vec<ShardId> = lives.iter().map(|lives| lives.shard).collect();
+        let wished = Table::new(&self.points, &weights, pool, &shards).place();
+        let owners = keeper.settle(&wished).into_iter();
+        owners.map(|owner| self.candidates.get(owner?).map(|candidate| candidate.member.id)).collect()
     }
 
     /// The home of (pool, subscriber, key) among the members with a weight that `alive` says are reachable; `None` if

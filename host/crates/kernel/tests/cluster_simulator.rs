@@ -97,8 +97,8 @@ fn a_failure_names_the_command_that_has_it_again() {
         let told = failure.expect_err("a rule is broken").told(0).to_string();
         told.lines().last().map(ToOwned::to_owned).expect("it says something")
     };
-    let home = cluster::run_breaking(0, Breach::Kernel(Rule::Home));
-    assert_eq!(replay(home), "replay: cargo xtask sim --cluster --breach Home --seeds 1 --from 0");
+    let home = cluster::run_breaking(3, Breach::Kernel(Rule::Home));
+    assert_eq!(replay(home), "replay: cargo xtask sim --cluster --breach Home --seeds 1 --from 3");
     let known = cluster::run_with_notes_breaking(3, Breach::Kernel(Rule::TombstoneKnown));
     assert_eq!(replay(known), "replay: cargo xtask sim --cluster --notes --breach TombstoneKnown --seeds 1 --from 3");
 }
@@ -116,44 +116,45 @@ fn kept_by(breach: Breach) -> (&'static [Invariant], u64) {
     const BY_FACTS: &[Invariant] = &[Invariant::Unique, Invariant::Equal];
     match breach {
         // Two hosts give one subscriber something each.
-        Breach::Kernel(Rule::Home) => (&[Invariant::Kept], 0),
+        Breach::Kernel(Rule::Home) => (&[Invariant::Kept], 3),
         // Hosts that do not agree send each other whoever asks.
-        Breach::Kernel(Rule::Survivor) => (&[Invariant::Kept, Invariant::Served, Invariant::Idempotent], 10),
-        Breach::Kernel(Rule::NodeLease) => (&[Invariant::Owned], 67),
-        Breach::LeaseFromAttempt => (&[Invariant::Owned], 22),
+        Breach::Kernel(Rule::Survivor) => (&[Invariant::Kept, Invariant::Served, Invariant::Idempotent], 6),
+        Breach::Kernel(Rule::NodeLease) => (&[Invariant::Owned], 23),
+        Breach::LeaseFromAttempt => (&[Invariant::Owned], 236),
         // What no host agrees on any more is asked for in vain, too.
-        Breach::Kernel(Rule::LeasedAnswers) => (&[Invariant::Unique, Invariant::Equal, Invariant::Idempotent], 2_746),
-        Breach::Kernel(Rule::LastingInEscrow) => (BY_FACTS, 2_434),
+        Breach::Kernel(Rule::LeasedAnswers) => (&[Invariant::Unique, Invariant::Equal, Invariant::Idempotent], 8_069),
+        Breach::Kernel(Rule::LastingInEscrow) => (BY_FACTS, 579),
         // What hosts do not agree on is there twice, or not at all, or asked for in vain.
-        Breach::HearOutTaker => (&[Invariant::Idempotent, Invariant::Equal, Invariant::Kept, Invariant::Served], 2_013),
-        Breach::Kernel(Rule::LastWord) => (&[Invariant::Unique, Invariant::Equal, Invariant::Served], 3_775),
-        Breach::Kernel(Rule::LeaseSlack) | Breach::OutrightForEver => (&[Invariant::Unique], 28),
-        Breach::Kernel(Rule::AgreedClocks) => (&[Invariant::Unique], 41),
-        Breach::Kernel(Rule::ReservedKnown) => (&[Invariant::Reserved, Invariant::Kept], 1_279),
-        Breach::Kernel(Rule::Limbo) => (BY_FACTS, 429),
+        Breach::HearOutTaker => (&[Invariant::Idempotent, Invariant::Equal, Invariant::Kept, Invariant::Served], 3_595),
+        Breach::Kernel(Rule::LastWord) => (&[Invariant::Unique, Invariant::Equal, Invariant::Served], 14_810),
+        Breach::Kernel(Rule::LeaseSlack) => (&[Invariant::Unique], 369),
+        Breach::OutrightForEver => (&[Invariant::Unique], 335),
+        Breach::Kernel(Rule::AgreedClocks) => (&[Invariant::Unique], 54),
+        Breach::Kernel(Rule::ReservedKnown) => (&[Invariant::Reserved, Invariant::Kept], 490),
+        Breach::Kernel(Rule::Limbo) => (BY_FACTS, 389),
         // What is held or reserved where a host believes that there is nothing is passed over.
-        Breach::Kernel(Rule::PoolFirst) => (&[Invariant::Unique, Invariant::Equal, Invariant::Kept], 544),
-        Breach::Kernel(Rule::Barrier) => (BY_FACTS, 10),
+        Breach::Kernel(Rule::PoolFirst) => (&[Invariant::Unique, Invariant::Equal, Invariant::Kept], 52),
+        Breach::Kernel(Rule::Barrier) => (BY_FACTS, 51),
         Breach::Kernel(_) | Breach::ListOnceHeard => (BY_FACTS, 1),
-        Breach::LedgerIsDurable => (&[Invariant::Owned], 35),
-        Breach::OfferIsFinal => (&[Invariant::Owned], 538),
-        Breach::WaitForCut => (BY_FACTS, 21),
-        Breach::KeptIsNow => (BY_FACTS, 1_468),
+        Breach::LedgerIsDurable => (&[Invariant::Owned], 3),
+        Breach::OfferIsFinal => (&[Invariant::Owned], 896),
+        Breach::WaitForCut => (BY_FACTS, 6),
+        Breach::KeptIsNow => (BY_FACTS, 3_953),
         Breach::LeaseOfThisLife | Breach::StopBeforeOffer => (&[Invariant::Owned], 0),
-        Breach::RenewedIsNotDeposed => (&[Invariant::Owned], 107),
-        Breach::FormerLeases => (&[Invariant::Unique], 1_607),
-        Breach::LeaveOnceTold => (&[Invariant::Served], 1_848),
-        Breach::CarriedOutInTime => (&[Invariant::Unique], 1_332),
-        Breach::ReleaseNamesWhich => (&[Invariant::Unique], 32),
+        Breach::RenewedIsNotDeposed => (&[Invariant::Owned], 6),
+        Breach::FormerLeases => (&[Invariant::Unique], 812),
+        Breach::LeaveOnceTold => (&[Invariant::Served], 2_281),
+        Breach::CarriedOutInTime => (&[Invariant::Unique], 685),
+        Breach::ReleaseNamesWhich => (&[Invariant::Unique], 5),
         Breach::Fence => (BY_FACTS, 0),
-        Breach::Quarantine => (BY_FACTS, 127),
-        Breach::ReturnOnlyEmpty => (&[Invariant::Unique, Invariant::Equal, Invariant::Kept], 31),
-        Breach::OldDisk => (BY_FACTS, 4),
-        Breach::ArriveFirst => (BY_FACTS, 28),
-        Breach::AskMajority => (BY_FACTS, 722),
-        Breach::HearAllBeforeSeizure => (BY_FACTS, 2_758),
-        Breach::AskEveryOwner => (&[Invariant::Accounted], 41),
-        Breach::Recheck => (&[Invariant::Unique], 2_020),
+        Breach::Quarantine => (BY_FACTS, 79),
+        Breach::ReturnOnlyEmpty => (&[Invariant::Unique, Invariant::Equal, Invariant::Kept], 124),
+        Breach::OldDisk => (BY_FACTS, 26),
+        Breach::ArriveFirst => (BY_FACTS, 52),
+        Breach::AskMajority => (BY_FACTS, 3_859),
+        Breach::HearAllBeforeSeizure => (BY_FACTS, 1_771),
+        Breach::AskEveryOwner => (&[Invariant::Accounted], 26),
+        Breach::Recheck => (&[Invariant::Unique], 2_035),
     }
 }
 
@@ -167,8 +168,12 @@ fn every_broken_rule_is_noticed() {
         // Another simulator may show it by another seed.
         std::iter::once(known)
             .chain(0..NOTICED_WITHIN)
-            .filter_map(|seed| cluster::run_breaking(seed, *breach).err())
-            .any(|failure| invariants.contains(&failure.invariant))
+            .filter_map(|seed| Some((seed, cluster::run_breaking(seed, *breach).err()?)))
+            .any(|(seed, failure)| {
+                // The rule in front of it alone would not have shown it.
+                let is_needed = |front| cluster::run_breaking(seed, front).is_ok();
+                invariants.contains(&failure.invariant) && breach.behind().is_none_or(is_needed)
+            })
     };
     let missed: Vec<Breach> = Breach::all().filter(|breach| !RARE.contains(breach) && !noticed(breach)).collect();
     assert!(missed.is_empty(), "unnoticed over {NOTICED_WITHIN} seeds: {missed:?}");

@@ -47,7 +47,7 @@ pub(crate) enum ClusterCommand {
 /// Slices of pools, each with one owner.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ShardCommand {
-    /// List shards with their owners, and where the hashring would have them
+    /// List shards with their owners, and where those go that have to move
     List {
         /// Of this pool only
         #[arg(default_value = "", hide_default_value = true)]

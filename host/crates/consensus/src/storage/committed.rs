@@ -76,7 +76,12 @@ impl Committed {
         // The newest stays as it is until the other one has what is newer.
         let next = if first > second { Slot::Second } else { Slot::First };
         let known = first.max(second);
-        Ok(Self { file: disk.open_file(FILE)?, known, synced: known, next, sure })
+        let file = disk.open_file(FILE)?;
+        if let Some(id) = &known {
+            // If its sync failed, it may be in the system's memory alone, and no later sync would write it.
+            write(disk, &file, next.other(), id)?;
+        }
+        Ok(Self { file, known, synced: known, next, sure })
     }
 
     pub(crate) fn get(&self) -> Option<LogId> {
@@ -97,14 +102,18 @@ impl Committed {
     pub(crate) fn set(&mut self, disk: &Disk, id: Option<LogId>, last: Option<LogId>) -> Result<(), StorageError> {
         self.known = id;
         let Some(id) = id.min(last).filter(|id| Some(*id) > self.synced) else { return Ok(()) };
-        let bytes = seal::seal(KIND, &record::LogId::of(&id));
-        let failed = |source| StorageError::Io { action: "write", path: disk.path(FILE), source };
-        self.file.write_all_at(&bytes, self.next.offset() as u64).map_err(failed)?;
-        disk.sync(&self.file, FILE)?;
+        write(disk, &self.file, self.next, &id)?;
         self.synced = Some(id);
         self.next = self.next.other();
         Ok(())
     }
+}
+
+fn write(disk: &Disk, file: &File, slot: Slot, id: &LogId) -> Result<(), StorageError> {
+    let bytes = seal::seal(KIND, &record::LogId::of(id));
+    let failed = |source| StorageError::Io { action: "write", path: disk.path(FILE), source };
+    file.write_all_at(&bytes, slot.offset() as u64).map_err(failed)?;
+    disk.sync(file, FILE)
 }
 
 /// What a slot says: nothing if it was never written, an error if it is torn.

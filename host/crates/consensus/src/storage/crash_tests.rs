@@ -224,6 +224,10 @@ fn after_a_failed_sync_nothing_more_is_written() {
     assert!(fs::metadata(file).expect("is there").len() >= length as u64);
     drop((journal, disk));
     assert!(open(dir.path()).expect("whole").2.entries.len() >= 6, "what was synced is there");
+    let disk = Disk::open(dir.path()).expect("opens");
+    disk.faults.fail_syncs.store(true, Ordering::SeqCst);
+    let unsure = Journal::open(&disk).expect_err("what the failed sync left out is written again");
+    assert!(matches!(unsure, StorageError::Io { action: "sync", .. }), "{unsure}");
 }
 
 #[test]
@@ -306,6 +310,19 @@ fn a_torn_slot_never_takes_back_what_was_applied() {
         fs::write(dir.join("committed"), bytes).expect("written");
     };
     assert!(matches!(committed_after(both).expect_err("damage"), StorageError::Damaged { .. }));
+}
+
+#[test]
+fn how_far_the_log_is_committed_is_written_once_more_where_it_stands() {
+    let (dir, _, _) = three_batches();
+    let file = committed_in_turn(dir.path());
+    let before = fs::read(&file).expect("readable");
+    let disk = Disk::open(dir.path()).expect("opens");
+    drop(Committed::open(&disk).expect("opens"));
+    assert_eq!(fs::read(&file).expect("readable"), before);
+    disk.faults.fail_syncs.store(true, Ordering::SeqCst);
+    let unsure = Committed::open(&disk).expect_err("it may not be on the disk");
+    assert!(matches!(unsure, StorageError::Io { action: "sync", .. }), "{unsure}");
 }
 
 #[test]

@@ -128,7 +128,8 @@ impl Disk {
         self.faults.allow_gaps.load(std::sync::atomic::Ordering::SeqCst)
     }
 
-    fn sync_dir(&self) -> Result<(), StorageError> {
+    /// Which files there are.
+    pub(crate) fn sync_names(&self) -> Result<(), StorageError> {
         self.synced(self.handle.sync_all(), "")
     }
 
@@ -158,14 +159,14 @@ impl Disk {
         }
         self.sync(&file, &fresh)?;
         fs::rename(&path, self.path(name)).map_err(failed("rename"))?;
-        self.sync_dir()
+        self.sync_names()
     }
 
     /// Durable when it returns. A file that is gone already is no error.
     pub(crate) fn remove(&self, name: &str) -> Result<(), StorageError> {
         let path = self.path(name);
         match fs::remove_file(&path) {
-            Ok(()) => self.sync_dir(),
+            Ok(()) => self.sync_names(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(source) => Err(StorageError::Io { action: "remove", path, source }),
         }

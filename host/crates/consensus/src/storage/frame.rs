@@ -66,16 +66,17 @@ pub(crate) enum End {
     IsWhole,
 }
 
-/// The entries of a file, each with its frame's offset, and where the last one ends.
+/// The entries of a file, each with its frame's offset, where their last batch begins, and where it ends.
 #[derive(Debug)]
 pub(crate) struct Scan {
     pub(crate) entries: Vec<(u64, raft::Entry)>,
-    pub(crate) end: u64,
+    pub(crate) batch: usize,
+    pub(crate) end: usize,
 }
 
 /// Reads the frames of `bytes` from `start` on.
 pub(crate) fn scan(path: &Path, bytes: &[u8], start: usize, end: End) -> Result<Scan, StorageError> {
-    let mut at = start;
+    let (mut at, mut batch) = (start, start);
     let mut entries = Vec::new();
     let damaged = |at: usize, why: String| StorageError::Damaged { path: path.to_owned(), offset: at as u64, why };
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
@@ -90,9 +91,11 @@ pub(crate) fn scan(path: &Path, bytes: &[u8], start: usize, end: End) -> Result<
         };
         let entry: record::Entry = postcard::from_bytes(frame.content).map_err(|why| damaged(at, why.to_string()))?;
         entries.push((at as u64, entry.into_raft().map_err(|why| damaged(at, why.to_string()))?));
+        // A sum that is right proves who wrote it: its own batch begins at or before it.
+        batch = usize::try_from(frame.batch).map_or(at, |begins| begins.clamp(start, at));
         at += frame.bytes;
     }
-    Ok(Scan { entries, end: at as u64 })
+    Ok(Scan { entries, batch, end: at })
 }
 
 /// Where a frame is that was written after everything up to and with byte `bad` had been synced.

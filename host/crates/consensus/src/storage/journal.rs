@@ -69,6 +69,7 @@ fn damaged(disk: &Disk, file: &str, offset: u64, why: String) -> StorageError {
 impl Journal {
     pub(crate) fn open(disk: &Disk) -> Result<(Self, Contents), StorageError> {
         let _writing = disk.writing()?;
+        disk.sync_names()?;
         let purged = match disk.read(PURGED)? {
             None => None,
             Some(bytes) => {
@@ -160,8 +161,7 @@ impl Journal {
             offsets.push(batch + bytes.len() as u64);
             frame::write(&mut bytes, batch, entry)?;
         }
-        let failed = |source| StorageError::Io { action: "write", path: disk.path(&segment.name), source };
-        segment.file.write_all_at(&bytes, batch).map_err(failed)?;
+        write_at(disk, &segment.file, &segment.name, &bytes, batch)?;
         disk.sync(&segment.file, &segment.name)?;
         segment.offsets.append(&mut offsets);
         segment.end += bytes.len() as u64;
@@ -191,6 +191,11 @@ impl Journal {
     }
 }
 
+fn write_at(disk: &Disk, file: &File, name: &str, bytes: &[u8], offset: u64) -> Result<(), StorageError> {
+    let failed = |source| StorageError::Io { action: "write", path: disk.path(name), source };
+    file.write_all_at(bytes, offset).map_err(failed)
+}
+
 fn cut_file(disk: &Disk, file: &File, name: &str, end: u64) -> Result<(), StorageError> {
     file.set_len(end).map_err(|source| StorageError::Io { action: "cut", path: disk.path(name), source })?;
     disk.sync(file, name)
@@ -215,11 +220,17 @@ fn read_segment(disk: &Disk, first: u64, name: String, end: End) -> Result<(Segm
     }
     let scan = frame::scan(&path, &bytes, head, end)?;
     let file = disk.open_file(&name)?;
-    if scan.end < bytes.len() as u64 {
+    if scan.end < bytes.len() {
         tracing::warn!(file = %path.display(), offset = scan.end, "cut the torn end off the log");
-        cut_file(disk, &file, &name, scan.end)?;
+        cut_file(disk, &file, &name, scan.end as u64)?;
     }
-    let mut segment = Segment { name, first, offsets: Vec::new(), end: scan.end, file };
+    if end == End::MayBeTorn {
+        // If its sync failed, it may be in the system's memory alone, and no later sync would write it.
+        let batch = bytes.get(scan.batch..scan.end).unwrap_or_default();
+        write_at(disk, &file, &name, batch, scan.batch as u64)?;
+        disk.sync(&file, &name)?;
+    }
+    let mut segment = Segment { name, first, offsets: Vec::new(), end: scan.end as u64, file };
     let mut entries = Vec::with_capacity(scan.entries.len());
     for (offset, entry) in scan.entries {
         if entry.log_id.index != segment.next() {

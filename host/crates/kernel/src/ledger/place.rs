@@ -12,7 +12,7 @@ use super::reading::Misread;
 use super::state::{LedgerPool, Outcome, State};
 use crate::id::{Epoch, MemberId, PoolUid, ShardId};
 use crate::pool::PoolDraft;
-use crate::ring::{Ring, RingMember};
+use crate::ring::{Lives, Ring, RingMember};
 
 /// Most hosts that vote.
 const MOST_VOTERS: usize = 5;
@@ -37,7 +37,7 @@ impl Default for Terms {
     }
 }
 
-/// A shard that does not live where the ring would have it.
+/// A shard that has to move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Wish {
     pub pool: PoolUid,
@@ -96,15 +96,12 @@ impl State {
             return Ok(found.clone());
         }
         let no_owner = || LedgerError::NoOwner { pool: draft.id.clone() };
-        // The ring is asked for all shards at once, because its bounds are about all of them.
-        let placeable: Vec<ShardId> = (0..count)
-            .map(ShardId)
-            .filter(|shard| found.of(*shard).is_none_or(|grant| !self.is_delegated(grant)))
-            .collect();
         let ring = self.pools.get(&uid).map_or_else(|| self.ring(), |pool| self.ring_without(&pool.misread));
-        let owners = ring.place(uid, &placeable).ok_or_else(no_owner)?;
-        let new: Vec<MemberId> =
-            placeable.iter().zip(owners).filter(|(shard, _)| shard.0 >= first).map(|(_, owner)| owner).collect();
+        // Asked for all shards at once, because its bounds are about all of them.
+        let mut lives = self.lives(&ring, found);
+        let there = lives.len();
+        lives.extend((first..count).map(|new| Lives { shard: ShardId(new), at: None, is_fixed: false }));
+        let new = ring.settle(uid, &lives).ok_or_else(no_owner)?.split_off(there);
         let mut counts: BTreeMap<MemberId, usize> = BTreeMap::new();
         for holder in &new {
             *counts.entry(*holder).or_default() += 1;
@@ -152,17 +149,27 @@ impl State {
     }
 
     fn wishes_of(&self, ring: &Ring, uid: PoolUid, pool: &LedgerPool) -> Vec<Wish> {
-        let placeable: Vec<(ShardId, Grant)> =
-            pool.grants.iter().filter(|(_, grant)| !self.is_delegated(*grant)).collect();
-        let shards: Vec<ShardId> = placeable.iter().map(|(shard, _)| *shard).collect();
-        let Some(owners) = ring.place(uid, &shards) else { return Vec::new() };
-        let wished = placeable.into_iter().zip(owners).filter(|((_, grant), to)| {
+        let lives = self.lives(ring, &pool.grants);
+        let Some(owners) = ring.settle(uid, &lives) else { return Vec::new() };
+        let wish = |(lives, to): (&Lives, MemberId)| {
+            let from = pool.grants.of(lives.shard)?.holder;
+            (from != to).then_some(Wish { pool: uid, shard: lives.shard, from, to })
+        };
+        lives.iter().zip(owners).filter_map(wish).collect()
+    }
+
+    /// The shards that the ring places, and with whom they live. Left out is what is an edge's, and what cannot be moved from
+    /// a holder that is not on the ring.
+    fn lives(&self, ring: &Ring, grants: &Grants) -> Vec<Lives> {
+        let placed = grants.iter().filter(|(_, grant)| !self.is_delegated(*grant));
+        let lives = placed.filter_map(|(shard, grant)| {
             let deposed = self.members.get(&grant.holder).is_some_and(Member::is_deposed);
             // Who is deposed cannot give, but its leased shards can be taken; what is quarantined stays until it is known.
             let movable = if deposed { grant.kind == GrantKind::Leased } else { grant.state == GrantState::Held };
-            grant.holder != *to && movable
+            let at = ring.has(grant.holder).then_some(grant.holder);
+            (movable || at.is_some()).then_some(Lives { shard, at, is_fixed: !movable })
         });
-        wished.map(|((shard, grant), to)| Wish { pool: uid, shard, from: grant.holder, to }).collect()
+        lives.collect()
     }
 
     fn core_in_order(&self) -> Vec<MemberId> {

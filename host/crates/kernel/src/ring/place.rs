@@ -38,6 +38,12 @@ pub(super) const fn scatter(state: u64, nth: u64) -> u64 {
     hash::word(hash::word(state, nth), state)
 }
 
+/// How many of so many shards a member of this weight may own: 1.10 times its fair share, rounded up, so at least 1, and together
+/// at least all shards.
+pub(super) fn bound(shards: usize, weight: u32, total: u128) -> u128 {
+    (11 * shards as u128 * u128::from(weight)).div_ceil(10 * total.max(1))
+}
+
 /// One placement being made. Shards are counted in the order of their ids, so that the order given does not matter.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -75,11 +81,8 @@ impl Table {
         let mut order: Vec<(ShardId, usize)> = shards.iter().enumerate().map(|(at, shard)| (*shard, at)).collect();
         order.sort_unstable();
         let total: u128 = weights.iter().map(|weight| u128::from(*weight)).sum();
-        let chooser = |weight: &u32| {
-            // 1.10 times the fair share, rounded up: at least 1, and together at least all shards.
-            let bound = (11 * shards.len() as u128 * u128::from(*weight)).div_ceil(10 * total.max(1));
-            Chooser { weight: *weight, bound, owned: 0, turns: 0 }
-        };
+        let chooser =
+            |weight: &u32| Chooser { weight: *weight, bound: bound(shards.len(), *weight, total), owned: 0, turns: 0 };
         Self {
             distances: distances(points, weights.len(), pool, &order),
             order: order.into_iter().map(|(_, at)| at).collect(),

@@ -1,6 +1,7 @@
 //! The laws of the ring: what is placed where, and what a change of members may move.
 
 mod homes;
+mod keeps;
 mod moves;
 
 use std::collections::BTreeMap;

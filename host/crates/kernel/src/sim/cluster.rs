@@ -56,7 +56,7 @@ pub enum Breach {
     CarriedOutInTime,
     /// A release says which allocation it ends, so it does not end another one that was made since.
     ReleaseNamesWhich,
-    /// A BNG drops an answer of a term that is over as far as it knows.
+    /// A BNG drops an answer of a term that is over as far as it knows: should a host not look again.
     Fence,
     /// A shard that was taken over is handed out from once all its lost owners' words arrived.
     Quarantine,
@@ -120,6 +120,11 @@ impl Breach {
             Self::Recheck,
         ];
         Rule::CLUSTER.into_iter().map(Self::Kernel).chain(driver)
+    }
+
+    /// The rule in front of it that keeps from happening what it is there for: it counts only where that one is broken, too.
+    pub fn behind(self) -> Option<Self> {
+        (self == Self::Fence).then_some(Self::Recheck)
     }
 
     /// How it is called on a command line.
@@ -279,8 +284,8 @@ pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> 
         Breach::KeptIsNow => Weather::SlowDisks,
         // They count only if what comes waits for long.
         Breach::LeaseFromAttempt | Breach::CarriedOutInTime | Breach::ReleaseNamesWhich => Weather::Pauses,
-        // It counts only where writing takes longer than a term lasts.
-        Breach::Recheck => Weather::Stalls,
+        // They count only where writing takes longer than a term lasts.
+        Breach::Recheck | Breach::Fence => Weather::Stalls,
         Breach::Kernel(_)
         | Breach::StopBeforeOffer
         | Breach::OfferIsFinal
@@ -289,7 +294,6 @@ pub fn run_breaking(seed: u64, breach: Breach) -> Result<Summary, Box<Failure>> 
         | Breach::LeaveOnceTold
         | Breach::LeaseOfThisLife
         | Breach::RenewedIsNotDeposed
-        | Breach::Fence
         | Breach::Quarantine
         | Breach::AskMajority
         | Breach::AskEveryOwner

@@ -152,7 +152,7 @@ pub(crate) struct ShardBody<'a> {
     epoch: u32,
     /// The owner's member number.
     owner: u32,
-    /// Where the hashring would have it.
+    /// Where it is to live: where it does, unless it has to move.
     wished: u32,
     /// `escrow` (owned whatever becomes of the others) or `leased` (as long as the node's lease is good).
     kind: &'a str,

@@ -344,9 +344,9 @@ impl World {
         self.weather.stops_processes() && client.is_multiple_of(2)
     }
 
-    /// Whether he waits for longer than it takes to have a host's shards taken over.
+    /// Whether he waits for longer than it takes to have a host's shards taken over. Each BNG has both kinds.
     fn is_patient(&self, client: usize) -> bool {
-        self.weather == Weather::Stalls && !self.net.calm && !client.is_multiple_of(3)
+        self.weather == Weather::Stalls && !self.net.calm && !(client / 3).is_multiple_of(3)
     }
 
     /// What was asked may have been carried out, or may be yet. Who releases by name asks until he is answered, the others wait.
@@ -404,7 +404,7 @@ impl World {
         let fence = (bng, allocation.pool, allocation.shard);
         let seen = self.clients.fences.entry(fence).or_insert(allocation.epoch);
         *seen = allocation.epoch.max(*seen);
-        *seen == allocation.epoch || self.breach == Some(Breach::Fence)
+        *seen == allocation.epoch || self.breaks(Breach::Fence)
     }
 
     fn client_gets(&mut self, client: usize, asked: &Asked, allocation: &Allocation, created: bool) -> Verdict {

@@ -17,9 +17,9 @@ impl World {
         let at = self.draws.index(self.hosts.len());
         let kinds = match self.weather {
             Weather::Cuts => return self.cut_off(at),
-            Weather::Usual | Weather::SlowDisks => 108,
-            Weather::Losses => 115,
-            Weather::Resizing | Weather::Pauses | Weather::Stalls => 150,
+            Weather::Usual => 124,
+            Weather::Losses => 131,
+            Weather::Resizing | Weather::Pauses | Weather::Stalls | Weather::SlowDisks => 166,
         };
         match self.draws.below(kinds) {
             0..18 => self.crash(at),
@@ -46,8 +46,10 @@ impl World {
             88..94 => self.come(at),
             94..100 => self.leave(at),
             100..108 => self.reserve(at),
-            112..115 if self.weather == Weather::Losses => self.lose(at),
+            108..124 => self.move_some(at),
+            128..131 if self.weather == Weather::Losses => self.lose(at),
             _ if self.weather.stops_processes() => self.sleep(at),
+            _ if self.weather == Weather::SlowDisks => self.move_some(at),
             _ => self.close(at),
         }
     }
@@ -83,6 +85,7 @@ impl World {
             }
             15..17 => self.crash(at),
             17 => self.change_lease(at),
+            18..22 => self.move_some(at),
             _ => {}
         }
     }

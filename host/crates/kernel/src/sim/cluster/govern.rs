@@ -7,7 +7,7 @@ use super::world::World;
 use super::{Breach, host::Waits};
 use crate::command::{Command, News};
 use crate::id::{CommandId, Epoch, MemberId, PoolUid, ShardId};
-use crate::ledger::{GrantState, HostRole, LedgerCommand, LedgerError, LedgerReply, Offer};
+use crate::ledger::{GrantState, HostRole, LedgerCommand, LedgerError, LedgerReply, Offer, Wish};
 
 /// Shards given away by one entry.
 const GIVEN: usize = 3;
@@ -139,9 +139,35 @@ impl World {
             return self.make_offer(at, me, offer, until);
         }
         let wishes = self.wishes(at);
+        self.stop_for(at, me, &wishes);
+    }
+
+    /// An operator moves some shards of a host to another one, wherever they should live.
+    pub(super) fn move_some(&mut self, at: usize) {
+        let host = self.host(at);
+        let Some(me) = host.member.filter(|_| host.is_awake(self.now) && host.offer.is_none()) else { return };
+        let others: Vec<MemberId> = host.ledger.members().keys().copied().filter(|member| *member != me).collect();
+        let pools: Vec<PoolUid> = host.ledger.pools().keys().copied().collect();
+        if others.is_empty() || pools.is_empty() || self.is_pending(at, |why| matches!(why, Purpose::Move(_))) {
+            return;
+        }
+        let (to, pool) = (*self.draws.pick(&others), *self.draws.pick(&pools));
+        let grants = self.host(at).ledger.pool(pool).map(|found| found.grants.clone()).unwrap_or_default();
+        let mine: Vec<ShardId> =
+            grants.iter().filter(|(_, grant)| grant.holder == me).map(|(shard, _)| shard).collect();
+        // The first ones go to and fro.
+        let passed = if self.draws.one_in(4) { self.draws.index(mine.len().max(1)) } else { 0 };
+        let count = 1 + self.draws.index(GIVEN);
+        let moved = mine.into_iter().skip(passed).take(count);
+        let moved: Vec<Wish> = moved.map(|shard| Wish { pool, shard, from: me, to }).collect();
+        self.stop_for(at, me, &moved);
+    }
+
+    /// Begins the next of these moves that can be made.
+    fn stop_for(&mut self, at: usize, me: MemberId, wishes: &[Wish]) {
         let host = self.host(at);
         let reaches = |to| self.sees(at, to) && self.has_heard_out(at, to);
-        let offer = host.ledger.next_offer(me, &wishes, &host.vector(), reaches, GIVEN);
+        let offer = host.ledger.next_offer(me, wishes, &host.vector(), reaches, GIVEN);
         let Some(offer) = offer else { return };
         let (pool, epoch) = (offer.pool, offer.epoch);
         if self.breach != Some(Breach::StopBeforeOffer) {

@@ -421,7 +421,7 @@ impl World {
     /// As the real host does it looks again whether it still decides what it answers.
     fn stands(&self, at: usize, reply: &Reply) -> bool {
         let host = self.host(at);
-        self.breach == Some(Breach::Recheck) || host.standing.stands(reply, host.tick(self.now).boot_ms)
+        self.breaks(Breach::Recheck) || host.standing.stands(reply, host.tick(self.now).boot_ms)
     }
 
     fn answered(&mut self, at: usize, waits: Option<Waits>, answer: Result<Reply, CommandError>) {

@@ -174,6 +174,11 @@ impl World {
         }
     }
 
+    /// Whether a rule is broken, itself or because it is in front of the one that is.
+    pub(super) fn breaks(&self, rule: Breach) -> bool {
+        self.breach.is_some_and(|breach| breach == rule || breach.behind() == Some(rule))
+    }
+
     /// What a replay needs beside the seed. A breach brings its own weather.
     fn flags(&self) -> String {
         let work = if self.writes_notes() { " --notes" } else { "" };
