@@ -17,6 +17,8 @@ impl World {
         let at = self.draws.index(self.hosts.len());
         let kinds = match self.weather {
             Weather::Cuts => return self.cut_off(at),
+            // There are no shards to move.
+            Weather::Usual if self.writes_notes() => 108,
             Weather::Usual => 124,
             Weather::Losses => 131,
             Weather::Resizing | Weather::Pauses | Weather::Stalls | Weather::SlowDisks => 166,
