@@ -99,8 +99,8 @@ fn a_failure_names_the_command_that_has_it_again() {
     };
     let home = cluster::run_breaking(3, Breach::Kernel(Rule::Home));
     assert_eq!(replay(home), "replay: cargo xtask sim --cluster --breach Home --seeds 1 --from 3");
-    let known = cluster::run_with_notes_breaking(3, Breach::Kernel(Rule::TombstoneKnown));
-    assert_eq!(replay(known), "replay: cargo xtask sim --cluster --notes --breach TombstoneKnown --seeds 1 --from 3");
+    let known = cluster::run_with_notes_breaking(1, Breach::Kernel(Rule::TombstoneKnown));
+    assert_eq!(replay(known), "replay: cargo xtask sim --cluster --notes --breach TombstoneKnown --seeds 1 --from 1");
 }
 
 #[test]
