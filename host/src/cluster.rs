@@ -16,6 +16,7 @@ mod follow;
 mod founding;
 mod gauges;
 mod govern;
+mod home;
 mod inquiry;
 mod lanes;
 mod messages;
@@ -36,7 +37,7 @@ mod takeover;
 mod versions;
 mod voters;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use api::engine::{Engine, WeakEngine};
 use kernel::ledger::HostRole;
-use kernel::{Epoch, NodeId, Origin, PoolUid, ProtocolVersion, Seq, ShardId, Tenure};
+use kernel::{Epoch, MemberId, NodeId, Origin, PoolUid, ProtocolVersion, Seq, ShardId, Tenure};
 use net::{Net, NetEvents, NetSettings, PeerId};
 use parking_lot::{Mutex, RwLock};
 use store::Reader;
@@ -188,7 +189,7 @@ struct Inner {
     began_ms: u64,
     /// When this host last asked what others know before it said that something is not there. Held while it asks.
     caught_up: tokio::sync::Mutex<inquiry::LastCaughtUp>,
-    flights: route::Flights,
+    flights: home::Flights,
     lanes: lanes::Lanes,
     /// Held while shards are offered.
     offering: tokio::sync::Mutex<()>,
@@ -204,6 +205,8 @@ struct Inner {
     apart: versions::Apart,
     /// Up to which entry of the ledger the kernel knows it.
     told: watch::Sender<u64>,
+    /// Who is there, as the kernel was told last.
+    alive: watch::Sender<BTreeSet<MemberId>>,
     /// Forming and joining happen once.
     forming: tokio::sync::Mutex<()>,
     founding: Mutex<founding::Founding>,
@@ -265,7 +268,7 @@ impl Cluster {
             clocks: clocks::Clocks::default(),
             began_ms: crate::clock::boot_ms(),
             caught_up: tokio::sync::Mutex::default(),
-            flights: route::Flights::default(),
+            flights: home::Flights::default(),
             lanes: lanes::Lanes::default(),
             offering: tokio::sync::Mutex::default(),
             stopped: Mutex::new(stopped),
@@ -274,6 +277,7 @@ impl Cluster {
             misread: Mutex::default(),
             apart: versions::Apart::default(),
             told: watch::channel(0).0,
+            alive: watch::Sender::default(),
             forming: tokio::sync::Mutex::default(),
             founding: Mutex::default(),
             stopping: CancellationToken::new(),

@@ -106,6 +106,42 @@ fn a_killed_host_is_missed_by_nobody_and_comes_back_with_everything() {
 }
 
 #[test]
+fn who_is_asked_for_by_a_host_that_has_fallen_silent_is_served_without_it() {
+    let mut hosts = Hosts::formed_with(3, &["--response-deadline", "30s"]);
+    hosts.create(0, &pool());
+    let known = hosts.allocate_many(0, 0..30);
+    // Its connections stand, and nobody answers there.
+    hosts.daemon(2).freeze();
+    let answered = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for line in 0..30 {
+            let (hosts, answered) = (&hosts, &answered);
+            scope.spawn(move || {
+                let name = format!("line-{line}");
+                let asked = json!({"pool_id": "homes", "subscriber_id": name});
+                // Asked for once.
+                let (status, answer) = hosts.post(line % 2, "/api/v1/allocate", &asked);
+                assert_eq!(status, 201, "{answer}");
+                answered.lock().expect("no thread panicked").insert(name, address(&answer));
+            });
+        }
+        for (name, ip) in &known {
+            let hosts = &hosts;
+            scope.spawn(move || {
+                let asked = json!({"pool_id": "homes", "subscriber_id": name});
+                let (status, answer) = hosts.post(0, "/api/v1/allocate", &asked);
+                // What that host holds cannot be confirmed now.
+                let is_other = status == 201 && answer["supersedes"].is_object() && address(&answer) != *ip;
+                assert!(is_other || (status == 200 && address(&answer) == *ip), "{ip}: {status} {answer}");
+            });
+        }
+    });
+    distinct(&answered.into_inner().expect("no thread panicked"));
+    // What waits in its buffers is not to be decided after all.
+    hosts.kill(2);
+}
+
+#[test]
 fn a_host_that_joins_later_gets_its_share_and_one_that_leaves_gives_everything_back() {
     let mut hosts = Hosts::new(2);
     hosts.start(0);

@@ -40,6 +40,12 @@ const CUT: Duration = Duration::from_mins(1);
 const CROWD: u64 = 1_000_000;
 const BATCH: u64 = 5_000;
 
+/// An answer that a client would notice as late.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Long enough to see whether requests are still refused once it is known who does not answer; shorter than a node lease.
+const SILENCE: Duration = Duration::from_secs(40);
+
 /// A client of which each call comes so long after the answer before.
 const PACE: Duration = Duration::from_millis(45);
 
@@ -322,6 +328,44 @@ fn heal(cluster: &Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What clients noticed of a fault, at each host that they asked meanwhile.
+fn print_gaps(calls: &BTreeMap<usize, Vec<Call>>, fault: Instant) {
+    for (host, calls) in calls {
+        let after = |call: &&Call| call.answered > fault;
+        let mut served: Vec<Instant> =
+            calls.iter().filter(|call| call.shard.is_some()).map(|call| call.answered).collect();
+        served.sort_unstable();
+        let gap =
+            served.iter().zip(served.iter().skip(1)).filter(|(_, next)| **next > fault).map(|(a, b)| *b - *a).max();
+        let slowest = calls.iter().filter(after).map(|call| call.took).max().unwrap_or_default();
+        let slow = calls.iter().filter(after).filter(|call| call.took > SLOW).count();
+        let refused: Vec<Duration> =
+            calls.iter().filter(after).filter(|call| call.shard.is_none()).map(|call| call.answered - fault).collect();
+        println!(
+            "  {}: longest time without an answer {:.1?}, slowest answer {slowest:.1?}, over {SLOW:.0?} {slow}, refused {} of {}{}",
+            name(*host),
+            gap.unwrap_or_default(),
+            refused.len(),
+            calls.iter().filter(after).count(),
+            refused.iter().max().map_or_else(String::new, |last| format!(", the last after {last:.1?}"))
+        );
+    }
+}
+
+/// The cable of a host is pulled while the others are asked all the time: no connection ends, nobody answers.
+fn silence(cluster: &Cluster) -> anyhow::Result<()> {
+    let load = Load::start(cluster, &[0, 1], LOCAL, Some(PACE))?;
+    std::thread::sleep(Duration::from_secs(3));
+    cluster.lan.cut(2);
+    let cut = Instant::now();
+    std::thread::sleep(SILENCE);
+    let calls = load.end()?;
+    cluster.lan.mend(2);
+    println!("One host of three cut off for {SILENCE:.0?}, the two others asked all the time");
+    print_gaps(&calls, cut);
+    converge(cluster, 0)
+}
+
 /// A host is killed while the others are asked all the time.
 fn lose(cluster: &mut Cluster) -> anyhow::Result<()> {
     let load = Load::start(cluster, &[0, 1], LOCAL, Some(PACE))?;
@@ -342,22 +386,7 @@ fn lose(cluster: &mut Cluster) -> anyhow::Result<()> {
     let taken_over = killed.elapsed();
     let calls = load.end()?;
     println!("SIGKILL of one host of three, the two others asked all the time");
-    for (host, calls) in calls {
-        let after = |call: &&Call| call.answered > killed;
-        let mut served: Vec<Instant> =
-            calls.iter().filter(|call| call.shard.is_some()).map(|call| call.answered).collect();
-        served.sort_unstable();
-        let gap =
-            served.iter().zip(served.iter().skip(1)).filter(|(_, next)| **next > killed).map(|(a, b)| *b - *a).max();
-        let refused = calls.iter().filter(after).filter(|call| call.shard.is_none()).count();
-        let slowest = calls.iter().filter(after).map(|call| call.took).max().unwrap_or_default();
-        println!(
-            "  {}: longest time without an answer {:.1?}, slowest answer {slowest:.1?}, refused {refused} of {}",
-            name(host),
-            gap.unwrap_or_default(),
-            calls.iter().filter(after).count()
-        );
-    }
+    print_gaps(&calls, killed);
     let deposed = deposed.unwrap_or_default();
     println!("  deposed after {deposed:.1?}, its leased shards taken over after {taken_over:.1?}");
     Ok(())
@@ -405,7 +434,7 @@ fn settle(cluster: &Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `parts`: all, or `serve`, `heal`, `lose`, `grow`.
+/// `parts`: all, or `serve`, `heal`, `cut`, `lose`, `grow`.
 pub(crate) fn run(length: Duration, parts: &[&str]) -> anyhow::Result<()> {
     let wanted = |part: &str| parts.is_empty() || parts.contains(&part);
     let mut cluster = Cluster::laid(HOSTS + 1)?;
@@ -424,6 +453,10 @@ pub(crate) fn run(length: Duration, parts: &[&str]) -> anyhow::Result<()> {
     }
     if wanted("heal") {
         heal(&cluster)?;
+        settle(&cluster)?;
+    }
+    if wanted("cut") {
+        silence(&cluster)?;
         settle(&cluster)?;
     }
     if wanted("lose") {

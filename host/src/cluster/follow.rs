@@ -160,6 +160,7 @@ async fn tell_sight(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut 
     let members = ring.members().to_vec();
     let sight = Sight { me: seat.me, ring: Arc::new(ring), alive: alive.clone(), agreed_offset_ms };
     note(cluster, News::Sight(Box::new(sight))).await?;
+    cluster.inner.alive.send_replace(alive.clone());
     (told.members, told.alive, told.agreed_offset_ms) = (members, alive, agreed_offset_ms);
     Ok(())
 }

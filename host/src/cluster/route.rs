@@ -1,26 +1,20 @@
-//! Requests that another host must decide: carried there in at most two hops, and back.
-//!
-//! A subscriber's first allocation goes through its home, which keeps all others of the same key waiting until it knows what
-//! came of it. What is held already is its owner's business.
+//! Requests that another host must decide: carried there in at most two hops, and back. What that one does is in
+//! [`home`](super::home).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::engine::{Carried, CaughtUp, Engine, EngineError, Outcome, Relay};
 use futures_util::stream::{self, StreamExt as _};
-use kernel::{
-    AllocateRequest, Command, CommandError, Detour, ExplainedOutcome, Key, Leg, MemberId, Origin, PoolUid, Reply, Seq,
-    SubscriberId,
-};
-use parking_lot::Mutex;
-use tokio::sync::OwnedMutexGuard;
+use kernel::{Command, CommandError, Detour, Leg, MemberId, Origin, Reply, Seq};
 use tokio::time::Instant;
 
 use super::Cluster;
+use super::home::is_unknown_pool;
 use super::lanes::Arrived;
-use super::messages::{CALLS, RouteAnswer, RouteAsk};
+use super::messages::CALLS;
 use crate::clock;
 
 /// How long an answer waits for this host to hear what it is about. Without it a look-up right after the answer could miss.
@@ -35,31 +29,27 @@ const ASKS: usize = 4;
 /// Times a request goes on when hosts point at each other because one knows more than the other.
 const DETOURS: usize = 4;
 
-/// Who waits for whom at a subscriber's home.
-type Whose = (PoolUid, SubscriberId, Option<Key>);
+/// How long it may take until a host that is gone is gone for the kernel, too; and the pause before it is looked again whether it
+/// is for others.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// First allocations that are being looked for elsewhere, each once.
-#[derive(Debug, Default)]
-pub(super) struct Flights {
-    under_way: Mutex<HashMap<Whose, Weak<tokio::sync::Mutex<()>>>>,
+/// How often it is looked again. One host may notice a second later than another that a third is gone.
+const LOOKS: usize = 8;
+
+/// What came of asking a host.
+#[derive(Debug)]
+pub(super) struct Called {
+    pub(super) outcomes: Vec<Outcome>,
+    /// Whether the host answered all of it. What it did not answer it may have done.
+    answered: bool,
 }
 
-impl Flights {
-    async fn board(&self, whose: &Whose) -> OwnedMutexGuard<()> {
-        let flight = {
-            let mut under_way = self.under_way.lock();
-            if under_way.len() > 4_096 {
-                under_way.retain(|_, flight| flight.strong_count() > 0);
-            }
-            let known = under_way.get(whose).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
-                let flight = Arc::new(tokio::sync::Mutex::new(()));
-                under_way.insert(whose.clone(), Arc::downgrade(&flight));
-                flight
-            })
-        };
-        flight.lock_owned().await
-    }
+/// Requests that their hosts did not answer.
+#[derive(Debug, Default)]
+struct Lost {
+    members: BTreeSet<MemberId>,
+    /// Where they stand among the commands.
+    places: Vec<usize>,
 }
 
 /// Carries commands for the API.
@@ -139,31 +129,9 @@ const fn is_for_ledger(command: &Command) -> bool {
     }
 }
 
-/// Whether a request may come after its asker gave up. It may have waited in this host's buffers while the process was stopped, or
-/// on its way over a link that was cut, and a release that is carried out then ends what its subscriber was told since to use.
-/// It was sent after this host's clock showed `heard_ms`, so it is not older than that; what cannot be is refused, too.
-fn may_be_late(heard_ms: u64, at_ms: u64, left: Duration) -> bool {
-    at_ms.checked_sub(heard_ms).is_none_or(|age_ms| Duration::from_millis(age_ms) > left)
-}
-
-/// What may come from another host.
-const fn is_carried(command: &Command) -> bool {
-    match command {
-        Command::Allocate(_)
-        | Command::Explain(_)
-        | Command::Renew { .. }
-        | Command::Release(_)
-        | Command::Reserve(_)
-        | Command::Unreserve { .. } => true,
-        Command::CreatePool(_)
-        | Command::CheckPool(_)
-        | Command::UpdatePool { .. }
-        | Command::DeletePool { .. }
-        | Command::PutNote(_)
-        | Command::CloseConflict(_)
-        | Command::Relayed { .. }
-        | Command::News(_) => false,
-    }
+/// Whether another host may decide a request whose own host is gone.
+const fn is_anybodys(command: &Command) -> bool {
+    matches!(command, Command::Allocate(_) | Command::Explain(_))
 }
 
 impl Cluster {
@@ -210,7 +178,7 @@ impl Cluster {
 
     /// Sends on every command that this host may not decide.
     async fn go_on(&self, engine: &Engine, commands: &mut [Command], outcomes: &mut [Outcome], deadline: Instant) {
-        let mut rounds = 0;
+        let (mut rounds, mut looks) = (0, 0);
         while rounds < DETOURS {
             rounds += 1;
             let mut to: HashMap<(MemberId, Leg), Vec<usize>> = HashMap::new();
@@ -233,21 +201,35 @@ impl Cluster {
                 let (Some(command), Some(outcome)) = (commands.get(at), outcomes.get_mut(at)) else { continue };
                 *outcome = self.find_space(engine, command, owners, deadline).await;
             }
+            let known = self.inner.alive.borrow().clone();
             let mut asks = Vec::new();
             for ((member, leg), places) in &to {
                 for places in places.chunks(CALLS) {
                     let commands = places.iter().filter_map(|at| commands.get(*at));
                     let calls = commands.map(|command| (*leg, command.clone())).collect();
-                    asks.push(async move { (places, self.call(engine, *member, calls, deadline).await) });
+                    asks.push(async move { (*member, places, self.call(engine, *member, calls, deadline).await) });
                 }
             }
+            let mut lost = Lost::default();
             let mut answers = stream::iter(asks).buffer_unordered(ASKS);
-            while let Some((places, answered)) = answers.next().await {
-                for (at, outcome) in places.iter().zip(answered) {
+            while let Some((member, places, called)) = answers.next().await {
+                // Whom this host's kernel names although it knows him gone, nobody can stand in for.
+                let has_another = !called.answered && (rounds > 1 || known.contains(&member));
+                for (at, outcome) in places.iter().zip(called.outcomes) {
+                    let unreached = has_another && matches!(outcome, Err(EngineError::Unreachable { .. }));
+                    if unreached && commands.get(*at).is_some_and(is_anybodys) {
+                        lost.members.insert(member);
+                        lost.places.push(*at);
+                    }
                     if let Some(slot) = outcomes.get_mut(*at) {
                         *slot = outcome;
                     }
                 }
+            }
+            if !lost.places.is_empty() && looks < LOOKS {
+                looks += 1;
+                self.look_again(engine, &lost, commands, outcomes, deadline).await;
+                rounds = 0;
             }
         }
         for outcome in outcomes.iter_mut() {
@@ -258,24 +240,54 @@ impl Cluster {
         }
     }
 
+    /// What a host did not answer is decided without it, once the kernel knows that it is gone; or by it after all, if it is
+    /// not: of two connections one may have ended.
+    async fn look_again(
+        &self,
+        engine: &Engine,
+        lost: &Lost,
+        commands: &[Command],
+        outcomes: &mut [Outcome],
+        deadline: Instant,
+    ) {
+        let mut alive = self.inner.alive.subscribe();
+        if lost.members.is_disjoint(&alive.borrow_and_update()) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        } else {
+            let known = alive.wait_for(|alive| lost.members.is_disjoint(alive));
+            let _is_there = tokio::time::timeout(LOOK_AGAIN, known).await.is_err();
+        }
+        if Instant::now() >= deadline {
+            return;
+        }
+        let again = lost.places.iter().filter_map(|at| commands.get(*at).cloned()).collect();
+        let Ok(decided) = engine.submit_here(again).await else { return };
+        for (at, outcome) in lost.places.iter().zip(decided) {
+            if let Some(slot) = outcomes.get_mut(*at) {
+                *slot = outcome;
+            }
+        }
+    }
+
     /// Asks another host, or this one if it is meant.
-    async fn call(
+    pub(super) async fn call(
         &self,
         engine: &Engine,
         member: MemberId,
         calls: Vec<(Leg, Command)>,
         deadline: Instant,
-    ) -> Vec<Outcome> {
+    ) -> Called {
         let count = calls.len();
         let seat = match self.needs_place() {
             Ok(seat) => seat,
-            Err(error) => return repeated(&error, count),
+            Err(error) => return Called { outcomes: repeated(&error, count), answered: true },
         };
         if member == seat.me {
-            return self.serve(engine, calls, deadline).await;
+            return Called { outcomes: self.serve(engine, calls, deadline).await, answered: true };
         }
         let asked = calls.clone();
         let Arrived { mut outcomes, mut rests_on } = self.ride(member, calls, deadline).await;
+        let mut answered = rests_on.is_some();
         let late: Vec<usize> = (0..count).filter(|at| outcomes.get(*at).is_some_and(Option::is_none)).collect();
         if !late.is_empty() {
             let calls = late.iter().filter_map(|at| asked.get(*at).cloned()).collect();
@@ -285,6 +297,7 @@ impl Cluster {
                     *slot = outcome;
                 }
             }
+            answered = alone.rests_on.is_some();
             rests_on = alone.rests_on.or(rests_on);
         }
         if let Some((origin, through)) = rests_on {
@@ -299,7 +312,7 @@ impl Cluster {
             }
             outcome
         };
-        outcomes.map(|outcome| self.in_own_words(known(outcome))).collect()
+        Called { outcomes: outcomes.map(|outcome| self.in_own_words(known(outcome))).collect(), answered }
     }
 
     /// The same outcome with this host's own record of the allocation, whose realm is numbered as here.
@@ -333,183 +346,6 @@ impl Cluster {
             tracing::debug!("an answer leaves before its operations were heard");
         }
     }
-
-    /// What another host asks of this one.
-    pub(super) async fn serve_routed(&self, ask: RouteAsk, left: Duration) -> Result<RouteAnswer, String> {
-        if ask.calls.len() > CALLS {
-            return Err(format!("{} requests at once, at most {CALLS} are served", ask.calls.len()));
-        }
-        if ask.calls.iter().any(|(_, command)| !is_carried(command)) {
-            return Err("a command that no host carries for another".to_owned());
-        }
-        let engine = self.engine().ok_or("the host is stopping")?;
-        let (origin, at_ms) = (self.inner.settings.origin, clock::boot_ms());
-        if may_be_late(ask.heard_ms, at_ms, left) {
-            let through = self.inner.parts.view.last_word();
-            return Ok(RouteAnswer { outcomes: Vec::new(), origin, through, at_ms });
-        }
-        let deadline = Instant::now() + left.min(self.inner.settings.response_deadline);
-        let vitals = &self.inner.parts.vitals;
-        let is_home = |(leg, command): &(Leg, Command)| *leg == Leg::Home && matches!(command, Command::Allocate(_));
-        let passes_on = vitals.lacks_state() || (vitals.is_full() && ask.calls.iter().any(is_home));
-        let outcomes = match (ask.alone, passes_on) {
-            (true, true) => self.pass_on(&engine, ask.calls, deadline).await.into_iter().map(Some).collect(),
-            (true, false) => self.serve(&engine, ask.calls, deadline).await.into_iter().map(Some).collect(),
-            (false, true) => ask.calls.iter().map(|_| None).collect(),
-            (false, false) => self.decide_at_once(&engine, &ask.calls).await,
-        };
-        // Not all that is committed: what is no word is told only along with the next one.
-        let through = self.inner.parts.view.last_word();
-        Ok(RouteAnswer { outcomes, origin, through, at_ms })
-    }
-
-    /// While this host lacks the state of the cluster it does not know who holds something already, and owns nothing; while its
-    /// disk is full it gives nobody anything. Whoever takes it for a home is served by the home that comes next.
-    async fn pass_on(&self, engine: &Engine, calls: Vec<(Leg, Command)>, deadline: Instant) -> Vec<Outcome> {
-        let unreachable = Err(EngineError::Unreachable { hosts: vec![self.inner.settings.node.to_string()] });
-        let lacks_state = self.inner.parts.vitals.lacks_state();
-        let mut outcomes = Vec::with_capacity(calls.len());
-        for (leg, command) in calls {
-            outcomes.push(match leg {
-                // Boxed: the next home's answer may come from this very host.
-                Leg::Home | Leg::Entry => Box::pin(self.decide_one(engine, command, deadline)).await,
-                Leg::Space | Leg::Owner if lacks_state => unreachable.clone(),
-                Leg::Space | Leg::Owner => {
-                    let decided = Box::pin(self.serve(engine, vec![(leg, command)], deadline)).await;
-                    decided.into_iter().next().unwrap_or(Err(EngineError::Stopped))
-                }
-            });
-        }
-        outcomes
-    }
-
-    /// What this host decides without asking anybody.
-    async fn decide_at_once(&self, engine: &Engine, calls: &[(Leg, Command)]) -> Vec<Option<Outcome>> {
-        let outcomes = self.decide_here(engine, calls).await;
-        let longer = |(leg, outcome): &(Leg, Outcome)| {
-            (*leg == Leg::Home && owners_asked(outcome).is_some()) || is_unknown_pool(outcome)
-        };
-        let outcomes = calls.iter().map(|(leg, _)| *leg).zip(outcomes);
-        outcomes.map(|outcome| (!longer(&outcome)).then_some(outcome.1)).collect()
-    }
-
-    async fn decide_here(&self, engine: &Engine, calls: &[(Leg, Command)]) -> Vec<Outcome> {
-        let commands = calls.iter().map(|(leg, command)| relayed(*leg, command)).collect();
-        let outcomes = engine.submit_here(commands).await;
-        outcomes.unwrap_or_else(|error| repeated(&error, calls.len()))
-    }
-
-    async fn serve(&self, engine: &Engine, calls: Vec<(Leg, Command)>, deadline: Instant) -> Vec<Outcome> {
-        let mut outcomes = self.decide_here(engine, &calls).await;
-        if outcomes.iter().any(is_unknown_pool) {
-            // Whoever asks knows the pool: the ledger's word has yet to come here.
-            let caught_up = self.catch_up().await;
-            tracing::debug!(?caught_up, "another host knows a pool that this one did not");
-            for (call, outcome) in calls.iter().zip(&mut outcomes).filter(|(_, outcome)| is_unknown_pool(outcome)) {
-                let again = self.decide_here(engine, std::slice::from_ref(call)).await;
-                *outcome = again.into_iter().next().unwrap_or(Err(EngineError::Stopped));
-            }
-        }
-        for ((leg, command), outcome) in calls.iter().zip(&mut outcomes) {
-            if let (Leg::Home, Some(owners)) = (leg, owners_asked(outcome)) {
-                let owners = owners.to_vec();
-                // Boxed: the owner's answer may come from this very host.
-                *outcome = Box::pin(self.find_space(engine, command, owners, deadline)).await;
-            }
-        }
-        outcomes
-    }
-
-    /// At the subscriber's home: asks the owners of the other shards one after the other. Whoever else asks for the same
-    /// subscriber waits.
-    async fn find_space(
-        &self,
-        engine: &Engine,
-        command: &Command,
-        owners: Vec<MemberId>,
-        deadline: Instant,
-    ) -> Outcome {
-        let Command::Allocate(request) = command else {
-            return self.ask_owners(engine, command, &owners, deadline).await;
-        };
-        let _boarded = self.inner.flights.board(&whose(request)).await;
-        // Whoever was before may have found something.
-        let again = engine.submit_here(vec![relayed(Leg::Home, command)]).await;
-        match again.map(|outcomes| outcomes.into_iter().next()) {
-            Ok(Some(Ok(Err(refused)))) => {
-                let CommandError::Elsewhere { detour: Detour::Space(owners), .. } = &refused else {
-                    return Ok(Err(refused));
-                };
-                let mut command = command.clone();
-                command.take_along(&refused);
-                self.ask_owners(engine, &command, owners, deadline).await
-            }
-            Ok(Some(outcome)) => outcome,
-            Ok(None) => Err(EngineError::Stopped),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// How many shards the pool has that a request is about.
-    fn shards_of(&self, command: &Command) -> Option<u64> {
-        let (Command::Allocate(request) | Command::Explain(request)) = command else { return None };
-        let ledger = self.seat()?.book.ledger();
-        u64::try_from(ledger.pool(request.pool)?.record.shards.len()).ok()
-    }
-
-    /// A host that may not hand out now, as an operator knows it.
-    fn withholding(&self, member: MemberId) -> String {
-        format!("{} (it may not hand out there now)", self.named(member))
-    }
-
-    async fn ask_owners(&self, engine: &Engine, command: &Command, owners: &[MemberId], deadline: Instant) -> Outcome {
-        let mut full = 0;
-        let mut unreachable = Vec::new();
-        for owner in owners {
-            let calls = vec![(Leg::Space, command.clone())];
-            let outcome = self.call(engine, *owner, calls, deadline).await.into_iter().next();
-            let outcome = outcome.unwrap_or(Err(EngineError::Stopped));
-            match (shards_full(&outcome), outcome) {
-                (Some(shards), _) => full += shards,
-                (None, Ok(Err(CommandError::Withheld { .. }))) => unreachable.push(self.withholding(*owner)),
-                (None, Err(EngineError::StorageFull { .. })) => {
-                    unreachable.push(format!("{} (its disk is full)", self.named(*owner)));
-                }
-                (None, Err(EngineError::Unreachable { hosts })) => unreachable.extend(hosts),
-                (None, outcome) => return outcome,
-            }
-        }
-        if !unreachable.is_empty() {
-            return Err(EngineError::Unreachable { hosts: unreachable });
-        }
-        // Something may have become free here meanwhile, and a shard that is between two owners is spoken for by neither.
-        let own = engine.submit_here(vec![relayed(Leg::Space, command)]).await;
-        let own = own?.into_iter().next().unwrap_or(Err(EngineError::Stopped));
-        match (shards_full(&own), self.shards_of(command)) {
-            (Some(shards), Some(every)) if full + shards < every => {
-                Err(EngineError::Unreachable { hosts: vec!["whoever is given shards of the pool just now".to_owned()] })
-            }
-            _ => own,
-        }
-    }
-}
-
-/// Of a command that another host sent, who found the pool: it is new, or was just removed.
-const fn is_unknown_pool(outcome: &Outcome) -> bool {
-    matches!(outcome, Ok(Err(CommandError::PoolUnknown { .. })))
-}
-
-/// How many shards an outcome says have nothing left; `None`: it says something else.
-fn shards_full(outcome: &Outcome) -> Option<u64> {
-    let error = match outcome {
-        Ok(Err(error)) => error,
-        Ok(Ok(Reply::Explained(explanation))) => match &explanation.outcome {
-            ExplainedOutcome::WouldFail(error) => error,
-            ExplainedOutcome::AlreadyHeld { .. } | ExplainedOutcome::WouldGet { .. } => return None,
-        },
-        Ok(Ok(_)) | Err(_) => return None,
-    };
-    if let CommandError::Exhausted { shards, .. } = error { Some(u64::from(*shards)) } else { None }
 }
 
 /// What would give somebody a resource becomes an error.
@@ -521,36 +357,6 @@ fn refuse_grants(outcomes: &mut [Outcome], error: &EngineError) {
     }
 }
 
-/// Those who must be asked for space.
-fn owners_asked(outcome: &Outcome) -> Option<&[MemberId]> {
-    match outcome {
-        Ok(Err(CommandError::Elsewhere { detour: Detour::Space(owners), .. })) => Some(owners),
-        Ok(_) | Err(_) => None,
-    }
-}
-
-fn relayed(leg: Leg, command: &Command) -> Command {
-    Command::Relayed { leg, command: Box::new(command.clone()) }
-}
-
 pub(super) fn repeated(error: &EngineError, count: usize) -> Vec<Outcome> {
     std::iter::repeat_with(|| Err(error.clone())).take(count).collect()
-}
-
-fn whose(request: &AllocateRequest) -> Whose {
-    (request.pool, request.subscriber.clone(), request.key.clone())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_sent_too_long_ago_for_all_that_is_known_is_late() {
-        let left = Duration::from_secs(4);
-        assert!(!may_be_late(1_000, 5_000, left));
-        assert!(may_be_late(1_000, 5_001, left));
-        assert!(may_be_late(0, 5_000, left), "it was never heard from");
-        assert!(may_be_late(5_001, 5_000, left), "it heard from another clock");
-    }
 }

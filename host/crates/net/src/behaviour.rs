@@ -46,7 +46,7 @@ impl Behaviour {
             .with_agent_version(settings.agent.clone())
             // Nothing is dialed by what peers say of themselves, so nothing of it is kept.
             .with_cache_size(0);
-        let ping = ping::Config::new().with_interval(timing.ping_every).with_timeout(timing.ping_within);
+        let ping = ping::Config::new().with_interval(timing.ping_every).with_timeout(timing.silent_after);
         let limits = connection_limits::ConnectionLimits::default()
             .with_max_established(Some(limits::CONNECTIONS))
             .with_max_established_per_peer(Some(limits::CONNECTIONS_PER_PEER))
@@ -168,9 +168,9 @@ pub(crate) fn transport(
     // All channels full in both directions, on one connection, and what libp2p needs itself.
     let streams: usize = Channel::ALL.iter().map(|channel| channel.in_flight() * 3).sum();
     yamux.set_max_num_streams(streams.min(1000) + 24);
-    let silent = timing.ping_every + timing.ping_within;
+    let silent_after = timing.silent_after;
     Ok(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .map(move |socket, _| Patient::new(socket, silent))
+        .map(move |socket, _| Patient::new(socket, silent_after))
         .and_then(move |socket, endpoint| greeter.greet(socket, endpoint))
         .upgrade(Version::V1)
         .authenticate(noise)

@@ -49,9 +49,9 @@ pub(crate) const AGENT_CHARACTERS: usize = 128;
 pub(crate) struct Timing {
     /// Pause between pings.
     pub(crate) ping_every: Duration,
-    /// How long a ping may stay unanswered; with the pause before it, a silent peer is dropped after 5 s. Until
-    /// then requests are sent to it in vain.
-    pub(crate) ping_within: Duration,
+    /// How long after its last sign of life a peer is dropped; longer than the pause between pings. Until then requests are sent to
+    /// it in vain; what is left of the daemon's 5 s for an answer is for another host to decide them.
+    pub(crate) silent_after: Duration,
     /// How long a connection may take to prove that it knows the key.
     pub(crate) greet_within: Duration,
     /// The first pause before an address is dialed again.
@@ -72,7 +72,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             ping_every: Duration::from_secs(1),
-            ping_within: Duration::from_secs(4),
+            silent_after: Duration::from_secs(4),
             greet_within: Duration::from_secs(5),
             redial_first: Duration::from_secs(1),
             // The hosts of a cluster are few, and who is back hears nothing before it is dialled.

@@ -65,7 +65,7 @@ counters! {
     strangers_silent,
     /// Connections refused because a bound on connections was reached.
     refused_connections,
-    /// Connections dropped because a ping stayed unanswered.
+    /// Connections dropped because their other end gave no sign of life.
     dropped_silent,
     /// Times a peer was cut off for its conduct.
     peers_cut_off,

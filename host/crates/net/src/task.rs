@@ -44,6 +44,8 @@ use peers::Peers;
 
 /// How often what is due is looked for.
 const TICK: Duration = Duration::from_millis(100);
+/// Nothing was looked for in so long: this process, or its machine, stood still.
+const STOOD_STILL: Duration = Duration::from_secs(1);
 /// How long a listener may take to say where it listens.
 const LISTEN_WITHIN: Duration = Duration::from_secs(10);
 
@@ -65,6 +67,8 @@ pub(crate) struct Task {
     dialer: Dialer,
     conduct: Conduct,
     timing: Timing,
+    /// When what is due was looked for last.
+    ticked: Instant,
     resolving: JoinSet<Resolved>,
     resolve_at: Instant,
     /// Names that could not be resolved last time, so that it is said once.
@@ -127,6 +131,7 @@ pub(crate) async fn start(
         dialer: Dialer::new(&settings.peers, timing, now),
         conduct: Conduct::new(timing.first_ban),
         timing,
+        ticked: now,
         resolving: JoinSet::new(),
         resolve_at: now,
         unresolved: BTreeSet::new(),
@@ -306,6 +311,7 @@ impl Task {
 
     fn on_tick(&mut self) {
         let now = Instant::now();
+        self.drop_silent(now);
         self.outbox.flush(&self.peers);
         for peer in self.conduct.pardon(now) {
             self.swarm.behaviour_mut().cut_off.unblock_peer(peer.0);

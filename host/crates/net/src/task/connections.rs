@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionDenied, DialError, ListenError, SwarmEvent};
+use libp2p::swarm::{ConnectionDenied, ConnectionId, DialError, ListenError, SwarmEvent};
 use libp2p::{Multiaddr, gossipsub, identify, ping};
 use tokio::time::Instant;
 
-use super::Task;
+use super::{STOOD_STILL, Task};
 use crate::behaviour::{BehaviourEvent, WORST_GOSSIP_SCORE};
 use crate::channel::Channel;
 use crate::conduct::Fault;
@@ -27,13 +27,12 @@ impl Task {
             BehaviourEvent::Route(event) => self.on_gated(Channel::Route, event),
             BehaviourEvent::Gossip(GateEvent::Inner(event)) => self.on_gossip(event),
             BehaviourEvent::Identify(event) => self.on_identify(event),
-            BehaviourEvent::Ping(ping::Event { peer, connection, result: Err(failure) }) => {
-                tracing::debug!(peer = %peer, %failure, "a peer answers no ping, the connection is dropped");
-                self.counters.dropped_silent.count();
-                self.swarm.close_connection(connection);
+            BehaviourEvent::Ping(ping::Event { peer, connection, result: Ok(_) }) => {
+                self.peers.heard(PeerId(peer), connection, Instant::now());
             }
-            // Gossip waits at its gate, it is not refused there.
-            BehaviourEvent::Ping(ping::Event { result: Ok(_), .. })
+            // The library tells of every second failure in a row only, so the answers are counted. Gossip waits at its gate, it is
+            // not refused there.
+            BehaviourEvent::Ping(ping::Event { result: Err(_), .. })
             | BehaviourEvent::Gossip(GateEvent::Refused { .. })
             | BehaviourEvent::Limits(_)
             | BehaviourEvent::CutOff(_) => {}
@@ -62,16 +61,10 @@ impl Task {
                 if endpoint.is_dialer() {
                     self.dialer.ended(connection_id, Some(peer), now);
                 }
-                self.peers.connected(peer, remote(&endpoint), now);
+                self.peers.connected(peer, connection_id, remote(&endpoint), now);
                 self.shared.connected.write().insert(peer);
             }
-            SwarmEvent::ConnectionClosed { peer_id, .. } => {
-                let peer = PeerId(peer_id);
-                if self.peers.disconnected(peer) {
-                    self.shared.connected.write().remove(&peer);
-                    self.outbox.changed(peer);
-                }
-            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => self.lose(PeerId(peer_id), connection_id),
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 self.dialer.ended(connection_id, peer_id.map(PeerId), now);
                 self.on_dial_error(error);
@@ -97,6 +90,29 @@ impl Task {
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a connection could not be accepted"),
             _ => {}
+        }
+    }
+
+    /// Who gives no sign of life is gone at once. Until his connection is closed, what was written to it must leave, and it waits
+    /// for the system to give that up.
+    pub(super) fn drop_silent(&mut self, now: Instant) {
+        let since = now.saturating_duration_since(std::mem::replace(&mut self.ticked, now));
+        if since >= STOOD_STILL {
+            self.peers.forgive(since);
+        }
+        for (peer, connection) in self.peers.silent(now, self.timing.silent_after) {
+            tracing::debug!(%peer, "a peer gives no sign of life, the connection is dropped");
+            self.counters.dropped_silent.count();
+            self.swarm.close_connection(connection);
+            self.lose(peer, connection);
+        }
+    }
+
+    fn lose(&mut self, peer: PeerId, connection: ConnectionId) {
+        if self.peers.disconnected(peer, connection) {
+            self.shared.connected.write().remove(&peer);
+            self.outbox.changed(peer);
+            self.give_up(peer);
         }
     }
 

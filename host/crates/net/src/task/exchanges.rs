@@ -81,10 +81,16 @@ impl Task {
 
     pub(super) fn on_exchange(&mut self, channel: Channel, event: Event) {
         match event {
-            Event::Message { peer, message: Message::Request { request_id, request, channel: back }, .. } => {
+            Event::Message {
+                peer,
+                connection_id,
+                message: Message::Request { request_id, request, channel: back },
+            } => {
+                self.peers.heard(PeerId(peer), connection_id, Instant::now());
                 self.on_question(PeerId(peer), channel, request_id, request, back);
             }
-            Event::Message { message: Message::Response { request_id, response }, .. } => {
+            Event::Message { peer, connection_id, message: Message::Response { request_id, response } } => {
+                self.peers.heard(PeerId(peer), connection_id, Instant::now());
                 let Some(asking) = self.end_asking(channel, request_id) else { return };
                 let result = match response.verdict {
                     Verdict::Body(body) => Ok(Response { body, major: response.major }),
@@ -109,6 +115,14 @@ impl Task {
                     self.peers.end_asked(peer, channel);
                 }
             }
+        }
+    }
+
+    /// Nobody waits any longer for a peer that is gone.
+    pub(super) fn give_up(&mut self, peer: PeerId) {
+        for (_, asking) in self.exchanges.asking.extract_if(|_, asking| asking.to == peer) {
+            // Whoever asked may have gone; so above.
+            let _ = asking.reply.send(Err(RequestError::Unreachable));
         }
     }
 
@@ -190,6 +204,10 @@ impl Task {
             // It was allowed when the stream was opened.
             self.counters.refused_not_allowed.count();
             return Err(Verdict::Refused);
+        }
+        // It was taken to be gone while its connection closes.
+        if !self.peers.contains(peer) {
+            return Err(Verdict::Busy);
         }
         if self.peers.present(peer) {
             self.outbox.changed(peer);

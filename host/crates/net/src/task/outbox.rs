@@ -72,7 +72,13 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use libp2p::swarm::ConnectionId;
+
     use super::*;
+
+    fn connection() -> ConnectionId {
+        ConnectionId::new_unchecked(1)
+    }
 
     fn outbox(events: usize) -> (Outbox, mpsc::Receiver<NetEvent>, Peers, PeerId) {
         let (sender, receiver) = mpsc::channel(events);
@@ -80,7 +86,7 @@ mod tests {
     }
 
     fn came(peers: &mut Peers, peer: PeerId) {
-        peers.connected(peer, "/ip4/10.0.0.1/tcp/1".to_owned(), tokio::time::Instant::now());
+        peers.connected(peer, connection(), "/ip4/10.0.0.1/tcp/1".to_owned(), tokio::time::Instant::now());
         peers.identified(peer, "nexus".to_owned(), Vec::new());
     }
 
@@ -90,7 +96,7 @@ mod tests {
         came(&mut peers, peer);
         outbox.changed(peer);
         outbox.flush(&peers);
-        peers.disconnected(peer);
+        peers.disconnected(peer, connection());
         came(&mut peers, peer);
         outbox.changed(peer);
         outbox.flush(&peers);
@@ -110,7 +116,7 @@ mod tests {
         came(&mut peers, peer);
         outbox.changed(peer);
         outbox.flush(&peers);
-        peers.disconnected(peer);
+        peers.disconnected(peer, connection());
         outbox.changed(peer);
         outbox.flush(&peers);
         assert!(matches!(events.try_recv(), Ok(NetEvent::Connected { .. })));

@@ -1,7 +1,9 @@
 //! Who is connected, and what is under way with them. Bounded by the bound on connections.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use libp2p::swarm::ConnectionId;
 use tokio::time::Instant;
 
 use crate::channel::Channel;
@@ -21,7 +23,8 @@ pub(super) struct Peers {
 #[derive(Debug)]
 struct Peer {
     known: Known,
-    connections: u32,
+    /// When each last gave a sign of life.
+    connections: BTreeMap<ConnectionId, Instant>,
     /// It said who it is, or asked something already: the owner may know.
     presented: bool,
     hellos: Bucket,
@@ -68,29 +71,49 @@ impl Counts {
 }
 
 impl Peers {
-    pub(super) fn connected(&mut self, peer: PeerId, address: String, now: Instant) {
+    pub(super) fn connected(&mut self, peer: PeerId, connection: ConnectionId, address: String, now: Instant) {
         self.generations += 1;
         let generation = self.generations;
         let new = || Peer {
             known: Known { generation, addresses: vec![address], agent: String::new() },
-            connections: 0,
+            connections: BTreeMap::new(),
             presented: false,
             hellos: Bucket::new(HELLOS_AT_ONCE, HELLOS_A_SECOND, now),
             asked: Counts::default(),
             asking: Counts::default(),
         };
-        self.peers.entry(peer).or_insert_with(new).connections += 1;
+        self.peers.entry(peer).or_insert_with(new).connections.insert(connection, now);
     }
 
-    /// A connection is gone; true if it was the last.
-    pub(super) fn disconnected(&mut self, peer: PeerId) -> bool {
+    /// A connection is gone, or is taken to be; true if it was the last.
+    pub(super) fn disconnected(&mut self, peer: PeerId, connection: ConnectionId) -> bool {
         let Some(known) = self.peers.get_mut(&peer) else { return false };
-        known.connections = known.connections.saturating_sub(1);
-        let last = known.connections == 0;
+        let last = known.connections.remove(&connection).is_some() && known.connections.is_empty();
         if last {
             self.peers.remove(&peer);
         }
         last
+    }
+
+    pub(super) fn heard(&mut self, peer: PeerId, connection: ConnectionId, now: Instant) {
+        if let Some(last) = self.peers.get_mut(&peer).and_then(|it| it.connections.get_mut(&connection)) {
+            *last = now;
+        }
+    }
+
+    /// This process stood still for so long, and heard nobody.
+    pub(super) fn forgive(&mut self, length: Duration) {
+        self.peers.values_mut().flat_map(|it| it.connections.values_mut()).for_each(|last| *last += length);
+    }
+
+    /// Connections that gave no sign of life for so long.
+    pub(super) fn silent(&self, now: Instant, after: Duration) -> Vec<(PeerId, ConnectionId)> {
+        let is_silent = |last: &Instant| now.saturating_duration_since(*last) >= after;
+        let of = |(peer, it): (&PeerId, &Peer)| {
+            let silent = it.connections.iter().filter(|(_, last)| is_silent(last));
+            silent.map(|(connection, _)| (*peer, *connection)).collect::<Vec<_>>()
+        };
+        self.peers.iter().flat_map(of).collect()
     }
 
     /// Takes what a peer says of itself; true if the owner is to be told.
@@ -143,5 +166,41 @@ impl Peers {
         if let Some(it) = self.peers.get_mut(&peer) {
             it.asking.give_back(channel);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AFTER: Duration = Duration::from_secs(4);
+
+    #[test]
+    fn each_connection_is_silent_for_itself() {
+        let (peer, began) = (PeerId(libp2p::PeerId::random()), Instant::now());
+        let [one, other] = [1, 2].map(ConnectionId::new_unchecked);
+        let mut peers = Peers::default();
+        peers.connected(peer, one, String::new(), began);
+        peers.connected(peer, other, String::new(), began);
+        assert!(peers.silent(began + AFTER - Duration::from_millis(1), AFTER).is_empty());
+        peers.heard(peer, other, began + AFTER);
+        assert_eq!(peers.silent(began + AFTER, AFTER), [(peer, one)]);
+        assert!(!peers.disconnected(peer, one));
+        // Taken to be gone, then gone.
+        assert!(!peers.disconnected(peer, one));
+        peers.heard(peer, one, began + AFTER);
+        assert!(peers.silent(began + AFTER, AFTER).is_empty());
+        assert!(peers.disconnected(peer, other) && !peers.contains(peer));
+    }
+
+    #[test]
+    fn who_stood_still_himself_takes_nobody_to_be_silent() {
+        let (peer, began) = (PeerId(libp2p::PeerId::random()), Instant::now());
+        let connection = ConnectionId::new_unchecked(1);
+        let mut peers = Peers::default();
+        peers.connected(peer, connection, String::new(), began);
+        peers.forgive(2 * AFTER);
+        assert!(peers.silent(began + 2 * AFTER, AFTER).is_empty());
+        assert_eq!(peers.silent(began + 3 * AFTER, AFTER), [(peer, connection)]);
     }
 }

@@ -154,7 +154,7 @@ async fn pass(
 #[tokio::test]
 async fn a_peer_that_answers_no_ping_is_dropped() {
     let (one_dir, two_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let timing = Timing { ping_every: Duration::from_millis(50), ping_within: Duration::from_millis(500), ..quick() };
+    let timing = Timing { ping_every: Duration::from_millis(50), silent_after: Duration::from_millis(500), ..quick() };
     let mut one = Host::start_with(settings(one_dir.path(), &[]), timing).await;
     let (port, frozen) = freezable(SocketAddr::from(([127, 0, 0, 1], one.port()))).await;
     let two = Host::start(settings(two_dir.path(), &[format!("127.0.0.1:{port}")])).await;

@@ -93,6 +93,8 @@ pub(super) struct Clients {
     pub(super) all: Vec<Client>,
     /// Whose each open request is.
     open: BTreeMap<u64, usize>,
+    /// How many there are behind which all of them are.
+    bngs: usize,
     /// The highest epoch each BNG has seen of a shard.
     fences: BTreeMap<(usize, PoolUid, ShardId), Epoch>,
     /// Nobody asks for anything by himself any more.
@@ -103,6 +105,11 @@ pub(super) struct Clients {
 }
 
 impl Clients {
+    /// All behind so many BNGs.
+    pub(super) fn behind(bngs: usize) -> Self {
+        Self { bngs, ..Self::default() }
+    }
+
     /// The pools there shall be.
     pub(super) fn found(draws: &mut Draws) -> Vec<PoolDraft> {
         let plain = |draws: &mut Draws| (1_u128, 1_u128, 8 + u128::from(draws.below(17)));
@@ -139,7 +146,7 @@ impl Clients {
                 first,
                 longest,
                 realm,
-                bng: number % 3,
+                bng: number % self.bngs,
                 holds: None,
                 forgotten: None,
                 left: Vec::new(),
