@@ -199,6 +199,33 @@ fn a_host_without_room_on_its_disk_has_the_others_serve() {
 }
 
 #[test]
+fn a_shard_is_moved_when_it_is_ordered_also_where_nobody_writes() {
+    // Nobody asks around by himself.
+    let hosts = Hosts::formed_with(2, &["--rebroadcast-interval", "1h"]);
+    hosts.create(0, &json!({"id": "homes", "cidr": "100.64.0.0/20"}));
+    wait_for("both have shards", || {
+        (0..2).all(|host| hosts.shards(0, &format!("core-{}", host + 1)) > 0).then_some(())
+    });
+    hosts.allocate_many(0, 0..50);
+    hosts.allocate_many(1, 0..50);
+    let (_, ring) = hosts.get(0, "/api/v1/hashring");
+    let listed = ring["pools"][0]["shards"].as_array().expect("shards");
+    let one = listed.iter().find(|shard| shard["owner"] == 1).expect("it has some")["shard"].clone();
+    // There and back, so that each has as many as before.
+    for (from, to) in [(0, "core-2"), (1, "core-1"), (0, "core-2"), (1, "core-1")] {
+        let order = json!({"pool_id": "homes", "shards": [one], "to": to});
+        let (status, answer) = hosts.post(from, "/api/v1/cluster/shards:move", &order);
+        assert_eq!(status, 200, "to {to}: {answer}");
+        wait_for("both know", || {
+            let (_, ring) = hosts.get(1 - from, "/api/v1/hashring");
+            let shards = ring["pools"][0]["shards"].as_array()?;
+            let owner = &shards.iter().find(|shard| shard["shard"] == one)?["owner"];
+            (*owner == 2 - from as u64).then_some(())
+        });
+    }
+}
+
+#[test]
 fn shards_that_cannot_be_moved_are_handed_out_from_as_before() {
     let mut hosts = Hosts::formed(3);
     hosts.create(0, &json!({"id": "homes", "cidr": "100.64.0.0/20"}));
