@@ -37,7 +37,7 @@ mod takeover;
 mod versions;
 mod voters;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use api::engine::{Engine, WeakEngine};
 use kernel::ledger::HostRole;
-use kernel::{Epoch, MemberId, NodeId, Origin, PoolUid, ProtocolVersion, Seq, ShardId, Tenure};
+use kernel::{Epoch, NodeId, Origin, PoolUid, ProtocolVersion, Seq, ShardId, Tenure};
 use net::{Net, NetEvents, NetSettings, PeerId};
 use parking_lot::{Mutex, RwLock};
 use store::Reader;
@@ -205,8 +205,7 @@ struct Inner {
     apart: versions::Apart,
     /// Up to which entry of the ledger the kernel knows it.
     told: watch::Sender<u64>,
-    /// Who is there, as the kernel was told last.
-    alive: watch::Sender<BTreeSet<MemberId>>,
+    alive: watch::Sender<follow::Alive>,
     /// Forming and joining happen once.
     forming: tokio::sync::Mutex<()>,
     founding: Mutex<founding::Founding>,

@@ -21,6 +21,31 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Who left may speak for so long after: it is owed the answer that it has left, and asks for it again.
 const PARTING: Duration = Duration::from_secs(10);
 
+/// One host may notice so much later than another that a third is gone.
+const LATELY: Duration = Duration::from_secs(3);
+
+/// Who is there, as the kernel was told last.
+#[derive(Debug, Default)]
+pub(super) struct Alive {
+    pub(super) members: BTreeSet<MemberId>,
+    /// Since when others are not that were.
+    gone: BTreeMap<MemberId, Instant>,
+}
+
+impl Alive {
+    fn becomes(&mut self, members: &BTreeSet<MemberId>) {
+        let now = Instant::now();
+        self.gone.retain(|member, since| !members.contains(member) && now.duration_since(*since) < LATELY);
+        self.gone.extend(self.members.difference(members).map(|member| (*member, now)));
+        self.members.clone_from(members);
+    }
+
+    /// Whether it is there, or was a moment ago: then it need not be gone for every other host yet.
+    pub(super) fn was_lately(&self, member: MemberId) -> bool {
+        self.members.contains(&member) || self.gone.get(&member).is_some_and(|since| since.elapsed() < LATELY)
+    }
+}
+
 /// What the kernel was told.
 #[derive(Debug, Default)]
 struct Told {
@@ -42,6 +67,7 @@ pub(super) async fn run(cluster: Cluster) {
     let mut told = Told::default();
     let mut heard = cluster.inner.heard.subscribe();
     let mut plugins = cluster.inner.parts.plugins.changes();
+    let mut rung = std::pin::pin!(cluster.inner.bell.notified());
     loop {
         let mut changed = cluster.seat().map(|seat| seat.book.changed());
         let look = async {
@@ -52,7 +78,7 @@ pub(super) async fn run(cluster: Cluster) {
         };
         tokio::select! {
             () = look => {}
-            () = cluster.inner.bell.notified() => {}
+            () = &mut rung => {}
             _ = plugins.changed() => {}
             // Space waits for what is heard; that many times a second is enough.
             _ = heard.changed(), if waits(&cluster, &told) => {}
@@ -60,6 +86,8 @@ pub(super) async fn run(cluster: Cluster) {
             () = cluster.stopping().cancelled() => return,
         }
         heard.borrow_and_update();
+        // Also while the kernel is told.
+        rung.set(cluster.inner.bell.notified());
         if let Some(seat) = cluster.seat()
             && let Err(error) = tell(&cluster, &seat, &mut told).await
         {
@@ -160,7 +188,7 @@ async fn tell_sight(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut 
     let members = ring.members().to_vec();
     let sight = Sight { me: seat.me, ring: Arc::new(ring), alive: alive.clone(), agreed_offset_ms };
     note(cluster, News::Sight(Box::new(sight))).await?;
-    cluster.inner.alive.send_replace(alive.clone());
+    cluster.inner.alive.send_modify(|known| known.becomes(&alive));
     (told.members, told.alive, told.agreed_offset_ms) = (members, alive, agreed_offset_ms);
     Ok(())
 }

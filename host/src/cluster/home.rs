@@ -49,8 +49,10 @@ impl Flights {
 
 /// Whether a request may come after its asker gave up. It may have waited in this host's buffers while the process was stopped, or
 /// on its way over a link that was cut, and a release that is carried out then ends what its subscriber was told since to use.
-/// It was sent after this host's clock showed `heard_ms`, so it is not older than that; what cannot be is refused, too.
+/// It was sent after this host's clock showed `heard_ms`, so it is not older than that; what cannot be is refused, too. However long
+/// its asker waits, he takes a host to be gone that he has not heard of for a while, and has another one decide.
 fn may_be_late(heard_ms: u64, at_ms: u64, left: Duration) -> bool {
+    let left = left.min(net::SILENT_AFTER);
     at_ms.checked_sub(heard_ms).is_none_or(|age_ms| Duration::from_millis(age_ms) > left)
 }
 
@@ -275,9 +277,12 @@ mod tests {
 
     #[test]
     fn what_was_sent_too_long_ago_for_all_that_is_known_is_late() {
-        let left = Duration::from_secs(4);
-        assert!(!may_be_late(1_000, 5_000, left));
-        assert!(may_be_late(1_000, 5_001, left));
+        let left = Duration::from_secs(3);
+        assert!(!may_be_late(1_000, 4_000, left));
+        assert!(may_be_late(1_000, 4_001, left));
+        let longer = Duration::from_secs(30);
+        assert!(!may_be_late(1_000, 5_000, longer));
+        assert!(may_be_late(1_000, 5_001, longer), "this host may have been taken to be gone since");
         assert!(may_be_late(0, 5_000, left), "it was never heard from");
         assert!(may_be_late(5_001, 5_000, left), "it heard from another clock");
     }

@@ -33,11 +33,13 @@ pub(super) struct Arrived {
     pub(super) outcomes: Vec<Option<Outcome>>,
     /// Whose operations the outcomes are, and up to which; `None`: there was no answer.
     pub(super) rests_on: Option<(Origin, Seq)>,
+    /// There was none because the host is gone, or went before it answered.
+    pub(super) is_gone: bool,
 }
 
 impl Arrived {
     fn nowhere(error: &EngineError, count: usize) -> Self {
-        Self { outcomes: repeated(error, count).into_iter().map(Some).collect(), rests_on: None }
+        Self { outcomes: repeated(error, count).into_iter().map(Some).collect(), rests_on: None, is_gone: false }
     }
 }
 
@@ -141,11 +143,12 @@ impl Cluster {
             let calls = rides.iter_mut().flat_map(|ride| std::mem::take(&mut ride.calls)).collect();
             // Each caller minds its own deadline.
             let deadline = rides.iter().map(|ride| ride.deadline).max().unwrap_or_else(Instant::now);
-            let Arrived { outcomes, rests_on } = self.ask(member, calls, false, deadline).await;
+            let Arrived { outcomes, rests_on, is_gone } = self.ask(member, calls, false, deadline).await;
             let mut outcomes = outcomes.into_iter();
             for (ride, load) in rides.into_iter().zip(loads) {
                 // Whoever went away does not want it.
-                let _gone = ride.back.send(Arrived { outcomes: outcomes.by_ref().take(load).collect(), rests_on });
+                let outcomes = outcomes.by_ref().take(load).collect();
+                let _gone = ride.back.send(Arrived { outcomes, rests_on, is_gone });
             }
         }
     }
@@ -169,14 +172,15 @@ impl Cluster {
                 Err(RequestError::Busy) => return Arrived::nowhere(&EngineError::Overloaded { limit: CALLS }, count),
                 Err(error) => {
                     tracing::debug!(%member, %error, "requests could not be carried");
-                    return Arrived::nowhere(&self.unreachable(member), count);
+                    let is_gone = matches!(error, RequestError::Unreachable);
+                    return Arrived { is_gone, ..Arrived::nowhere(&self.unreachable(member), count) };
                 }
             };
             match answer {
                 Ok(answer) if answer.outcomes.len() == count => {
                     self.inner.lanes.heard(member, answer.at_ms);
                     let rests_on = Some((answer.origin, answer.through));
-                    return Arrived { outcomes: answer.outcomes, rests_on };
+                    return Arrived { outcomes: answer.outcomes, rests_on, is_gone: false };
                 }
                 // Nothing was done: it was not known there how old the message is. Now it will be.
                 Ok(answer) if answer.outcomes.is_empty() => {

@@ -33,15 +33,12 @@ const DETOURS: usize = 4;
 /// is for others.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// How often it is looked again. One host may notice a second later than another that a third is gone.
-const LOOKS: usize = 8;
-
 /// What came of asking a host.
 #[derive(Debug)]
 pub(super) struct Called {
     pub(super) outcomes: Vec<Outcome>,
-    /// Whether the host answered all of it. What it did not answer it may have done.
-    answered: bool,
+    /// Whether the host is gone, or went before it answered all of it. What it did not answer it may have done.
+    is_gone: bool,
 }
 
 /// Requests that their hosts did not answer.
@@ -178,7 +175,7 @@ impl Cluster {
 
     /// Sends on every command that this host may not decide.
     async fn go_on(&self, engine: &Engine, commands: &mut [Command], outcomes: &mut [Outcome], deadline: Instant) {
-        let (mut rounds, mut looks) = (0, 0);
+        let mut rounds = 0;
         while rounds < DETOURS {
             rounds += 1;
             let mut to: HashMap<(MemberId, Leg), Vec<usize>> = HashMap::new();
@@ -201,7 +198,6 @@ impl Cluster {
                 let (Some(command), Some(outcome)) = (commands.get(at), outcomes.get_mut(at)) else { continue };
                 *outcome = self.find_space(engine, command, owners, deadline).await;
             }
-            let known = self.inner.alive.borrow().clone();
             let mut asks = Vec::new();
             for ((member, leg), places) in &to {
                 for places in places.chunks(CALLS) {
@@ -213,8 +209,8 @@ impl Cluster {
             let mut lost = Lost::default();
             let mut answers = stream::iter(asks).buffer_unordered(ASKS);
             while let Some((member, places, called)) = answers.next().await {
-                // Whom this host's kernel names although it knows him gone, nobody can stand in for.
-                let has_another = !called.answered && (rounds > 1 || known.contains(&member));
+                // Who is named although he has been gone for a while, nobody can stand in for.
+                let has_another = called.is_gone && self.inner.alive.borrow().was_lately(member);
                 for (at, outcome) in places.iter().zip(called.outcomes) {
                     let unreached = has_another && matches!(outcome, Err(EngineError::Unreachable { .. }));
                     if unreached && commands.get(*at).is_some_and(is_anybodys) {
@@ -226,8 +222,7 @@ impl Cluster {
                     }
                 }
             }
-            if !lost.places.is_empty() && looks < LOOKS {
-                looks += 1;
+            if !lost.places.is_empty() {
                 self.look_again(engine, &lost, commands, outcomes, deadline).await;
                 rounds = 0;
             }
@@ -241,7 +236,7 @@ impl Cluster {
     }
 
     /// What a host did not answer is decided without it, once the kernel knows that it is gone; or by it after all, if it is
-    /// not: of two connections one may have ended.
+    /// not: of two connections one may have ended. The deadline bounds how often.
     async fn look_again(
         &self,
         engine: &Engine,
@@ -250,12 +245,13 @@ impl Cluster {
         outcomes: &mut [Outcome],
         deadline: Instant,
     ) {
+        let until = deadline.min(Instant::now() + LOOK_AGAIN);
         let mut alive = self.inner.alive.subscribe();
-        if lost.members.is_disjoint(&alive.borrow_and_update()) {
-            tokio::time::sleep(LOOK_AGAIN).await;
+        if lost.members.is_disjoint(&alive.borrow_and_update().members) {
+            tokio::time::sleep_until(until).await;
         } else {
-            let known = alive.wait_for(|alive| lost.members.is_disjoint(alive));
-            let _is_there = tokio::time::timeout(LOOK_AGAIN, known).await.is_err();
+            let known = alive.wait_for(|alive| lost.members.is_disjoint(&alive.members));
+            let _is_there = tokio::time::timeout_at(until, known).await.is_err();
         }
         if Instant::now() >= deadline {
             return;
@@ -280,14 +276,13 @@ impl Cluster {
         let count = calls.len();
         let seat = match self.needs_place() {
             Ok(seat) => seat,
-            Err(error) => return Called { outcomes: repeated(&error, count), answered: true },
+            Err(error) => return Called { outcomes: repeated(&error, count), is_gone: false },
         };
         if member == seat.me {
-            return Called { outcomes: self.serve(engine, calls, deadline).await, answered: true };
+            return Called { outcomes: self.serve(engine, calls, deadline).await, is_gone: false };
         }
         let asked = calls.clone();
-        let Arrived { mut outcomes, mut rests_on } = self.ride(member, calls, deadline).await;
-        let mut answered = rests_on.is_some();
+        let Arrived { mut outcomes, mut rests_on, mut is_gone } = self.ride(member, calls, deadline).await;
         let late: Vec<usize> = (0..count).filter(|at| outcomes.get(*at).is_some_and(Option::is_none)).collect();
         if !late.is_empty() {
             let calls = late.iter().filter_map(|at| asked.get(*at).cloned()).collect();
@@ -297,7 +292,7 @@ impl Cluster {
                     *slot = outcome;
                 }
             }
-            answered = alone.rests_on.is_some();
+            is_gone = alone.is_gone;
             rests_on = alone.rests_on.or(rests_on);
         }
         if let Some((origin, through)) = rests_on {
@@ -312,7 +307,7 @@ impl Cluster {
             }
             outcome
         };
-        Called { outcomes: outcomes.map(|outcome| self.in_own_words(known(outcome))).collect(), answered }
+        Called { outcomes: outcomes.map(|outcome| self.in_own_words(known(outcome))).collect(), is_gone }
     }
 
     /// The same outcome with this host's own record of the allocation, whose realm is numbered as here.

@@ -151,8 +151,8 @@ fn scores(topic: &gossipsub::IdentTopic) -> gossipsub::PeerScoreParams {
     }
 }
 
-/// TCP, the cluster key, the greeting, noise, yamux: each within its time. Who answers no ping is dropped, and who takes nothing
-/// any more is so after the same time.
+/// TCP, the cluster key, the greeting, noise, yamux: each within its time. Who takes nothing any more is
+/// dropped after the same time as who gives no sign of life.
 pub(crate) fn transport(
     settings: &NetSettings,
     timing: &Timing,

@@ -49,6 +49,7 @@ pub use error::{NetError, PublishError, RequestError};
 pub use event::{NetEvent, NetEvents, Replier, StrangerReason};
 pub use handle::{Net, Response};
 pub use key::{ClusterKey, InvalidClusterKey};
+pub use limits::SILENT_AFTER;
 pub use peer::{InvalidPeerId, PeerId};
 pub use settings::NetSettings;
 pub use stats::NetStats;

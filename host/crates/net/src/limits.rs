@@ -6,6 +6,9 @@ use std::time::Duration;
 pub(crate) const GOSSIP_BYTES: usize = 48 * 1024;
 /// What gossip adds to a body: names, signature, key, topic. A message beyond both is not read.
 pub(crate) const GOSSIP_ENVELOPE_BYTES: usize = 1024;
+/// How long after its last sign of life a peer is taken to be gone, and what it was asked ends; signs come every second. What is left
+/// of the daemon's 5 s for an answer is for another host to decide it.
+pub const SILENT_AFTER: Duration = Duration::from_secs(4);
 /// The longest a request may take; a longer wish is cut to it.
 pub(crate) const LONGEST_REQUEST: Duration = Duration::from_mins(1);
 /// Connections to one peer: one each way, as both may dial at once. A further one is refused.
@@ -49,8 +52,7 @@ pub(crate) const AGENT_CHARACTERS: usize = 128;
 pub(crate) struct Timing {
     /// Pause between pings.
     pub(crate) ping_every: Duration,
-    /// How long after its last sign of life a peer is dropped; longer than the pause between pings. Until then requests are sent to
-    /// it in vain; what is left of the daemon's 5 s for an answer is for another host to decide them.
+    /// See [`SILENT_AFTER`].
     pub(crate) silent_after: Duration,
     /// How long a connection may take to prove that it knows the key.
     pub(crate) greet_within: Duration,
@@ -72,7 +74,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             ping_every: Duration::from_secs(1),
-            silent_after: Duration::from_secs(4),
+            silent_after: SILENT_AFTER,
             greet_within: Duration::from_secs(5),
             redial_first: Duration::from_secs(1),
             // The hosts of a cluster are few, and who is back hears nothing before it is dialled.

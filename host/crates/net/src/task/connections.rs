@@ -98,7 +98,7 @@ impl Task {
     pub(super) fn drop_silent(&mut self, now: Instant) {
         let since = now.saturating_duration_since(std::mem::replace(&mut self.ticked, now));
         if since >= STOOD_STILL {
-            self.peers.forgive(since);
+            self.peers.forgive(since, now);
         }
         for (peer, connection) in self.peers.silent(now, self.timing.silent_after) {
             tracing::debug!(%peer, "a peer gives no sign of life, the connection is dropped");

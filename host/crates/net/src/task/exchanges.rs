@@ -118,8 +118,9 @@ impl Task {
         }
     }
 
-    /// Nobody waits any longer for a peer that is gone.
+    /// Nobody waits any longer for a peer that is gone, and what it asked counts no more when it comes back.
     pub(super) fn give_up(&mut self, peer: PeerId) {
+        self.exchanges.asked.retain(|_, from| *from != peer);
         for (_, asking) in self.exchanges.asking.extract_if(|_, asking| asking.to == peer) {
             // Whoever asked may have gone; so above.
             let _ = asking.reply.send(Err(RequestError::Unreachable));
@@ -194,6 +195,10 @@ impl Task {
 
     /// Whether the owner is asked. If so, the request has a place, which [`Exchanges`] gives back.
     fn admit(&mut self, peer: PeerId, channel: Channel) -> Result<(), Verdict> {
+        // It was taken to be gone while its connection closes.
+        if !self.peers.contains(peer) {
+            return Err(Verdict::Busy);
+        }
         if channel == Channel::Hello {
             if !self.peers.may_say_hello(peer, Instant::now()) {
                 self.counters.refused_busy.count();
@@ -204,10 +209,6 @@ impl Task {
             // It was allowed when the stream was opened.
             self.counters.refused_not_allowed.count();
             return Err(Verdict::Refused);
-        }
-        // It was taken to be gone while its connection closes.
-        if !self.peers.contains(peer) {
-            return Err(Verdict::Busy);
         }
         if self.peers.present(peer) {
             self.outbox.changed(peer);

@@ -101,9 +101,10 @@ impl Peers {
         }
     }
 
-    /// This process stood still for so long, and heard nobody.
-    pub(super) fn forgive(&mut self, length: Duration) {
-        self.peers.values_mut().flat_map(|it| it.connections.values_mut()).for_each(|last| *last += length);
+    /// This process stood still for so long, until now, and heard nobody.
+    pub(super) fn forgive(&mut self, length: Duration, now: Instant) {
+        let all = self.peers.values_mut().flat_map(|it| it.connections.values_mut());
+        all.for_each(|last| *last = (*last + length).min(now));
     }
 
     /// Connections that gave no sign of life for so long.
@@ -199,7 +200,10 @@ mod tests {
         let connection = ConnectionId::new_unchecked(1);
         let mut peers = Peers::default();
         peers.connected(peer, connection, String::new(), began);
-        peers.forgive(2 * AFTER);
+        // Of what came meanwhile some may have been heard before.
+        for _ in 0..2 {
+            peers.forgive(2 * AFTER, began + 2 * AFTER);
+        }
         assert!(peers.silent(began + 2 * AFTER, AFTER).is_empty());
         assert_eq!(peers.silent(began + 3 * AFTER, AFTER), [(peer, connection)]);
     }
