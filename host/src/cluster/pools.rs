@@ -16,6 +16,9 @@ use super::seat::{Seat, Undecided};
 /// Allocations released at once by a forced deletion.
 const RELEASED: usize = 256;
 
+/// How long the answer about a pool waits until this host knows its shards, too.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
+
 /// How often a closing is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -60,13 +63,13 @@ impl Cluster {
         };
         match reply {
             LedgerReply::PoolCreated { pool, revision } => {
-                self.await_pool(pool, revision, deadline).await.map(|pool| Ok(Reply::PoolCreated(pool)))
+                self.await_pool(seat, pool, revision, deadline).await.map(|pool| Ok(Reply::PoolCreated(pool)))
             }
             LedgerReply::PoolExists { pool, revision } => {
-                self.await_pool(pool, revision, deadline).await.map(|pool| Ok(Reply::PoolExists(pool)))
+                self.await_pool(seat, pool, revision, deadline).await.map(|pool| Ok(Reply::PoolExists(pool)))
             }
             LedgerReply::PoolUpdated { pool, revision } => {
-                self.await_pool(pool, revision, deadline).await.map(|pool| Ok(Reply::PoolUpdated(pool)))
+                self.await_pool(seat, pool, revision, deadline).await.map(|pool| Ok(Reply::PoolUpdated(pool)))
             }
             LedgerReply::Closing { pool, .. } => self.await_shrunk(seat, pool, deadline).await,
             other => Err(EngineError::Ledger(format!("{other:?} is no answer to a change of a pool"))),
@@ -74,7 +77,13 @@ impl Cluster {
     }
 
     /// Waits until this host shows the pool as the ledger has it.
-    async fn await_pool(&self, uid: PoolUid, revision: Revision, deadline: Instant) -> Result<Arc<Pool>, EngineError> {
+    async fn await_pool(
+        &self,
+        seat: &Seat,
+        uid: PoolUid,
+        revision: Revision,
+        deadline: Instant,
+    ) -> Result<Arc<Pool>, EngineError> {
         let view = &self.inner.parts.view;
         let mut committed = view.committed();
         let shown = async {
@@ -88,7 +97,12 @@ impl Cluster {
             }
         };
         let late = || EngineError::Unknown("the pool is decided, but not yet shown here; ask again".to_owned());
-        tokio::time::timeout_at(deadline, shown).await.map_err(|_| late())
+        let pool = tokio::time::timeout_at(deadline, shown).await.map_err(|_| late())?;
+        // Its shards come after it, and whoever asks next wants something of them.
+        let (decided, mut told) = (seat.book.ledger().last_index(), self.inner.told.subscribe());
+        let until = deadline.min(Instant::now() + TOLD_WITHIN);
+        let _late = tokio::time::timeout_at(until, told.wait_for(|told| *told >= decided)).await.is_err();
+        Ok(pool)
     }
 
     /// The holders give back what an update takes away; then it is done.
@@ -99,7 +113,7 @@ impl Cluster {
         }
         match seat.decide(LedgerCommand::FinishClose { pool: uid }, left(deadline)).await {
             Ok(Ok(LedgerReply::Shrunk { revision, .. })) => {
-                self.await_pool(uid, revision, deadline).await.map(|pool| Ok(Reply::PoolUpdated(pool)))
+                self.await_pool(seat, uid, revision, deadline).await.map(|pool| Ok(Reply::PoolUpdated(pool)))
             }
             Ok(Ok(other)) => Err(EngineError::Ledger(format!("{other:?} is no answer to the end of a closing"))),
             Ok(Err(error)) => refused(error),
