@@ -130,6 +130,12 @@ fn calm(hosts: &Hosts) -> Calm {
         });
     }
     let _all_known = await_all_known(hosts);
+    for host in hosts.up() {
+        // An owner says that a lease is over a moment after it is not shown any more.
+        wait_for("two leases of one subscriber are over, too", || {
+            self::conflicts(hosts, host).iter().all(|conflict| conflict.pool != LEASED).then_some(())
+        });
+    }
     let conflicts = conflicts(hosts, 0);
     for host in hosts.up() {
         wait_for("the hosts list the same conflicts", || (self::conflicts(hosts, host) == conflicts).then_some(()));
