@@ -332,10 +332,6 @@ async fn hear_out(cluster: &Cluster, seat: &Seat, to: MemberId, peer: PeerId) ->
         return false;
     };
     let Some(last) = inquiry::wrote_until(cluster, peer, origin, renewed).await else { return false };
-    if inquiry::known_here(cluster, origin) < last {
-        // What is no word about a resource is told along with the next one only.
-        cluster.pull_from(peer);
-    }
     for _ in 0..200 {
         if inquiry::known_here(cluster, origin) >= last {
             return true;

@@ -42,11 +42,16 @@ async fn ask_within(cluster: &Cluster, peer: PeerId, within: Duration) -> Option
 }
 
 /// How far a peer wrote its own log, once it knows what the ledger said up to this entry. `None`: it does not say so, or says
-/// less than is known here: then its disk is an older state of itself, and what it wrote in between is not all there is.
+/// less than is known here: then its disk is an older state of itself, and what it wrote in between is not all there is. What is
+/// missing here is pulled: what is no word about a resource is told along with the next one only.
 pub(super) async fn wrote_until(cluster: &Cluster, peer: PeerId, origin: Origin, told: u64) -> Option<Seq> {
     let known = known_here(cluster, origin);
     let said = ask(cluster, peer).await.filter(|answer| answer.told >= told)?;
-    Some(said.vector.get(&origin).copied().unwrap_or_default()).filter(|wrote| *wrote >= known)
+    let wrote = said.vector.get(&origin).copied().unwrap_or_default();
+    if wrote > known {
+        cluster.pull_from(peer);
+    }
+    (wrote >= known).then_some(wrote)
 }
 
 /// When a host asked what others know, and what came of it.

@@ -244,7 +244,6 @@ async fn heard_out(cluster: &Cluster, ledger: &Ledger, origins: &BTreeSet<Origin
         // It has told its kernel of everything the ledger said when this host looked.
         let Some(last) = wrote_until(cluster, peer, *origin, ledger.last_index()).await else { return false };
         if known_here(cluster, *origin) < last {
-            cluster.pull_from(peer);
             return false;
         }
     }

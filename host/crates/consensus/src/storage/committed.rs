@@ -5,7 +5,6 @@
 //! that was being written, and nothing was applied on its word; the other one has what was applied.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 
 use super::disk::Disk;
 use super::seal::{self, Kind};
@@ -110,10 +109,7 @@ impl Committed {
 }
 
 fn write(disk: &Disk, file: &File, slot: Slot, id: &LogId) -> Result<(), StorageError> {
-    let bytes = seal::seal(KIND, &record::LogId::of(id));
-    let failed = |source| StorageError::Io { action: "write", path: disk.path(FILE), source };
-    file.write_all_at(&bytes, slot.offset() as u64).map_err(failed)?;
-    disk.sync(file, FILE)
+    disk.write_at(file, FILE, &seal::seal(KIND, &record::LogId::of(id)), slot.offset() as u64)
 }
 
 /// What a slot says: nothing if it was never written, an error if it is torn.

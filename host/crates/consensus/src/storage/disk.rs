@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use parking_lot::{RwLock, RwLockReadGuard};
@@ -110,6 +110,13 @@ impl Disk {
         let path = self.path(name);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         file.map_err(|source| StorageError::Io { action: "open", path, source })
+    }
+
+    /// Durable when it returns.
+    pub(crate) fn write_at(&self, file: &File, name: &str, bytes: &[u8], offset: u64) -> Result<(), StorageError> {
+        let failed = |source| StorageError::Io { action: "write", path: self.path(name), source };
+        file.write_all_at(bytes, offset).map_err(failed)?;
+        self.sync(file, name)
     }
 
     pub(crate) fn sync(&self, file: &File, name: &str) -> Result<(), StorageError> {

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 
 use super::disk::Disk;
 use super::frame::{self, End};
@@ -161,8 +160,7 @@ impl Journal {
             offsets.push(batch + bytes.len() as u64);
             frame::write(&mut bytes, batch, entry)?;
         }
-        write_at(disk, &segment.file, &segment.name, &bytes, batch)?;
-        disk.sync(&segment.file, &segment.name)?;
+        disk.write_at(&segment.file, &segment.name, &bytes, batch)?;
         segment.offsets.append(&mut offsets);
         segment.end += bytes.len() as u64;
         Ok(())
@@ -189,11 +187,6 @@ impl Journal {
         }
         Ok(())
     }
-}
-
-fn write_at(disk: &Disk, file: &File, name: &str, bytes: &[u8], offset: u64) -> Result<(), StorageError> {
-    let failed = |source| StorageError::Io { action: "write", path: disk.path(name), source };
-    file.write_all_at(bytes, offset).map_err(failed)
 }
 
 fn cut_file(disk: &Disk, file: &File, name: &str, end: u64) -> Result<(), StorageError> {
@@ -227,8 +220,7 @@ fn read_segment(disk: &Disk, first: u64, name: String, end: End) -> Result<(Segm
     if end == End::MayBeTorn {
         // If its sync failed, it may be in the system's memory alone, and no later sync would write it.
         let batch = bytes.get(scan.batch..scan.end).unwrap_or_default();
-        write_at(disk, &file, &name, batch, scan.batch as u64)?;
-        disk.sync(&file, &name)?;
+        disk.write_at(&file, &name, batch, scan.batch as u64)?;
     }
     let mut segment = Segment { name, first, offsets: Vec::new(), end: scan.end as u64, file };
     let mut entries = Vec::with_capacity(scan.entries.len());
