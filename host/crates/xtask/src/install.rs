@@ -39,6 +39,7 @@ pub(crate) fn cargo_deny() -> Result<()> {
     if Shell::cargo().args(["deny", "--version"]).succeeds() {
         return Ok(());
     }
-    eprintln!("xtask: cargo-deny is missing; installing it (once, a few minutes)");
-    Shell::cargo().args(["install", "--locked", "cargo-deny"]).run()
+    eprintln!("xtask: cargo-deny is missing; installing it (once, a minute or two)");
+    // Unoptimized it is there in half the time, and a check takes four seconds.
+    Shell::cargo().args(["install", "--locked", "--debug", "cargo-deny"]).run()
 }
