@@ -133,6 +133,7 @@ impl Kernel {
         // The realm's own record may come first, so the number of this operation is known only afterwards.
         let fact = with_realm(&op.fact, &mut number, Seq(0))?;
         let from = Dot { origin, seq: op.seq };
+        let mut removed = false;
         let key = match &fact {
             Fact::Held(held) => {
                 self.hear_held(held, from, effects);
@@ -151,7 +152,7 @@ impl Kernel {
                 kept.key()
             }
             Fact::Unreserved { key, made } => {
-                self.hear_unreserved(*key, *made, from, effects);
+                removed = self.hear_unreserved(*key, *made, from, effects);
                 *key
             }
             Fact::RestsOn(dot) => {
@@ -172,7 +173,7 @@ impl Kernel {
                 return None;
             }
         };
-        let late = self.late(key, &fact, from)?;
+        let late = self.late(key, &fact, from, removed)?;
         if late == Late::Answered && self.rules.keep(Rule::LastWord) {
             self.say_again(key, &fact, from, effects);
         }
@@ -343,18 +344,19 @@ impl Kernel {
         self.touch(of);
     }
 
-    /// What was reserved by then is so no more; what its owner reserved since stays.
-    fn hear_unreserved(&mut self, key: SpanKey, made: Made, from: Dot, effects: &mut Effects) {
+    /// What was reserved by then is so no more; what its owner reserved since stays. True: it was reserved here.
+    fn hear_unreserved(&mut self, key: SpanKey, made: Made, from: Dot, effects: &mut Effects) -> bool {
         let of = (key.pool, key.realm);
         let held = self.holders.starting_at(key.pool, key.realm, key.span.start());
         let own = held.is_some_and(|held| held.span == key.span);
-        let Some(stock) = self.stock_of(of) else { return };
+        let Some(stock) = self.stock_of(of) else { return false };
         if stock.reservations().exactly(key.span).is_some_and(|kept| kept.made() > made) {
-            return;
+            return false;
         }
-        stock.unreserve(key.span, if own { HeldByItsOwn::Yes } else { HeldByItsOwn::No });
+        let gone = stock.unreserve(key.span, if own { HeldByItsOwn::Yes } else { HeldByItsOwn::No });
         self.log.relay(effects, from, Fact::Unreserved { key, made });
         self.touch(of);
+        gone.is_some()
     }
 
     /// The (pool, realm), made at first use; `None` if the pool is gone.

@@ -28,8 +28,8 @@ pub(super) enum Late {
 
 impl Kernel {
     /// Whether another host's word is about a shard of this host's, from an earlier term; `None`: it is not, or it is from
-    /// before the cut.
-    pub(super) fn late(&self, key: SpanKey, fact: &Fact, from: Dot) -> Option<Late> {
+    /// before the cut. `removed`: by that word something is reserved here no more.
+    pub(super) fn late(&self, key: SpanKey, fact: &Fact, from: Dot, removed: bool) -> Option<Late> {
         let state = self.pools.get(&key.pool)?;
         let term = state.term(state.layout.place(key.span).ok()?)?;
         let said_in = match fact {
@@ -53,8 +53,9 @@ impl Kernel {
         if said_in.is_some_and(|epoch| epoch >= term.epoch) {
             return None;
         }
-        // Without a node lease the shard may be another's by now, whose word it is then: of these no term tells.
-        let untold = matches!(fact, Fact::Reserved(_) | Fact::Unreserved { .. }) && self.is_void(term);
+        // Without a node lease the shard may be another's by now, whose word it is then: of these no term tells. But who said
+        // that it is reserved, and hears that it is not, says that too: others hear the two in the other order.
+        let untold = matches!(fact, Fact::Reserved(_) | Fact::Unreserved { .. }) && !removed && self.is_void(term);
         let answers = if said_in.is_some() && !untold { Late::Answered } else { Late::Silent };
         match term.tenure {
             Tenure::Escrow | Tenure::Leased | Tenure::Kept => Some(answers),

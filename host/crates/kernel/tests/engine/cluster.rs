@@ -556,6 +556,36 @@ fn what_was_reserved_late_gives_way_to_what_the_new_owner_has_done_since() {
 }
 
 #[test]
+fn what_a_lost_owner_removed_is_removed_everywhere_though_the_new_one_has_no_lease_as_it_hears_of_it() {
+    let mut hosts = Hosts::sharing(leased(addresses(0x0a00_0000, 8)), 3, 1);
+    let uid = hosts.pool.uid;
+    let span = Span::new(0x0a00_0002, 1).expect("not empty");
+    reserves(&mut hosts, 0, "line-1", span);
+    hosts.share_all();
+    let cut = hosts.beds[0].log.last().expect("something was written").seq;
+    unreserves(&mut hosts, 0, span);
+    let shards: Vec<ShardId> = hosts.pool.shards.iter().map(|shard| shard.id).collect();
+    for host in 0..3 {
+        let tenure = if host == 1 { Tenure::Kept } else { Tenure::Theirs(member(1)) };
+        let after = Some(Dot { origin: origin(0), seq: cut });
+        let said = |shard| ShardTenure { shard, epoch: Epoch(2), tenure, leased: true, after, doubtful: true };
+        let tenures = shards.iter().copied().map(said).collect();
+        hosts.tell(host, News::Tenures { pool: uid, tenures });
+    }
+    // The new owner said that the span is reserved; its lease is over when it hears that it was not. The lost one hears the
+    // two words in the other order.
+    hosts.tell(1, News::NodeLease { until_ms: 0 });
+    hosts.share(1, 0);
+    hosts.share(0, 1);
+    hosts.share(1, 2);
+    hosts.share_all();
+    for host in 0..3 {
+        assert_eq!(hosts.beds[host].occupancy(uid).reserved, 0, "host {host}");
+        assert_eq!(hosts.beds[host].kernel.digest(), hosts.beds[1].kernel.digest(), "host {host}");
+    }
+}
+
+#[test]
 fn a_moved_shard_is_the_new_owners_with_all_that_is_held_in_it() {
     let mut hosts = Hosts::new(2);
     let pool = Arc::clone(&hosts.pool);

@@ -244,7 +244,7 @@ impl World {
 
 impl Host {
     /// Its last operation that anybody else needs.
-    fn last_word(&self) -> Seq {
+    pub(super) fn last_word(&self) -> Seq {
         let own = self.runs.get(&self.origin).into_iter().flatten().rev();
         own.into_iter().find(|op| concerns_others(op)).map_or(Seq(0), |op| op.seq)
     }

@@ -185,7 +185,7 @@ impl World {
                 given.entry((*uid, grant.holder)).or_default().push((shard, grant.epoch));
             }
         }
-        let last = host.committed;
+        let last = host.last_word();
         for ((pool, holder), shards) in given {
             if let Some(to) = self.host_of(holder) {
                 self.send(at, to, Body::Given { pool, shards, last });
