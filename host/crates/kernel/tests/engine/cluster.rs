@@ -509,6 +509,18 @@ fn unreserves(hosts: &mut Hosts, host: usize, span: Span) {
     assert!(matches!(gone, Ok(Reply::Unreserved(_))), "{gone:?}");
 }
 
+/// All shards are the second host's in the second term, in doubt about what the first one wrote after the cut.
+fn take_all_over(hosts: &mut Hosts, cut: Seq, tenure: Tenure, leased: bool) {
+    let shards: Vec<ShardId> = hosts.pool.shards.iter().map(|shard| shard.id).collect();
+    for host in 0..hosts.beds.len() {
+        let tenure = if host == 1 { tenure } else { Tenure::Theirs(member(1)) };
+        let after = Some(Dot { origin: origin(0), seq: cut });
+        let said = |shard| ShardTenure { shard, epoch: Epoch(2), tenure, leased, after, doubtful: true };
+        let tenures = shards.iter().copied().map(said).collect();
+        hosts.tell(host, News::Tenures { pool: hosts.pool.uid, tenures });
+    }
+}
+
 #[test]
 fn what_was_reserved_late_gives_way_to_what_the_new_owner_has_done_since() {
     let mut hosts = Hosts::sharing(addresses(0x0a00_0000, 8), 3, 1);
@@ -525,14 +537,7 @@ fn what_was_reserved_late_gives_way_to_what_the_new_owner_has_done_since() {
     for span in [span(2), span(3), span(4)] {
         unreserves(&mut hosts, 0, span);
     }
-    let shards: Vec<ShardId> = hosts.pool.shards.iter().map(|shard| shard.id).collect();
-    for host in 0..3 {
-        let tenure = if host == 1 { Tenure::Escrow } else { Tenure::Theirs(member(1)) };
-        let after = Some(Dot { origin: origin(0), seq: cut });
-        let said = |shard| ShardTenure { shard, epoch: Epoch(2), tenure, leased: false, after, doubtful: true };
-        let tenures = shards.iter().copied().map(said).collect();
-        hosts.tell(host, News::Tenures { pool: uid, tenures });
-    }
+    take_all_over(&mut hosts, cut, Tenure::Escrow, false);
     // The new owner reserves the second for the same one once more, says again that one of before is reserved, reserves the last for
     // another one, and gives the first to somebody.
     hosts.beds[1].pass(1_000);
@@ -564,14 +569,7 @@ fn what_a_lost_owner_removed_is_removed_everywhere_though_the_new_one_has_no_lea
     hosts.share_all();
     let cut = hosts.beds[0].log.last().expect("something was written").seq;
     unreserves(&mut hosts, 0, span);
-    let shards: Vec<ShardId> = hosts.pool.shards.iter().map(|shard| shard.id).collect();
-    for host in 0..3 {
-        let tenure = if host == 1 { Tenure::Kept } else { Tenure::Theirs(member(1)) };
-        let after = Some(Dot { origin: origin(0), seq: cut });
-        let said = |shard| ShardTenure { shard, epoch: Epoch(2), tenure, leased: true, after, doubtful: true };
-        let tenures = shards.iter().copied().map(said).collect();
-        hosts.tell(host, News::Tenures { pool: uid, tenures });
-    }
+    take_all_over(&mut hosts, cut, Tenure::Kept, true);
     // The new owner said that the span is reserved; its lease is over when it hears that it was not. The lost one hears the
     // two words in the other order.
     hosts.tell(1, News::NodeLease { until_ms: 0 });

@@ -185,6 +185,9 @@ impl World {
                 given.entry((*uid, grant.holder)).or_default().push((shard, grant.epoch));
             }
         }
+        if given.is_empty() {
+            return;
+        }
         let last = host.last_word();
         for ((pool, holder), shards) in given {
             if let Some(to) = self.host_of(holder) {
