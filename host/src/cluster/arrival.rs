@@ -1,7 +1,7 @@
 //! A host that comes to a cluster knows less than the others for a while. Until it has heard what most voters, and whoever else
-//! is there, knew when it came it is not ready, and it says nothing of the shards that an earlier life of it held: it would
-//! repeat what was released meanwhile. Of those that were its own outright nobody waited for a majority, so there it has to
-//! hear what every member knew.
+//! is there, knew when it came, or what every other member did, it is not ready, and it says nothing of the shards that an
+//! earlier life of it held: it would repeat what was released meanwhile. Of those that were its own outright nobody waited for
+//! a majority, so there it has to hear what every member knew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,11 +81,13 @@ impl Cluster {
         let witnesses = voters.iter().filter(is_witness).count();
         let most = witnesses > 0 && witnesses >= voters.len() - voters.len() / 2;
         let there = |member: &&Member| self.is_connected(&member.peer) && !knows_less.contains(&member.id);
-        let (heard_most, heard_all) = (most && others().filter(there).all(heard_of), others().all(heard_of));
+        // Of two hosts one votes; if that is this one, restored, nobody else is left who could be one of a majority.
+        let heard_all = others().all(heard_of);
+        let heard_most = heard_all || (most && others().filter(there).all(heard_of));
         let before = (arrival.heard_most, arrival.heard_all);
         // Who comes later knows no more of what was before than those that were asked, but for what was nobody's but its own.
         arrival.heard_most |= heard_most;
-        arrival.heard_all = arrival.heard_most && heard_all;
+        arrival.heard_all = heard_all;
         let after = (arrival.heard_most, arrival.heard_all);
         drop(arrival);
         if before != after {

@@ -232,7 +232,7 @@ async fn tell_tenures(
             Tenure::Theirs(MemberId(0))
         } else {
             let stopped = stopped.holds(uid, shard, grant.epoch) || cluster.lacks_former_life(pool, shard);
-            let tenure = pool.tenure(seat.me, grant, &vector, stopped);
+            let tenure = pool.tenure(seat.me, (shard, grant), &vector, stopped);
             gives_up.as_ref().map_or(tenure, |leaving| unread(tenure, leaving.contains(&shard)))
         };
         let said = (grant.epoch, tenure);

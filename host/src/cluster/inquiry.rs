@@ -7,7 +7,7 @@ use api::cluster::ClusterError;
 use api::engine::EngineError;
 use futures_util::future;
 use kernel::ledger::{Ledger, Member};
-use kernel::{MemberId, Origin, Seq};
+use kernel::{Dot, MemberId, Origin, Seq};
 use net::{Channel, PeerId};
 use tokio::time::Instant;
 
@@ -156,6 +156,24 @@ pub(super) async fn last_words(cluster: &Cluster, seat: &Seat, ledger: &Ledger, 
         return None;
     }
     Some(cut)
+}
+
+/// Whether nobody who may be there has more of any of these logs than they say: every other member that is not deposed, where
+/// owners have leases at all, and a majority of the voters. What others have is pulled; the next round looks again.
+pub(super) async fn nobody_has_more(cluster: &Cluster, seat: &Seat, ledger: &Ledger, logs: &[Dot]) -> bool {
+    let Some(answers) = ask_most(cluster, seat, ledger).await else { return false };
+    let is_there = |member: &&Member| member.role.on_ring() && !member.is_deposed();
+    let mut others = ledger.members().values().filter(is_there).filter(|member| member.id != seat.me);
+    if !others.all(|member| answers.contains_key(&member.id)) {
+        return false;
+    }
+    let has_more = |answer: &StateAnswer| {
+        logs.iter().any(|log| answer.vector.get(&log.origin).is_some_and(|known| *known > log.seq))
+    };
+    let mut with_more = answers.iter().filter(|(_, answer)| has_more(answer)).peekable();
+    let nobody = with_more.peek().is_none();
+    with_more.filter_map(|(member, _)| seat.peer_of(*member)).for_each(|peer| cluster.pull_from(peer));
+    nobody
 }
 
 /// Before a lost host's shards are another one's: waits until that one has what any member knows of the lost host's log. It would

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kernel::ledger::{GrantKind, Ledger, LedgerCommand, Member, Quarantines};
+use kernel::ledger::{Bereft, GrantKind, Ledger, LedgerCommand, Member, Quarantines};
 use kernel::{Epoch, MemberId, Origin, PoolUid, ShardId};
 use net::PeerId;
 
-use super::inquiry::{known_here, last_words, wrote_until};
+use super::inquiry::{known_here, last_words, nobody_has_more, wrote_until};
 use super::seat::Seat;
 use super::{Cluster, RETAIN_BYTES, Vector};
 use crate::clock;
@@ -56,6 +56,9 @@ pub(super) async fn run(cluster: Cluster) {
         depose_lost(&seat, &ledger, &mut renewals).await;
         if let Err(error) = take_over(&cluster, &seat, &ledger).await {
             tracing::debug!(error = format_args!("{error:#}"), "no shards were taken over yet");
+        }
+        if let Err(error) = forgo(&cluster, &seat, &ledger).await {
+            tracing::debug!(error = format_args!("{error:#}"), "shards still wait for hosts that are gone");
         }
         if let Err(error) = end_quarantines(&cluster, &seat, &ledger, &mut quarantines).await {
             tracing::debug!(error = format_args!("{error:#}"), "a quarantine could not be ended yet");
@@ -153,7 +156,7 @@ async fn depose_lost(seat: &Seat, ledger: &Ledger, renewals: &mut Renewals) {
         *renewals = Renewals { term: log.term, ..Renewals::default() };
     }
     let now_ms = clock::boot_ms();
-    let lost = |member: &&Member| member.role.owns() && member.role.on_ring() && !member.is_deposed();
+    let lost = |member: &&Member| member.role.on_ring() && !member.is_deposed();
     for member in ledger.members().values().filter(lost) {
         let age_ms = renewals.age_ms(member, now_ms);
         // Clocks differ in rate by up to 1 %.
@@ -191,6 +194,19 @@ async fn take_over(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::R
     let to = seat.me;
     seat.carry_out(LedgerCommand::TakeOver { pool, shards, from, epoch, to, cut }, DECIDE_WITHIN).await?;
     tracing::warn!(%pool, from = %lost.node, count, cut = cut.0, "shards of a lost host are taken over");
+    Ok(())
+}
+
+/// Goes on without the end of logs whose hosts are gone: else shards that wait for it would stay shut for ever.
+async fn forgo(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::Result<()> {
+    let Some(bereft) = ledger.next_bereft(seat.me, &cluster.vector(), TAKEN) else { return Ok(()) };
+    let Bereft { pool, shards, epoch, logs } = bereft;
+    if !nobody_has_more(cluster, seat, ledger, &logs).await {
+        return Ok(());
+    }
+    let (count, member) = (shards.len(), seat.me);
+    seat.carry_out(LedgerCommand::Forgo { pool, shards, member, epoch, logs: logs.clone() }, DECIDE_WITHIN).await?;
+    tracing::warn!(%pool, count, ?logs, "the last words of a host that is gone are lost: what it gave to this one is quarantined");
     Ok(())
 }
 

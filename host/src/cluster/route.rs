@@ -336,7 +336,7 @@ impl Cluster {
     /// Waits a moment until this host has heard what an answer is about.
     async fn await_heard(&self, origin: Origin, through: Seq) {
         let mut heard = self.inner.heard.subscribe();
-        let known = heard.wait_for(|heard| heard.get(&origin).is_some_and(|known| *known >= through));
+        let known = heard.wait_for(|heard| heard.get(&origin).copied().unwrap_or_default() >= through);
         if tokio::time::timeout(HEAR_WITHIN, known).await.is_err() {
             tracing::debug!("an answer leaves before its operations were heard");
         }

@@ -32,6 +32,10 @@
 //! So it is an operator's word with a reason, kept and told; it is refused while the holder renews its lease; and the
 //! shards come forced, quarantined as in a takeover but with no cut, in an epoch above the one that may still be in use.
 //!
+//! **Forgoing.** Who is given a shard waits for what counts of the logs of those who had it. If one of them is no member any more,
+//! and nobody has the end of its log, that would be for ever. So the holder may go on without, in doubt about all of it. Nobody
+//! else may say so for it: what one host lacks another may have.
+//!
 //! **Reading.** A plugin says what a pool's description means; hosts may have different versions of it. Who reads a pool
 //! otherwise than its record says would hand out something else under the same name. It says so itself and is then given
 //! none of that pool's shards; the ring of that pool is one without it. If nobody is left who reads it, the shards stay
@@ -80,7 +84,7 @@ pub use place::{Terms, Wish};
 pub use quarantine::{Former, Quarantines};
 pub use reading::Misread;
 pub use state::LedgerPool;
-pub use tenure::Offer;
+pub use tenure::{Bereft, Offer};
 
 /// The state of the replicated log. Serialized it is its snapshot.
 ///

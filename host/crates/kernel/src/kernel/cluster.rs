@@ -41,13 +41,26 @@ pub(super) struct Cluster {
     /// Released in leased shards, in order: who takes such a shard over must not miss that it was released before somebody
     /// else got it.
     unstable: VecDeque<(Seq, (PoolUid, RealmUid), Span)>,
+    /// Of some reservation in a leased shard it was heard late, without a node lease, that there is one; or perhaps by an earlier
+    /// life.
+    owes_reservations: bool,
 }
 
 impl Cluster {
     /// `life`: the last operation of the life before.
     pub(super) fn new(origin: Origin, life: Seq) -> Self {
         let (stable, unstable) = (Seq(0), VecDeque::new());
-        Self { origin, sight: None, lease_until_ms: 0, lease_good: false, began_ms: None, stable, life, unstable }
+        let (sight, lease_until_ms, lease_good, began_ms, owes_reservations) = (None, 0, false, None, true);
+        Self { origin, sight, lease_until_ms, lease_good, began_ms, stable, life, unstable, owes_reservations }
+    }
+
+    pub(super) const fn owes_reservations(&mut self) {
+        self.owes_reservations = true;
+    }
+
+    /// Whether there is something to be said now that the node lease is good.
+    pub(super) fn takes_owed(&mut self) -> bool {
+        self.lease_good && std::mem::take(&mut self.owes_reservations)
     }
 
     /// The hosts as this one sees them; `None`: it was not told yet.
@@ -172,7 +185,7 @@ impl Kernel {
             News::PoolGone(uid) => self.drop_pool(uid, effects),
             News::Tenures { pool, tenures } => self.set_tenures(pool, &tenures, effects),
             News::Sight(sight) => self.set_sight(*sight),
-            News::NodeLease { until_ms } => self.set_node_lease(until_ms),
+            News::NodeLease { until_ms } => self.set_node_lease(until_ms, effects),
             News::Stable { through } => self.set_stable(through),
             News::Batch(batch) => self.hear(&batch, effects),
             News::Snapshot(part) => Reply::Adopting(self.adopt_part(&part, effects)),
@@ -196,11 +209,12 @@ impl Kernel {
     }
 
     /// The node lease is good until a moment of the boot clock.
-    fn set_node_lease(&mut self, until_ms: u64) -> Reply {
+    fn set_node_lease(&mut self, until_ms: u64, effects: &mut Effects) -> Reply {
         if let Some(cluster) = &mut self.cluster {
             cluster.lease_until_ms = until_ms;
         }
         self.look_at_lease();
+        self.reserve_late(effects);
         Reply::Noted
     }
 
@@ -374,9 +388,9 @@ impl Kernel {
             let ShardTenure { epoch, leased, after, doubtful, .. } = *said;
             let term = Term { epoch, tenure, leased, after, doubtful, doubted };
             // In the same term, too, if it was said before that it is nobody's: this host had yet to hear what there is.
-            let begins = slot.epoch < said.epoch || slot.tenure.is_theirs();
-            let taken_over = begins && !said.tenure.is_theirs();
-            rests_on.extend(said.after.filter(|_| taken_over));
+            // While it is silent it says nothing; and what it waits for may be lost, so nothing may rest on that.
+            let begins = slot.epoch < said.epoch || !slot.tenure.answers();
+            rests_on.extend(said.after.filter(|_| begins && said.tenure.answers()));
             let was = std::mem::replace(slot, term).tenure;
             match (is_open(was, lease_good), is_open(tenure, lease_good)) {
                 (false, true) => opened.push(*shard),

@@ -110,7 +110,8 @@ impl Kernel {
     }
 
     fn has_heard(&self, dot: Dot) -> Readiness {
-        let known = self.heard.get(&dot.origin).is_some_and(|heard| *heard >= dot.seq);
+        // Of a log of which nobody ever heard anything all was heard.
+        let known = self.heard.get(&dot.origin).copied().unwrap_or_default() >= dot.seq;
         let own = self.cluster.as_ref().is_some_and(|cluster| cluster.origin == dot.origin);
         if known || own { Readiness::Now } else { Readiness::Later }
     }
@@ -133,7 +134,7 @@ impl Kernel {
         // The realm's own record may come first, so the number of this operation is known only afterwards.
         let fact = with_realm(&op.fact, &mut number, Seq(0))?;
         let from = Dot { origin, seq: op.seq };
-        let mut removed = false;
+        let mut changed = false;
         let key = match &fact {
             Fact::Held(held) => {
                 self.hear_held(held, from, effects);
@@ -148,11 +149,11 @@ impl Kernel {
                 *key
             }
             Fact::Reserved(kept) => {
-                self.hear_reserved(kept, from, effects);
+                changed = self.hear_reserved(kept, from, effects);
                 kept.key()
             }
             Fact::Unreserved { key, made } => {
-                removed = self.hear_unreserved(*key, *made, from, effects);
+                changed = self.hear_unreserved(*key, *made, from, effects);
                 *key
             }
             Fact::RestsOn(dot) => {
@@ -173,9 +174,11 @@ impl Kernel {
                 return None;
             }
         };
-        let late = self.late(key, &fact, from, removed)?;
+        let late = self.late(key, &fact, from, changed)?;
         if late == Late::Answered && self.rules.keep(Rule::LastWord) {
-            self.say_again(key, &fact, from, effects);
+            self.say_again(key, &fact, from, changed, effects);
+        } else if changed && let (Fact::Reserved(_), Some(cluster)) = (&fact, &mut self.cluster) {
+            cluster.owes_reservations();
         }
         Some(late)
     }
@@ -307,12 +310,12 @@ impl Kernel {
     }
 
     /// What is reserved. Of what stands in the way of each other what was made in the later term counts, and in one term what was
-    /// made later; and what the owner handed out in its term: a late word cannot undo it.
-    pub(super) fn hear_reserved(&mut self, kept: &Reservation, from: Dot, effects: &mut Effects) {
+    /// made later; and what the owner handed out in its term: a late word cannot undo it. True: it was not reserved here.
+    pub(super) fn hear_reserved(&mut self, kept: &Reservation, from: Dot, effects: &mut Effects) -> bool {
         let of = (kept.pool, kept.realm);
         let key = kept.key();
         let term = self.pools.get(&of.0).and_then(|state| state.term(state.layout.place(kept.span).ok()?));
-        let Some(epoch) = term.map(|term| term.epoch) else { return };
+        let Some(epoch) = term.map(|term| term.epoch) else { return false };
         let reserved = self.reserved_in(key);
         let same = |other: &Arc<Reservation>| other.span == kept.span && other.subscriber == kept.subscriber;
         let mut held = self.holding(key);
@@ -323,7 +326,7 @@ impl Kernel {
         let stays = |held: &Arc<Allocation>| (held.epoch >= epoch && kept.epoch < epoch) || held.made() > made;
         let later = |other: &Arc<Reservation>| other.made() > made || (same(other) && other.made() == made);
         if held.iter().any(stays) || reserved.iter().any(later) {
-            return;
+            return false;
         }
         self.give_up_reserved(reserved, from, effects);
         if !held.is_empty() && self.make_way(key, Made { epoch, created_ms: kept.created_ms }, from, effects) {
@@ -331,7 +334,7 @@ impl Kernel {
             self.log.relay(effects, from, Fact::Free(key));
         }
         let kept = Arc::new(Reservation { seq: self.log.next, ..kept.clone() });
-        let Some(stock) = self.stock_of(of) else { return };
+        let Some(stock) = self.stock_of(of) else { return false };
         let rests: Vec<u128> = stock.rests().touching(kept.span).map(|rest| rest.span.start()).collect();
         for start in rests {
             stock.wake(start);
@@ -342,6 +345,7 @@ impl Kernel {
         }
         self.reschedule(of);
         self.touch(of);
+        reserved.is_ok()
     }
 
     /// What was reserved by then is so no more; what its owner reserved since stays. True: it was reserved here.

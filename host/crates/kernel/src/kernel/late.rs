@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Kernel;
+use super::cluster::Cluster;
 use crate::allocation::{Allocation, Made, Reservation, Resting};
 use crate::digest;
 use crate::effects::Effects;
@@ -28,8 +29,8 @@ pub(super) enum Late {
 
 impl Kernel {
     /// Whether another host's word is about a shard of this host's, from an earlier term; `None`: it is not, or it is from
-    /// before the cut. `removed`: by that word something is reserved here no more.
-    pub(super) fn late(&self, key: SpanKey, fact: &Fact, from: Dot, removed: bool) -> Option<Late> {
+    /// before the cut. `changed`: by that word something is reserved here that was not, or no more.
+    pub(super) fn late(&self, key: SpanKey, fact: &Fact, from: Dot, changed: bool) -> Option<Late> {
         let state = self.pools.get(&key.pool)?;
         let term = state.term(state.layout.place(key.span).ok()?)?;
         let said_in = match fact {
@@ -55,7 +56,8 @@ impl Kernel {
         }
         // Without a node lease the shard may be another's by now, whose word it is then: of these no term tells. But who said
         // that it is reserved, and hears that it is not, says that too: others hear the two in the other order.
-        let untold = matches!(fact, Fact::Reserved(_) | Fact::Unreserved { .. }) && !removed && self.is_void(term);
+        let told_later = matches!(fact, Fact::Reserved(_)) || (matches!(fact, Fact::Unreserved { .. }) && !changed);
+        let untold = told_later && self.is_void(term);
         let answers = if said_in.is_some() && !untold { Late::Answered } else { Late::Silent };
         match term.tenure {
             Tenure::Escrow | Tenure::Leased | Tenure::Kept => Some(answers),
@@ -68,7 +70,7 @@ impl Kernel {
     }
 
     /// Says in this host's own words what became of the span of a late word.
-    pub(super) fn say_again(&mut self, key: SpanKey, fact: &Fact, from: Dot, effects: &mut Effects) {
+    pub(super) fn say_again(&mut self, key: SpanKey, fact: &Fact, from: Dot, changed: bool, effects: &mut Effects) {
         self.log.write(effects, |_| Fact::RestsOn(from));
         let there = self.holding(key);
         for held in &there {
@@ -83,12 +85,30 @@ impl Kernel {
             if reserved.is_empty() {
                 self.log.write(effects, |_| removed(said.made()));
             }
-            // That it is so was just said.
-            reserved.retain(|kept| digest::of_reserved(kept) != digest::of_reserved(said));
+            // Unless it was not so before: what this host said meanwhile, and is over, made it give way elsewhere.
+            reserved.retain(|kept| changed || digest::of_reserved(kept) != digest::of_reserved(said));
         } else if let Fact::Unreserved { made, .. } = fact
             && reserved.is_empty()
         {
             self.log.write(effects, |_| removed(*made));
+        }
+        self.reserve_again(reserved, effects);
+    }
+
+    /// Says again what is reserved in leased shards since before this host's term there, if some of it was heard while nobody could
+    /// tell whose they are, or if that is not known any more.
+    pub(super) fn reserve_late(&mut self, effects: &mut Effects) {
+        if !self.cluster.as_mut().is_some_and(Cluster::takes_owed) || !self.rules.keep(Rule::LastWord) {
+            return;
+        }
+        let mut reserved: Vec<Arc<Reservation>> = Vec::new();
+        for ((pool, _), stock) in &self.stocks {
+            let Some(state) = self.pools.get(pool) else { continue };
+            let term = |kept: &Reservation| state.term(state.layout.place(kept.span).ok()?);
+            let former = |kept: &&Arc<Reservation>| {
+                term(kept).is_some_and(|term| term.leased && term.tenure.answers() && term.epoch > kept.epoch)
+            };
+            reserved.extend(stock.reservations().iter().filter(former).cloned());
         }
         self.reserve_again(reserved, effects);
     }

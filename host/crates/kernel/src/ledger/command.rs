@@ -11,7 +11,7 @@ use super::members::{Member, NodeLease};
 use super::orders::{Order, Word};
 use super::place::Terms;
 use super::reading::Misread;
-use crate::id::{CommandId, Epoch, MemberId, NodeId, Origin, PoolUid, ProtocolVersion, Revision, Seq, ShardId};
+use crate::id::{CommandId, Dot, Epoch, MemberId, NodeId, Origin, PoolUid, ProtocolVersion, Revision, Seq, ShardId};
 use crate::pool::{Pool, PoolDraft};
 use crate::span::Span;
 
@@ -116,6 +116,9 @@ pub enum LedgerCommand {
     /// By the holder: takes shards back that it offered, as what they are. The epoch grows, so that a late word cannot count for
     /// a later term.
     TakeBack { pool: PoolUid, shards: Vec<ShardId>, member: MemberId, epoch: Epoch },
+    /// By the holder, of shards that wait for logs whose hosts are no members any more: it goes on without what no member has of
+    /// them. `logs`: how far each is known. What is missing is doubtful, and no time ends that.
+    Forgo { pool: PoolUid, shards: Vec<ShardId>, member: MemberId, epoch: Epoch, logs: Vec<Dot> },
     /// For what is granted, renewed and placed from now on.
     SetTerms(Terms),
     /// By a member, of a pool at this revision: how its plugin reads it otherwise than the record says, or (`None`) that it

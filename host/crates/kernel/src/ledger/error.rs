@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::HostRole;
 use super::grants::{GrantKind, GrantState};
-use crate::id::{Epoch, MemberId, NodeId, Origin, PoolId, PoolUid, ProtocolVersion, Revision, ShardId};
+use crate::id::{Dot, Epoch, MemberId, NodeId, Origin, PoolId, PoolUid, ProtocolVersion, Revision, ShardId};
 use crate::span::Span;
 
 /// What was found, what was asked, and what would be right.
@@ -107,6 +107,8 @@ pub enum LedgerError {
     HolderDiffers { pool: PoolUid, shard: ShardId, found: MemberId, asked: MemberId },
     #[error("shard {shard} of pool {pool} is in epoch {found}, not {asked}")]
     EpochDiffers { pool: PoolUid, shard: ShardId, found: Epoch, asked: Epoch },
+    #[error("shard {shard} of pool {pool} does not wait for more of the log {:016x}.{} than its operation {}, or that host is a member: right would be the log of a host that is gone", log.origin.host, log.origin.incarnation, log.seq)]
+    LogNotLost { pool: PoolUid, shard: ShardId, log: Dot },
     #[error("shard {shard} of pool {pool} is {found:?}, right would be {right:?}")]
     KindDiffers { pool: PoolUid, shard: ShardId, found: GrantKind, right: GrantKind },
     #[error("shard {shard} of pool {pool} is {found:?}, right would be {right}")]

@@ -30,7 +30,7 @@ impl State {
         self.check_taker(of)?;
         let dot = Dot { origin, seq: cut };
         let granted = self.handed_over(of, &shards, |grant, kind| Grant { kind, cut: Some(dot), ..grant })?;
-        self.remember_cut(of.pool, dot);
+        self.remember_cut(of.pool, &shards, dot);
         self.regrant(of.pool, granted, changes);
         Ok(LedgerReply::Granted { pool: of.pool, shards: shards.len() as u64, epoch: next })
     }
@@ -54,7 +54,7 @@ impl State {
         }
         let state = GrantState::Quarantined;
         let taken = self.handed_over(of, &shards, |grant, _| Grant { state, cut: Some(dot), ..grant })?;
-        self.remember_cut(of.pool, dot);
+        self.remember_cut(of.pool, &shards, dot);
         self.doubt(of.pool, &shards, origin);
         self.regrant(of.pool, taken, changes);
         Ok(LedgerReply::Granted { pool: of.pool, shards: shards.len() as u64, epoch: next })
@@ -127,6 +127,44 @@ impl State {
             return Err(LedgerError::Deposed { member: of.from, at });
         }
         let grants = self.handed_over(of, &shards, |grant, _| grant)?;
+        self.regrant(of.pool, grants, changes);
+        Ok(LedgerReply::Granted { pool: of.pool, shards: shards.len() as u64, epoch: next })
+    }
+
+    /// The host is gone and its log ends here: what it wrote behind that may be answers that somebody goes on using. How it held
+    /// the shards then is not known any more, so no time ends the doubt.
+    pub(super) fn forgo(&mut self, of: &Handover<'_>, logs: &[Dot], changes: &mut Vec<Change>) -> Outcome {
+        let (shards, next) = self.named(of)?;
+        let holder = self.member(of.from)?;
+        if let Some(at) = holder.lease.deposed {
+            return Err(LedgerError::Deposed { member: of.from, at });
+        }
+        if logs.is_empty() {
+            return Err(LedgerError::field("the number of logs", 0, "1 or more"));
+        }
+        let found = self.pool(of.pool)?;
+        for shard in &shards {
+            let grant = grant_of(of.pool, found, *shard)?;
+            for log in logs {
+                let comes = self.members.values().any(|member| member.origin == log.origin);
+                let awaits = found.needs(*shard, grant).any(|need| need.origin == log.origin && need.seq > log.seq);
+                if comes || !awaits {
+                    return Err(LedgerError::LogNotLost { pool: of.pool, shard: *shard, log: *log });
+                }
+            }
+        }
+        let ends = |cut: Dot| logs.iter().copied().find(|log| log.origin == cut.origin && log.seq < cut.seq);
+        let grants = self.handed_over(of, &shards, |grant, _| {
+            let state = if grant.state == GrantState::Forced { grant.state } else { GrantState::Quarantined };
+            Grant { state, cut: grant.cut.map(|cut| ends(cut).unwrap_or(cut)), ..grant }
+        })?;
+        if let Some(found) = self.pools.get_mut(&of.pool) {
+            for shard in &shards {
+                found.cuts.extend(logs.iter().map(|log| ((*shard, log.origin), log.seq)));
+                let doubts = logs.iter().map(|log| (log.origin, GrantKind::Escrow));
+                found.doubts.entry(*shard).or_default().extend(doubts);
+            }
+        }
         self.regrant(of.pool, grants, changes);
         Ok(LedgerReply::Granted { pool: of.pool, shards: shards.len() as u64, epoch: next })
     }
@@ -207,10 +245,12 @@ impl State {
         }
     }
 
-    fn remember_cut(&mut self, pool: PoolUid, cut: Dot) {
+    fn remember_cut(&mut self, pool: PoolUid, shards: &[ShardId], cut: Dot) {
         let Some(found) = self.pools.get_mut(&pool) else { return };
-        let through = found.cuts.entry(cut.origin).or_default();
-        *through = cut.seq.max(*through);
+        for shard in shards {
+            let through = found.cuts.entry((*shard, cut.origin)).or_default();
+            *through = cut.seq.max(*through);
+        }
     }
 }
 

@@ -41,10 +41,10 @@ pub struct LedgerPool {
     pub record: Arc<Pool>,
     pub grants: Grants,
     pub closing: Option<Arc<Closing>>,
-    /// How far each log counts from which a shard of this pool was taken with a cut. A shard's own cut names only its last
-    /// holder; what that one had from those before it may be known to a newcomer later. So who is given a shard hands out
-    /// from it once its copy covers the grant's cut and all of these.
-    pub cuts: BTreeMap<Origin, Seq>,
+    /// How far the log of each host counts from which a shard was taken with a cut. A grant names only the last of them; what that
+    /// one had from those before it may be known to a newcomer later. So who is given a shard hands out from it once its copy
+    /// covers all of these. Whoever went on without the end of a log that no member had any more made it shorter here.
+    pub cuts: BTreeMap<(ShardId, Origin), Seq>,
     /// The members whose plugins read the pool otherwise than its record says, by their own word: they are given none of its
     /// shards and give away those they hold.
     pub misread: BTreeMap<MemberId, Misread>,
@@ -124,6 +124,10 @@ impl State {
             C::TakeBack { pool, shards, member, epoch } => {
                 let of = Handover { pool: *pool, shards, from: *member, epoch: *epoch, to: *member };
                 self.take_back(&of, changes)
+            }
+            C::Forgo { pool, shards, member, epoch, logs } => {
+                let of = Handover { pool: *pool, shards, from: *member, epoch: *epoch, to: *member };
+                self.forgo(&of, logs, changes)
             }
             C::SetTerms(terms) => self.set_terms(*terms, changes),
             C::SetReading { pool, revision, member, misread } => {

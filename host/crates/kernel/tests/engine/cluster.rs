@@ -561,6 +561,40 @@ fn what_was_reserved_late_gives_way_to_what_the_new_owner_has_done_since() {
 }
 
 #[test]
+fn what_a_lost_owner_reserved_stands_everywhere_or_nowhere_though_another_had_it_meanwhile() {
+    for leased_then in [true, false] {
+        let mut hosts = Hosts::sharing(leased(addresses(0x0a00_0000, 8)), 3, 1);
+        let uid = hosts.pool.uid;
+        let span = Span::new(0x0a00_0002, 1).expect("not empty");
+        let cut = hosts.beds[0].log.last().map_or(Seq(0), |op| op.seq);
+        reserves(&mut hosts, 0, "line-1", span);
+        take_all_over(&mut hosts, cut, Tenure::Leased, true);
+        hosts.tell(1, News::NodeLease { until_ms: u64::MAX });
+        let asked = AllocateRequest { plan: Plan::exactly(span), ..request(&hosts.pool, "line-2") };
+        let command = Box::new(Command::Allocate(Box::new(asked)));
+        given(hosts.beds[1].ask(Command::Relayed { leg: Leg::Home, command }));
+        let pool = Arc::clone(&hosts.pool);
+        assert!(matches!(hosts.beds[1].release(&pool, "line-2"), Ok(Reply::Released(_))));
+        // The lost one hears that another had the span, and gives way; the new owner hears of the reservation when he has it no
+        // more, perhaps while it cannot tell whether the shard is its own.
+        if !leased_then {
+            hosts.tell(1, News::NodeLease { until_ms: 0 });
+        }
+        hosts.share(1, 0);
+        hosts.share(0, 1);
+        hosts.share(1, 2);
+        hosts.tell(1, News::NodeLease { until_ms: u64::MAX });
+        hosts.share_all();
+        hosts.share_all();
+        let reserved: Vec<_> = (0..3).map(|host| hosts.beds[host].occupancy(uid).reserved).collect();
+        assert_eq!(reserved, [1; 3], "leased then: {leased_then}");
+        for host in 0..3 {
+            assert_eq!(hosts.beds[host].kernel.digest(), hosts.beds[1].kernel.digest(), "host {host}");
+        }
+    }
+}
+
+#[test]
 fn what_a_lost_owner_removed_is_removed_everywhere_though_the_new_one_has_no_lease_as_it_hears_of_it() {
     let mut hosts = Hosts::sharing(leased(addresses(0x0a00_0000, 8)), 3, 1);
     let uid = hosts.pool.uid;
@@ -626,11 +660,33 @@ fn what_became_a_hosts_own_in_a_known_term_rests_on_the_former_owners_words_too(
         after: Some(Dot { origin: origin(0), seq: cut }),
         doubtful: false,
     };
-    for (host, tenure) in [(0, Tenure::Theirs(member(1))), (1, Tenure::Theirs(MemberId(0))), (1, Tenure::Escrow)] {
+    let rests_on = |op: &Op| matches!(op.fact, Fact::RestsOn(dot) if dot == Dot { origin: origin(0), seq: cut });
+    for (host, tenure) in [(0, Tenure::Theirs(member(1))), (1, Tenure::Theirs(MemberId(0))), (1, Tenure::Silent)] {
         hosts.tell(host, News::Tenures { pool: uid, tenures: vec![said(tenure)] });
     }
-    let rests_on = |op: &Op| matches!(op.fact, Fact::RestsOn(dot) if dot == Dot { origin: origin(0), seq: cut });
+    assert!(
+        !hosts.beds[1].log.iter().any(rests_on),
+        "what it waits for may be lost, and all it writes would wait, too"
+    );
+    hosts.tell(1, News::Tenures { pool: uid, tenures: vec![said(Tenure::Escrow)] });
     assert!(hosts.beds[1].log.iter().any(rests_on));
+}
+
+#[test]
+fn what_rests_on_the_log_of_a_host_that_never_wrote_anything_waits_for_nothing() {
+    let mut hosts = Hosts::new(3);
+    let uid = hosts.pool.uid;
+    // The third host was lost before anybody heard of it.
+    let shards: Vec<ShardId> = hosts.pool.shards.iter().map(|shard| shard.id).collect();
+    let after = Some(Dot { origin: origin(2), seq: Seq(0) });
+    for (host, tenure) in [(0, Tenure::Theirs(member(1))), (1, Tenure::Escrow)] {
+        let said = |shard| ShardTenure { shard, epoch: Epoch(2), tenure, leased: false, after, doubtful: false };
+        let tenures = shards.iter().copied().map(said).collect();
+        hosts.tell(host, News::Tenures { pool: uid, tenures });
+    }
+    given(hosts.allocate(1, Leg::Home, "line-1"));
+    hosts.share(1, 0);
+    assert_eq!(hosts.held(0), 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::bed::{LATER_MS, join_as, shaped, span, word};
-use crate::id::{Epoch, MemberId, PoolUid, Revision, Seq, ShardId};
+use crate::id::{Dot, Epoch, MemberId, Origin, PoolUid, Revision, Seq, ShardId};
 use crate::ledger::{HostRole, Ledger, LedgerCommand, Misread, Terms};
 use crate::span::Series;
 
@@ -24,7 +24,7 @@ pub(super) struct Ask {
 }
 
 pub(super) fn ask() -> impl Strategy<Value = Ask> {
-    let numbers = (0..35_u8, 0..5_u32, 0..6_u32, 0..6_u32, 0..12_u32, 1..5_u32);
+    let numbers = (0..36_u8, 0..5_u32, 0..6_u32, 0..6_u32, 0..12_u32, 1..5_u32);
     let off = prop_oneof![6 => Just(0_u8), 1 => 1..8_u8];
     let spans = prop::collection::vec((0..28_u128, 1..6_u128), 1..3);
     let excluded = prop::collection::vec((0..448_u128, 1..40_u128), 0..3);
@@ -144,6 +144,16 @@ impl Ask {
         LedgerCommand::Returned { pool, closing: since + u64::from(self.off == 2), member, shards }
     }
 
+    fn forgo(&self, ledger: &Ledger, pool: PoolUid) -> LedgerCommand {
+        let (shards, member, epoch) = self.shards(ledger, pool);
+        let gone = |of: &Origin| !ledger.members().values().any(|member| member.origin == *of);
+        let all = ledger.pool(pool).into_iter().flat_map(|found| found.cuts.iter());
+        let of_first = all.filter(|((shard, _), _)| shards.first() == Some(shard));
+        let lost = of_first.filter(|((_, of), _)| gone(of) || self.off == 2).take(1);
+        let logs = lost.map(|((_, origin), seq)| Dot { origin: *origin, seq: Seq(seq.0.saturating_sub(1)) }).collect();
+        LedgerCommand::Forgo { pool, shards, member, epoch, logs }
+    }
+
     fn handover(&self, ledger: &Ledger, pool: PoolUid) -> LedgerCommand {
         let (shards, from, epoch) = self.shards(ledger, pool);
         let (to, cut) = (MemberId(self.to), Seq(self.number));
@@ -152,6 +162,7 @@ impl Ask {
             30 => LedgerCommand::TakeOver { pool, shards, from, epoch, to, cut },
             31 => LedgerCommand::Seize { pool, shards, from, epoch, to, word: word("lost") },
             32 => LedgerCommand::Released { pool, shards, member: from, epoch },
+            35 => self.forgo(ledger, pool),
             _ => LedgerCommand::TakeBack { pool, shards, member: from, epoch },
         }
     }

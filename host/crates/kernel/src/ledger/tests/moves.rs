@@ -54,8 +54,7 @@ fn a_move_ends_the_epoch_and_a_late_one_is_refused() {
     assert_eq!(error, LedgerError::EpochDiffers { pool, shard, found: Epoch(3), asked: Epoch(1) });
     // Who is given the shard next must have what each of those before had.
     let cuts = &bed.ledger.pool(pool).unwrap().cuts;
-    assert_eq!(cuts.get(&origin(1)), Some(&Seq(77)));
-    assert_eq!(cuts.get(&origin(2)), Some(&Seq(77)));
+    assert_eq!(*cuts, BTreeMap::from([((shard, origin(1)), Seq(77)), ((shard, origin(2)), Seq(77))]));
 }
 
 #[test]
@@ -67,9 +66,87 @@ fn who_is_given_a_shard_waits_for_all_that_its_donor_waited_for() {
     bed.ok(moved(pool, &[shard], 2, 3, 2));
     let (found, grant) = (bed.ledger.pool(pool).expect("there"), bed.grant(pool, shard));
     let heard = |hosts: &[u64]| hosts.iter().map(|host| (origin(*host), Seq(77))).collect();
-    assert_eq!(found.tenure(MemberId(3), grant, &heard(&[2]), false), Tenure::Silent);
-    assert_eq!(found.tenure(MemberId(3), grant, &heard(&[1]), false), Tenure::Silent);
-    assert!(matches!(found.tenure(MemberId(3), grant, &heard(&[1, 2]), false), Tenure::Escrow | Tenure::Leased));
+    assert_eq!(found.tenure(MemberId(3), (shard, grant), &heard(&[2]), false), Tenure::Silent);
+    assert_eq!(found.tenure(MemberId(3), (shard, grant), &heard(&[1]), false), Tenure::Silent);
+    assert!(matches!(
+        found.tenure(MemberId(3), (shard, grant), &heard(&[1, 2]), false),
+        Tenure::Escrow | Tenure::Leased
+    ));
+}
+
+/// Host 1 gave a shard to host 2 and the others to host 3.
+fn given_away() -> (Bed, PoolUid, ShardId) {
+    let (mut bed, pool) = bed();
+    let shard = bed.shards(pool, 1, GrantKind::Escrow)[0];
+    bed.ok(moved(pool, &[shard], 1, 2, 1));
+    for kind in [GrantKind::Escrow, GrantKind::Leased] {
+        bed.ok(moved(pool, &bed.shards(pool, 1, kind), 1, 3, 1));
+    }
+    (bed, pool, shard)
+}
+
+fn forgoes(pool: PoolUid, shards: &[ShardId], member: u32, epoch: u32, log: Dot) -> LedgerCommand {
+    let (member, epoch) = (MemberId(member), Epoch(epoch));
+    LedgerCommand::Forgo { pool, shards: shards.to_vec(), member, epoch, logs: vec![log] }
+}
+
+#[test]
+fn who_waits_for_a_host_that_is_gone_goes_on_without_it_in_doubt() {
+    let (mut bed, pool, shard) = given_away();
+    bed.ok(LedgerCommand::Remove { member: MemberId(1), word: word("lost") });
+    let known = |seq| Dot { origin: origin(1), seq: Seq(seq) };
+    let heard = |seq| BTreeMap::from([(origin(1), Seq(seq))]);
+    assert_eq!(bed.ledger.next_bereft(MemberId(2), &heard(77), 8), None, "it has all of it");
+    let bereft = bed.ledger.next_bereft(MemberId(2), &heard(70), 8).expect("it waits");
+    assert_eq!(
+        (bereft.shards.as_slice(), bereft.epoch, bereft.logs.as_slice()),
+        (&[shard][..], Epoch(2), &[known(70)][..])
+    );
+
+    bed.ok(forgoes(pool, &[shard], 2, 2, known(70)));
+    let grant = bed.grant(pool, shard);
+    assert_eq!((grant.holder, grant.epoch, grant.state), (MemberId(2), Epoch(3), GrantState::Quarantined));
+    assert_eq!(grant.cut, Some(known(70)));
+    let found = bed.ledger.pool(pool).expect("there");
+    assert_eq!(found.tenure(MemberId(2), (shard, grant), &heard(70), false), Tenure::Kept);
+    assert_eq!(found.awaited(shard).collect::<Vec<_>>(), [origin(1)]);
+    assert!(!found.is_ended_by_time(shard), "nobody knows how it was held");
+    assert_eq!(bed.ledger.next_bereft(MemberId(2), &heard(70), 8), None);
+    assert!(
+        bed.ledger.next_bereft(MemberId(3), &heard(70), 8).is_some(),
+        "what others were given is theirs to give up"
+    );
+
+    // Who is given it next needs no more of that log than this one had, but all of that, and what this one wrote.
+    bed.ok(released(pool, &[shard], 2, 3));
+    bed.ok(moved(pool, &[shard], 2, 3, 3));
+    let (found, grant) = (bed.ledger.pool(pool).expect("there"), bed.grant(pool, shard));
+    let tenure = |one: u64, two: u64| {
+        let heard = BTreeMap::from([(origin(1), Seq(one)), (origin(2), Seq(two))]);
+        found.tenure(MemberId(3), (shard, grant), &heard, false)
+    };
+    assert_eq!([tenure(69, 77), tenure(70, 76)], [Tenure::Silent, Tenure::Silent]);
+    assert!(matches!(tenure(70, 77), Tenure::Escrow | Tenure::Leased));
+}
+
+#[test]
+fn what_somebody_may_still_say_is_not_given_up() {
+    let (mut bed, pool, shard) = given_away();
+    let log = |host, seq| Dot { origin: origin(host), seq: Seq(seq) };
+    let not_lost = |bed: &mut Bed, log: Dot| {
+        let refused = bed.refused(forgoes(pool, &[shard], 2, 2, log));
+        assert_eq!(refused, LedgerError::LogNotLost { pool, shard, log });
+    };
+    assert_eq!(bed.ledger.next_bereft(MemberId(2), &BTreeMap::new(), 8), None, "it may come back and say it");
+    not_lost(&mut bed, log(1, 70));
+    bed.ok(LedgerCommand::Remove { member: MemberId(1), word: word("lost") });
+    not_lost(&mut bed, log(3, 1));
+    not_lost(&mut bed, log(1, 77));
+    let none =
+        LedgerCommand::Forgo { pool, shards: vec![shard], member: MemberId(2), epoch: Epoch(2), logs: Vec::new() };
+    assert!(matches!(bed.refused(none), LedgerError::FieldInvalid { .. }));
+    assert!(matches!(bed.refused(forgoes(pool, &[shard], 3, 2, log(1, 70))), LedgerError::HolderDiffers { .. }));
+    assert!(matches!(bed.refused(forgoes(pool, &[shard], 2, 1, log(1, 70))), LedgerError::EpochDiffers { .. }));
 }
 
 #[test]

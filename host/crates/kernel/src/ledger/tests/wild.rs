@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::bed::{Bed, draft, join_as};
-use crate::id::{Epoch, MemberId, PoolUid, Revision, Seq, ShardId};
+use crate::id::{Dot, Epoch, MemberId, Origin, PoolUid, Revision, Seq, ShardId};
 use crate::ledger::{HostRole, LedgerCommand, Misread, Terms, Word};
 use crate::pool::{Alignment, Geometry, Pool, PoolDraft, Shard, Sizing};
 use crate::span::{Series, Span};
@@ -134,6 +134,10 @@ fn wild() -> impl Strategy<Value = LedgerCommand> {
         }),
         of().prop_map(|(pool, shards, member, epoch, _, _)| LedgerCommand::Released { pool, shards, member, epoch }),
         of().prop_map(|(pool, shards, member, epoch, _, _)| LedgerCommand::TakeBack { pool, shards, member, epoch }),
+        of().prop_map(|(pool, shards, member, epoch, of, cut)| {
+            let logs = vec![Dot { origin: Origin { host: of.0.into(), incarnation: 1 }, seq: Seq(cut / 2) }];
+            LedgerCommand::Forgo { pool, shards, member, epoch, logs }
+        }),
         (of(), prop::option::of(any::<String>())).prop_map(|((pool, _, member, _, _, number), why)| {
             let misread = why.map(|why| Misread::NotOpened { why: why.into() });
             LedgerCommand::SetReading { pool, revision: Revision(number % 3), member, misread }

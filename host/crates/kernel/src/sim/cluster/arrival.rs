@@ -88,8 +88,8 @@ impl World {
         let mut others = members.keys().filter(|member| **member != me);
         let knows_less = |member| host.seen.get(member).is_some_and(|(applied, _)| *applied == 0);
         let there = others.clone().all(|member| !self.sees(at, *member) || heard_of(member) || knows_less(member));
-        let heard_most = host.arrival.heard_most || (most && there);
-        let heard_all = heard_most && others.all(heard_of);
+        let heard_all = others.all(heard_of);
+        let heard_most = host.arrival.heard_most || heard_all || (most && there);
         let arrival = &mut self.host_mut(at).arrival;
         (arrival.told, arrival.heard_most, arrival.heard_all) = (told, heard_most, heard_all);
     }

@@ -4,7 +4,7 @@ use super::govern::Purpose;
 use super::world::{Event, World};
 use super::{Breach, Weather};
 use crate::id::MemberId;
-use crate::ledger::LedgerCommand;
+use crate::ledger::{Deed, LedgerCommand};
 use crate::sim::Verdict;
 
 impl World {
@@ -17,8 +17,15 @@ impl World {
         let at = self.draws.index(self.hosts.len());
         let kinds = match self.weather {
             Weather::Cuts => return self.cut_off(at),
+            // Whoever it gave shards to has to go on without its last words.
+            Weather::Losses
+                if let Some(giver) = self.awaited()
+                    && self.draws.one_in(4) =>
+            {
+                return self.lose(giver);
+            }
             // There are no shards to move.
-            Weather::Usual if self.writes_notes() => 108,
+            _ if self.writes_notes() => 108,
             Weather::Usual => 124,
             Weather::Losses => 131,
             Weather::Resizing | Weather::Pauses | Weather::Stalls | Weather::SlowDisks => 166,
@@ -144,10 +151,13 @@ impl World {
         }
     }
 
-    /// It left: its process ends for good.
+    /// It left, or was removed: its process ends for good.
     pub(super) fn go(&mut self, at: usize) {
         self.note(|| format!("host {at} left"));
+        let of_it = |deed: &Deed| matches!(deed, Deed::Removed { node } if *node.as_str() == format!("host-{at}"));
+        let removed = self.log.ledger.orders().any(|order| of_it(&order.deed));
         let Some(host) = self.hosts.get_mut(at) else { return };
+        host.old |= removed;
         host.crash(&mut self.draws);
         host.gone = true;
         self.touched = true;
@@ -167,7 +177,7 @@ impl World {
             let host = self.host_mut(at);
             host.sleeps_until = now;
             host.set_wall_error(0);
-            if host.is_up() && !member && host.life > 0 && host.member.is_some() {
+            if !member && !host.gone && !host.old && host.member.is_some() {
                 self.go(at);
             } else if !host.is_up() && !host.gone && !host.old && member {
                 self.start(at)?;
@@ -177,14 +187,18 @@ impl World {
         Ok(())
     }
 
-    /// Somebody who is not lost must own what there is.
+    /// Somebody who is not lost must own what there is; where hosts were drained to be taken out, all who are left.
     pub(super) fn put_to_use(&mut self) {
         let is_lost = |member: MemberId| self.host_of(member).is_some_and(|at| self.host(at).old);
         let there = || self.log.ledger.members().values().filter(|member| !is_lost(member.id));
-        if there().all(|member| member.share() == 0)
-            && let Some(member) = there().next().map(|member| member.id)
-        {
-            let by = self.hosts.iter().position(super::host::Host::is_up).unwrap_or(0);
+        let all = self.writes_notes();
+        if !all && there().any(|member| member.share() > 0) {
+            return;
+        }
+        let idle = there().filter(|member| member.share() == 0).map(|member| member.id);
+        let idle: Vec<MemberId> = idle.take(if all { usize::MAX } else { 1 }).collect();
+        let by = self.hosts.iter().position(super::host::Host::is_up).unwrap_or(0);
+        for member in idle {
             self.propose(by, Purpose::Order, share_of(member, 1));
         }
     }

@@ -139,7 +139,7 @@ impl World {
             let tenure = if is_nobody && grant.holder == me {
                 Tenure::Theirs(MemberId(0))
             } else {
-                meant(pool.tenure(me, grant, &vector, stopped), me, grant, stopped, breach)
+                meant(pool.tenure(me, (shard, grant), &vector, stopped), me, grant, stopped, breach)
             };
             let said = (grant.epoch, tenure);
             if known.insert(shard, said) != Some(said) {

@@ -30,6 +30,7 @@ pub(super) enum Purpose {
     Released,
     Closing,
     Seize,
+    Forgo,
     /// An operator's word.
     Order,
 }
@@ -52,6 +53,7 @@ impl World {
         self.take_over(at, me);
         self.give_back(at, me);
         self.seize(at, me);
+        self.forgo(at, me);
     }
 
     pub(super) fn is_pending(&self, at: usize, which: impl Fn(&Purpose) -> bool) -> bool {

@@ -106,6 +106,7 @@ impl World {
             (Ok(_), LedgerCommand::Move { .. }) => self.summary.moves += 1,
             (Ok(LedgerReply::Shrunk { .. }), _) => self.summary.shrunk += 1,
             (Ok(_), LedgerCommand::TakeOver { .. }) => self.summary.takeovers += 1,
+            (Ok(_), LedgerCommand::Forgo { .. }) => self.summary.forgone += 1,
             _ => {}
         }
     }

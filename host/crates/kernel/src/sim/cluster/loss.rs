@@ -9,20 +9,18 @@ use super::host::Host;
 use super::world::{Event, World};
 use super::{Breach, Weather};
 use crate::fact::Fact;
-use crate::id::{Epoch, MemberId, PoolUid, Seq, ShardId};
-use crate::ledger::{GrantKind, LedgerCommand, Member, Word};
+use crate::id::{Dot, Epoch, MemberId, PoolUid, Seq, ShardId};
+use crate::ledger::{Bereft, GrantKind, LedgerCommand, Member, Word};
 use crate::sim::Verdict;
 
 /// How far a log must be known for its writer to be told that it has an older state of it.
 const TOLD: Seq = Seq(2);
 
-/// Whether a member gives shards away by it.
-fn gives(command: &LedgerCommand, member: MemberId) -> bool {
-    matches!(command, LedgerCommand::Move { from, .. } if *from == member)
-}
+/// Shards that one entry goes on with.
+const FORGONE: usize = 3;
 
 impl World {
-    /// A host's disk becomes what it was once. Only where the others can go on without it.
+    /// A host's disk becomes what it was once.
     pub(super) fn lose(&mut self, at: usize) {
         let members = self.log.ledger.members();
         let sound = |member: &Member| {
@@ -32,25 +30,32 @@ impl World {
                 |host: &Host| host.origin == member.origin && (host.former.is_empty() || host.arrival.heard_all);
             host.is_some_and(|host| host.life > 0 && !host.gone && !host.old && there(host))
         };
-        let Some(me) = self.host(at).member.filter(|me| self.host(at).is_up() && members.contains_key(me)) else {
-            return;
-        };
-        if members.len() < 3 || !members.values().all(sound) || self.is_on_its_way(|command| gives(command, me)) {
+        let host = self.host(at);
+        let member = host.member.is_some_and(|me| host.is_up() && members.contains_key(&me));
+        if !member || members.len() < 3 || !members.values().all(sound) {
             return;
         }
-        // Who was given a shard and lacks what counts of its log could never open it.
-        let origin = self.host(at).origin;
-        let counts = self.log.ledger.pools().values().filter_map(|pool| pool.cuts.get(&origin)).max().copied();
-        let has = |host: &Host| host.heard.get(&origin).copied() >= counts;
-        let others = || self.hosts.iter().filter(|host| host.life > 0 && host.origin != origin);
-        // And a host of which nobody has heard anything could not be told that its disk is old.
-        let known = others().any(|host| host.heard.get(&origin).is_some_and(|known| *known >= TOLD));
-        if !(known && others().all(has)) {
+        // A host of which nobody has heard anything could not be told that its disk is old.
+        let origin = host.origin;
+        let mut others = self.hosts.iter().filter(|host| host.life > 0 && host.origin != origin);
+        if !others.any(|host| host.heard.get(&origin).is_some_and(|known| *known >= TOLD)) {
             return;
         }
         self.note(|| format!("the disk of host {at} is put back to an older state"));
         self.crash(at);
         self.host_mut(at).old = true;
+    }
+
+    /// A host that gave shards away, and whose last words about them some other host has yet to hear.
+    pub(super) fn awaited(&self) -> Option<usize> {
+        let is_awaited = |giver: &Host| {
+            let origin = giver.origin;
+            let counts = self.log.ledger.last_cut(origin);
+            let lacks =
+                |host: &Host| host.origin != origin && host.is_up() && host.heard.get(&origin).copied() < counts;
+            giver.is_up() && self.hosts.iter().any(lacks)
+        };
+        self.hosts.iter().position(is_awaited)
     }
 
     /// It starts with an older state of its disk, and asks whom it reaches how far its own log is known.
@@ -82,7 +87,7 @@ impl World {
 
     /// What nobody else heard of is lost with it: who was answered that goes on using it, and cannot know.
     fn forget_unheard(&mut self, at: usize) {
-        let origin = self.host(at).origin;
+        let (origin, member) = (self.host(at).origin, self.host(at).member);
         let others = self.hosts.iter().filter(|host| host.origin != origin);
         let heard = others.filter_map(|host| host.heard.get(&origin).copied()).max().unwrap_or_default();
         let own = self.host(at).runs.get(&origin).into_iter().flatten().filter(|op| op.seq > heard);
@@ -109,7 +114,8 @@ impl World {
         for (pool, span, shard) in lost {
             self.operator.forget(pool, span);
             let grant = shard.and_then(|shard| self.log.ledger.grant(pool, shard));
-            let outright = grant.is_some_and(|grant| grant.kind == GrantKind::Escrow);
+            // What it gave away since is held by another in another kind.
+            let outright = grant.is_some_and(|grant| grant.kind == GrantKind::Escrow || Some(grant.holder) != member);
             for client in self.clients.all.iter_mut().filter(|client| client.pool == pool) {
                 if let Some(held) = client.holds.take_if(|held| held.span.intersects(span)) {
                     client.forgotten = Some(Forgotten { held, outright });
@@ -147,13 +153,36 @@ impl World {
                 }
             }
         }
-        let word = Word { reason: "its disk is lost".to_owned(), by: "operator".to_owned(), at_ms: 1 };
         let command = match groups.into_iter().next() {
-            Some(((pool, epoch), shards)) => LedgerCommand::Seize { pool, shards, from, epoch, to, word },
+            Some(((pool, epoch), shards)) => LedgerCommand::Seize { pool, shards, from, epoch, to, word: word() },
             None if leased => return,
-            None => LedgerCommand::Remove { member: from, word },
+            None => removed(from),
         };
         self.propose(at, Purpose::Seize, command);
+    }
+
+    /// Goes on without the end of logs whose hosts are gone, once everybody who may be there said that he has no more of them.
+    pub(super) fn forgo(&mut self, at: usize, member: MemberId) {
+        if self.is_pending(at, |why| matches!(why, Purpose::Forgo)) {
+            return;
+        }
+        let host = self.host(at);
+        let Some(bereft) = host.ledger.next_bereft(member, &host.vector(), FORGONE) else { return };
+        let Bereft { pool, shards, epoch, logs } = bereft;
+        let nobody_has_more = |log: &Dot| {
+            let members = host.ledger.members().values();
+            let again = members.clone().filter(|member| member.origin.host == log.origin.host);
+            let since = again.map(|member| member.lease.renewed).chain([host.ledger.members_changed()]).max();
+            let mut others = members.filter(|other| other.id != member && !other.is_deposed());
+            others.all(|other| {
+                let said = host.seen.get(&other.id).filter(|(applied, _)| Some(*applied) >= since);
+                said.is_some_and(|(_, vector)| vector.get(&log.origin).is_none_or(|known| *known <= log.seq))
+            })
+        };
+        if logs.iter().all(nobody_has_more) {
+            let command = LedgerCommand::Forgo { pool, shards, member, epoch, logs };
+            self.propose(at, Purpose::Forgo, command);
+        }
     }
 
     /// Whether a shard's doubt ends with nobody's word: who may say more is lost, and somebody may use for ever what he was given.
@@ -187,6 +216,15 @@ impl World {
         let grants = self.log.ledger.pool(pool).map(|found| &found.grants);
         grants.is_some_and(|grants| grants.iter().any(|(shard, _)| self.stays_doubtful(pool, shard)))
     }
+}
+
+fn word() -> Word {
+    Word { reason: "its disk is lost".to_owned(), by: "operator".to_owned(), at_ms: 1 }
+}
+
+/// An operator's word that a host is lost.
+pub(super) fn removed(member: MemberId) -> LedgerCommand {
+    LedgerCommand::Remove { member, word: word() }
 }
 
 impl Host {

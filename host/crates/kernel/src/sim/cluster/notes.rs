@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::host::Waits;
+use super::loss::removed;
 use super::world::{Event, Work, World};
 use crate::command::{Command, News};
 use crate::fact::Fact;
@@ -45,9 +46,10 @@ impl World {
         let pause = *self.draws.pick(&[10, 50, 200, 600]);
         self.after(pause, Event::Note);
         let at = self.draws.index(self.hosts.len());
-        if self.draws.one_in(LEAVES) {
-            self.take_out(at);
-        }
+        self.take_out(at);
+        // Who does not hear that something is deleted writes on, and is heard.
+        let deaf = (0..self.hosts.len()).find(|at| self.is_deaf(*at)).filter(|_| self.draws.one_in(2));
+        let at = deaf.unwrap_or(at);
         if !self.host(at).is_awake(self.now) || self.host(at).member.is_none() {
             return;
         }
@@ -62,8 +64,14 @@ impl World {
         self.put(at, Command::PutNote(Box::new(put)), Waits::Nobody);
     }
 
-    /// An operator lets a host leave that owns nothing, or sees to it that it soon does. Notes that it wrote and nobody heard
-    /// are lost with it, or turn up through whoever was told while it was a member.
+    /// Whether nothing reaches a host.
+    fn is_deaf(&self, at: usize) -> bool {
+        self.host(at).is_up() && (0..self.hosts.len()).all(|other| other == at || self.net.is_cut(other, at))
+    }
+
+    /// An operator lets a host leave that owns nothing, or removes it if it is out of touch, or sees to it that it soon owns nothing.
+    /// Who is removed writes on until it hears of that. Notes that it wrote and nobody heard are lost with it, or turn up through
+    /// whoever was told while it was a member.
     fn take_out(&mut self, by: usize) {
         use super::govern::Purpose;
         use crate::ledger::LedgerCommand as C;
@@ -72,14 +80,27 @@ impl World {
             return;
         }
         let members: Vec<_> = host.ledger.members().values().map(|member| (member.id, member.weight)).collect();
-        let (member, weight) = *self.draws.pick(&members);
-        match self.host_of(member) {
-            Some(at) if weight == 0 => self.leave(at),
-            Some(_) | None => {
-                let command = C::SetMember { member, role: None, weight: Some(0), draining: None, addresses: None };
-                self.propose(by, Purpose::Order, command);
-            }
+        let mut silent = members.iter().filter(|(member, weight)| *weight == 0 && !self.sees(by, *member));
+        if let Some((member, _)) = silent.next().copied()
+            && self.log.ledger.members().len() > 2
+            && self.draws.one_in(3)
+        {
+            return self.propose(by, Purpose::Order, removed(member));
         }
+        if !self.draws.one_in(LEAVES) {
+            return;
+        }
+        let (member, weight) = *self.draws.pick(&members);
+        let Some(at) = self.host_of(member) else { return };
+        if weight > 0 {
+            let command = C::SetMember { member, role: None, weight: Some(0), draining: None, addresses: None };
+            return self.propose(by, Purpose::Order, command);
+        }
+        if self.draws.one_in(3) {
+            return self.leave(at);
+        }
+        self.note(|| format!("nothing reaches host {at}"));
+        (0..self.hosts.len()).filter(|other| *other != at).for_each(|other| self.net.cut_one_way(other, at));
     }
 
     /// Whether a host is no member any more, by the ledger of whom its message reaches.

@@ -26,7 +26,10 @@ impl World {
         let boot_ms = self.host(at).tick(self.now).boot_ms;
         let host = self.host_mut(at);
         let mut over = None;
-        for member in host.ledger.members().values().filter(|member| member.id != me && !member.is_deposed()) {
+        // Nobody else is left who sees to it that the lease of its former process ends.
+        let alone = host.ledger.members().len() == 1;
+        let watched = |member: &&Member| (alone || member.id != me) && !member.is_deposed();
+        for member in host.ledger.members().values().filter(watched) {
             let renewed = member.lease.renewed;
             let watch = host.watched.entry(member.id).or_insert(Watch { renewed, since_ms: boot_ms });
             if watch.renewed != renewed {

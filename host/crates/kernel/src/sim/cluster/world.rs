@@ -392,8 +392,13 @@ impl World {
         }
         self.read_on(at);
         let origin = self.host(at).origin;
+        let notes = self.writes_notes();
         let host = self.host_mut(at);
-        host.member = host.ledger.members().values().find(|member| member.origin.host == origin.host).map(|it| it.id);
+        let of_it = host.ledger.members().values().find(|member| member.origin.host == origin.host).map(|it| it.id);
+        let was = std::mem::replace(&mut host.member, of_it);
+        if notes && was.is_some() && of_it.is_none() {
+            return self.go(at);
+        }
         self.arrive(at);
         self.follow(at);
         self.tell_members(at);
@@ -456,11 +461,6 @@ impl World {
                 self.owns_up(to, pool, &shards, last);
             }
         }
-    }
-
-    /// Whether such a command may yet be committed.
-    pub(super) fn is_on_its_way(&self, which: impl Fn(&LedgerCommand) -> bool) -> bool {
-        self.queue.values().any(|event| matches!(event, Event::Commit { entry, .. } if which(&entry.command)))
     }
 
     pub(super) fn after(&mut self, ms: u64, event: Event) {
