@@ -52,7 +52,9 @@ impl Cluster {
         let told = |member: &Member| {
             self.inner.arrival.lock().told.get(&member.id).is_some_and(|(origin, _)| *origin == member.origin)
         };
-        if self.has_heard_all() {
+        // Before the ledger says that this host is a member, in this life, it does not say either who the others are.
+        let joined = ledger.member(seat.me).is_some_and(|member| member.origin == self.inner.settings.origin);
+        if !joined || self.has_heard_all() {
             return;
         }
         let mut knows_less = BTreeSet::new();

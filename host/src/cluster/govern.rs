@@ -201,16 +201,19 @@ pub(super) async fn close(cluster: Cluster) {
 
 /// Says of shards that close: stopped and empty.
 async fn give_back(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::Result<()> {
+    let vector = cluster.vector();
     for (uid, pool) in ledger.pools() {
         let Some(closing) = &pool.closing else { continue };
         let mine: BTreeSet<ShardId> = closing
             .waiting
             .iter()
             .copied()
-            // Of what is doubtful nobody knows that it is empty; a pool that goes as a whole need not wait for that.
+            // Of what is doubtful nobody knows that it is empty; a pool that goes as a whole need not wait for that. And who lacks
+            // what counts of those before it does not know it either.
             .filter(|shard| {
                 let whole = closing.what == ClosingWhat::Whole;
-                pool.grants.of(*shard).is_some_and(|grant| grant.holder == seat.me && (whole || !grant.is_doubtful()))
+                let grant = pool.grants.of(*shard).filter(|grant| grant.holder == seat.me);
+                grant.is_some_and(|grant| whole || !grant.is_doubtful()) && pool.is_covered(*shard, &vector)
             })
             .collect();
         if mine.is_empty() || !is_kept(cluster, *uid, &mine) {
@@ -304,6 +307,12 @@ pub(super) async fn offer(
     if !hear_out(cluster, seat, to, peer).await {
         let why = format!("this host has not heard yet all that {named} wrote; ask again");
         return Err(ClusterError::Unavailable(why));
+    }
+    let ledger = seat.book.ledger();
+    let vector = cluster.vector();
+    if !shards.iter().all(|shard| ledger.pool(pool).is_some_and(|found| found.is_covered(*shard, &vector))) {
+        let why = "this host has not heard yet all that counts of those who had these shards before; ask again";
+        return Err(ClusterError::Unavailable(why.to_owned()));
     }
     let stopped = cluster.inner.stopped.lock().clone();
     let stop = shards.iter().map(|shard| (pool, *shard, epoch));

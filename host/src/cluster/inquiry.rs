@@ -158,13 +158,12 @@ pub(super) async fn last_words(cluster: &Cluster, seat: &Seat, ledger: &Ledger, 
     Some(cut)
 }
 
-/// Whether nobody who may be there has more of any of these logs than they say: every other member that is not deposed, where
-/// owners have leases at all, and a majority of the voters. What others have is pulled; the next round looks again.
+/// Whether no member has more of any of these logs than they say, by the word of each since it knows whose hosts are members. Who is
+/// down may have more, and is removed if it is lost. What others have is pulled; the next round looks again.
 pub(super) async fn nobody_has_more(cluster: &Cluster, seat: &Seat, ledger: &Ledger, logs: &[Dot]) -> bool {
-    let Some(answers) = ask_most(cluster, seat, ledger).await else { return false };
-    let is_there = |member: &&Member| member.role.on_ring() && !member.is_deposed();
-    let mut others = ledger.members().values().filter(is_there).filter(|member| member.id != seat.me);
-    if !others.all(|member| answers.contains_key(&member.id)) {
+    let answers = ask_all(cluster, seat, ledger).await;
+    let mut others = ledger.members().keys().filter(|member| **member != seat.me);
+    if !others.all(|member| answers.get(member).is_some_and(|answer| answer.told >= ledger.last_index())) {
         return false;
     }
     let has_more = |answer: &StateAnswer| {

@@ -253,6 +253,7 @@ mod tests {
             (LedgerCommand::Renew { member, nonce: 0 }, 11),
             (LedgerCommand::SetTerms(kernel::ledger::Terms::default()), 18),
             (LedgerCommand::SetReading { pool, revision: kernel::Revision(0), member, misread: None }, 19),
+            (LedgerCommand::Forgo { pool, shards: Vec::new(), member, epoch: kernel::Epoch(0), logs: Vec::new() }, 20),
         ];
         for (command, number) in commands {
             assert_eq!(first(write(&command)), Some(number), "{command:?}");

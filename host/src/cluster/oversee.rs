@@ -206,7 +206,7 @@ async fn forgo(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::Resul
     }
     let (count, member) = (shards.len(), seat.me);
     seat.carry_out(LedgerCommand::Forgo { pool, shards, member, epoch, logs: logs.clone() }, DECIDE_WITHIN).await?;
-    tracing::warn!(%pool, count, ?logs, "the last words of a host that is gone are lost: what it gave to this one is quarantined");
+    tracing::warn!(%pool, count, ?logs, "the last words of a host that is gone are lost: shards that it had are quarantined");
     Ok(())
 }
 

@@ -151,7 +151,7 @@ fn kept_by(breach: Breach) -> (&'static [Invariant], u64) {
         Breach::ReleaseNamesWhich => (&[Invariant::Unique], 2),
         Breach::Fence => (&[Invariant::Unique], 9_828),
         Breach::Quarantine => (BY_FACTS, 79),
-        Breach::ReturnOnlyEmpty => (&[Invariant::Unique, Invariant::Equal, Invariant::Kept], 143),
+        Breach::ReturnOnlyEmpty => (&[Invariant::Unique, Invariant::Equal, Invariant::Kept], 234),
         Breach::OldDisk => (BY_FACTS, 26),
         Breach::ArriveFirst => (BY_FACTS, 52),
         Breach::AskMajority => (BY_FACTS, 2_531),

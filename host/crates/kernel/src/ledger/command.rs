@@ -116,14 +116,14 @@ pub enum LedgerCommand {
     /// By the holder: takes shards back that it offered, as what they are. The epoch grows, so that a late word cannot count for
     /// a later term.
     TakeBack { pool: PoolUid, shards: Vec<ShardId>, member: MemberId, epoch: Epoch },
-    /// By the holder, of shards that wait for logs whose hosts are no members any more: it goes on without what no member has of
-    /// them. `logs`: how far each is known. What is missing is doubtful, and no time ends that.
-    Forgo { pool: PoolUid, shards: Vec<ShardId>, member: MemberId, epoch: Epoch, logs: Vec<Dot> },
     /// For what is granted, renewed and placed from now on.
     SetTerms(Terms),
     /// By a member, of a pool at this revision: how its plugin reads it otherwise than the record says, or (`None`) that it
     /// reads it as recorded again. Who reads it otherwise is given none of its shards.
     SetReading { pool: PoolUid, revision: Revision, member: MemberId, misread: Option<Misread> },
+    /// By the holder, of shards that wait for logs whose hosts are no members any more: it goes on without what no member has of
+    /// them. `logs`: how far each is known. What is missing is doubtful, and no time ends that.
+    Forgo { pool: PoolUid, shards: Vec<ShardId>, member: MemberId, epoch: Epoch, logs: Vec<Dot> },
 }
 
 /// A success.

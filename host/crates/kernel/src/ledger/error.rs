@@ -107,12 +107,12 @@ pub enum LedgerError {
     HolderDiffers { pool: PoolUid, shard: ShardId, found: MemberId, asked: MemberId },
     #[error("shard {shard} of pool {pool} is in epoch {found}, not {asked}")]
     EpochDiffers { pool: PoolUid, shard: ShardId, found: Epoch, asked: Epoch },
-    #[error("shard {shard} of pool {pool} does not wait for more of the log {:016x}.{} than its operation {}, or that host is a member: right would be the log of a host that is gone", log.origin.host, log.origin.incarnation, log.seq)]
-    LogNotLost { pool: PoolUid, shard: ShardId, log: Dot },
     #[error("shard {shard} of pool {pool} is {found:?}, right would be {right:?}")]
     KindDiffers { pool: PoolUid, shard: ShardId, found: GrantKind, right: GrantKind },
     #[error("shard {shard} of pool {pool} is {found:?}, right would be {right}")]
     StateDiffers { pool: PoolUid, shard: ShardId, found: GrantState, right: CompactString },
+    #[error("shard {shard} of pool {pool} does not wait for more of the log {:016x}.{} than its operation {}, or that host is a member: right would be the log of a host that is gone", log.origin.host, log.origin.incarnation, log.seq)]
+    LogNotLost { pool: PoolUid, shard: ShardId, log: Dot },
 }
 
 impl LedgerError {

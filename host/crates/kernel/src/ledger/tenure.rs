@@ -136,6 +136,11 @@ impl LedgerPool {
         cuts.map(|((_, origin), seq)| Dot { origin: *origin, seq: *seq })
     }
 
+    /// Whether a host that has heard so much has all that counts of those who had a shard before.
+    pub fn is_covered(&self, shard: ShardId, heard: &BTreeMap<Origin, Seq>) -> bool {
+        self.grants.of(shard).is_some_and(|grant| self.lacks(shard, grant, heard).next().is_none())
+    }
+
     /// What of that a host lacks that has heard so much.
     fn lacks(&self, shard: ShardId, grant: Grant, heard: &BTreeMap<Origin, Seq>) -> impl Iterator<Item = Dot> {
         self.needs(shard, grant).filter(|need| known(heard, need.origin) < need.seq)

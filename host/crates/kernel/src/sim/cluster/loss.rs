@@ -115,7 +115,10 @@ impl World {
             self.operator.forget(pool, span);
             let grant = shard.and_then(|shard| self.log.ledger.grant(pool, shard));
             // What it gave away since is held by another in another kind.
-            let outright = grant.is_some_and(|grant| grant.kind == GrantKind::Escrow || Some(grant.holder) != member);
+            let outright = shard.zip(grant).is_some_and(|(shard, grant)| {
+                let taken = self.log.ledger.pool(pool).is_some_and(|pool| pool.awaited(shard).any(|of| of == origin));
+                grant.kind == GrantKind::Escrow || (Some(grant.holder) != member && !taken)
+            });
             for client in self.clients.all.iter_mut().filter(|client| client.pool == pool) {
                 if let Some(held) = client.holds.take_if(|held| held.span.intersects(span)) {
                     client.forgotten = Some(Forgotten { held, outright });
@@ -161,7 +164,7 @@ impl World {
         self.propose(at, Purpose::Seize, command);
     }
 
-    /// Goes on without the end of logs whose hosts are gone, once everybody who may be there said that he has no more of them.
+    /// Goes on without the end of logs whose hosts are gone, once every member said that he has no more of them.
     pub(super) fn forgo(&mut self, at: usize, member: MemberId) {
         if self.is_pending(at, |why| matches!(why, Purpose::Forgo)) {
             return;
@@ -173,7 +176,7 @@ impl World {
             let members = host.ledger.members().values();
             let again = members.clone().filter(|member| member.origin.host == log.origin.host);
             let since = again.map(|member| member.lease.renewed).chain([host.ledger.members_changed()]).max();
-            let mut others = members.filter(|other| other.id != member && !other.is_deposed());
+            let mut others = members.filter(|other| other.id != member);
             others.all(|other| {
                 let said = host.seen.get(&other.id).filter(|(applied, _)| Some(*applied) >= since);
                 said.is_some_and(|(_, vector)| vector.get(&log.origin).is_none_or(|known| *known <= log.seq))

@@ -194,6 +194,7 @@ impl World {
             return;
         }
         let host = self.host(at);
+        let vector = host.vector();
         let closing = host.ledger.pools().iter().filter_map(|(uid, pool)| Some((*uid, pool, pool.closing.as_ref()?)));
         let mut command = None;
         for (uid, pool, closing) in closing {
@@ -208,6 +209,7 @@ impl World {
                 .iter()
                 .copied()
                 .filter(|shard| pool.grants.of(*shard).is_some_and(|grant| grant.holder == me && !grant.is_doubtful()))
+                .filter(|shard| pool.is_covered(*shard, &vector))
                 .filter(|shard| self.is_given_up(host, uid, *shard, &closing.what))
                 .collect();
             if !mine.is_empty() {
