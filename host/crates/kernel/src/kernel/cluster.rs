@@ -41,7 +41,8 @@ pub(super) struct Cluster {
     /// Released in leased shards, in order: who takes such a shard over must not miss that it was released before somebody
     /// else got it.
     unstable: VecDeque<(Seq, (PoolUid, RealmUid), Span)>,
-    /// Of some reservation in a leased shard it was heard late, without a node lease, that there is one.
+    /// Of some reservation in a leased shard it was heard late, without a node lease, that there is one; or perhaps by an earlier
+    /// life.
     owes_reservations: bool,
 }
 
@@ -49,7 +50,7 @@ impl Cluster {
     /// `life`: the last operation of the life before.
     pub(super) fn new(origin: Origin, life: Seq) -> Self {
         let (stable, unstable) = (Seq(0), VecDeque::new());
-        let (sight, lease_until_ms, lease_good, began_ms, owes_reservations) = (None, 0, false, None, false);
+        let (sight, lease_until_ms, lease_good, began_ms, owes_reservations) = (None, 0, false, None, true);
         Self { origin, sight, lease_until_ms, lease_good, began_ms, stable, life, unstable, owes_reservations }
     }
 

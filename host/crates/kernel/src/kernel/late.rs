@@ -96,7 +96,7 @@ impl Kernel {
     }
 
     /// Says again what is reserved in leased shards since before this host's term there, if some of it was heard while nobody could
-    /// tell whose they are.
+    /// tell whose they are, or if that is not known any more.
     pub(super) fn reserve_late(&mut self, effects: &mut Effects) {
         if !self.cluster.as_mut().is_some_and(Cluster::takes_owed) || !self.rules.keep(Rule::LastWord) {
             return;
