@@ -310,7 +310,7 @@ pub(super) async fn offer(
     }
     let ledger = seat.book.ledger();
     let vector = cluster.vector();
-    if !shards.iter().all(|shard| ledger.pool(pool).is_some_and(|found| found.is_covered(*shard, &vector))) {
+    if !ledger.pool(pool).is_some_and(|found| shards.iter().all(|shard| found.is_covered(*shard, &vector))) {
         let why = "this host has not heard yet all that counts of those who had these shards before; ask again";
         return Err(ClusterError::Unavailable(why.to_owned()));
     }

@@ -11,8 +11,8 @@ use crate::conflict::Conflict;
 use crate::fact::Op;
 use crate::id::{PoolUid, Seq, ShardId};
 use crate::kernel::Kernel;
-use crate::ledger::{GrantKind, LedgerPool, Member};
-use crate::pool::{LeaseTerms, Occupancy};
+use crate::ledger::{GrantKind, Member};
+use crate::pool::Occupancy;
 use crate::sim::{Invariant, Verdict, broken};
 
 /// How often something is looked at again that takes a moment, half seconds apart.
@@ -147,8 +147,7 @@ impl World {
                     return self.check_refused(client, *at, up);
                 }
                 (Some(Err(_)), None)
-                    if is_unserved(outcome.as_ref())
-                        && pool.is_some_and(|pool| self.is_partly_doubtful(pool) || self.waits_for_escrow(pool)) =>
+                    if is_unserved(outcome.as_ref()) && pool.is_some_and(|pool| self.is_partly_doubtful(pool)) =>
                 {
                     return Ok(());
                 }
@@ -163,13 +162,6 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    /// Whether what is handed out for ever may have to wait: after many hosts came and went the escrow that is left is small.
-    fn waits_for_escrow(&self, pool: PoolUid) -> bool {
-        let found = self.log.ledger.pool(pool).filter(|_| self.writes_notes());
-        let leased = |found: &LedgerPool| found.grants.iter().any(|(_, grant)| grant.kind == GrantKind::Leased);
-        found.is_some_and(|found| found.record.draft.terms.lease == LeaseTerms::None && leased(found))
     }
 
     /// Who is refused stays so until a host has something left. What rests ends by its owner's clock, and leases end meanwhile:
