@@ -80,6 +80,9 @@ impl Courier {
                 peer(allocation.pool).then_some(allocation.seq())
             }
             Ok(Ok(Reply::Reserved { reservation, .. })) => peer(reservation.pool).then_some(reservation.seq),
+            // Which operation ended it the answer does not tell; it is in this group.
+            Ok(Ok(Reply::Released(ended))) => peer(ended.pool).then(|| view.last_word()),
+            Ok(Ok(Reply::Unreserved(ended))) => peer(ended.pool).then(|| view.last_word()),
             // It waits for more than one, and is asked for again.
             Ok(Err(CommandError::Unconfirmed { seq, .. })) => Some(*seq),
             Ok(Ok(_) | Err(_)) | Err(_) => None,

@@ -68,6 +68,20 @@ fn answers_of_pools_that_want_it_wait_for_another_host_and_no_others() {
 }
 
 #[test]
+fn that_something_ended_waits_for_another_host_too() {
+    let Bed { courier, mut parcels, view, .. } = bed();
+    let Fact::Held(ended) = store::sample::held(11, 4, 10).fact else { panic!("no allocation") };
+    view.apply(&[store::sample::held(12, 4, 20)]);
+    let (waiter, mut arrives) = job(vec![Ok(Ok(Reply::Released(ended)))]);
+    courier.send(vec![waiter], &view);
+    let parcel = parcels.try_recv().expect("it waits");
+    assert_eq!(parcel.through(), Seq(12), "the whole group");
+    assert!(arrives.try_recv().is_err());
+    parcel.leave(Durability::Peer);
+    assert!(arrives.try_recv().is_ok());
+}
+
+#[test]
 fn what_waited_in_vain_says_so() {
     let Bed { courier, mut parcels, view, .. } = bed();
     let (waiter, mut arrives) = job(vec![allocated(12, 4)]);
