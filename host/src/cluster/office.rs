@@ -66,11 +66,18 @@ impl Port for Cluster {
             // What others write meanwhile they tell each other.
             let heard = cluster.vector();
             loop {
-                if !cluster.is_handed_on(&seat, &heard) {
-                    if tokio::time::Instant::now() >= until {
+                // What is given away last counts, too, so the one is looked at before the other.
+                let blocked = match seat.book.ledger().check_empty(seat.me) {
+                    Err(held) => Some(ClusterError::Refused(held.to_string())),
+                    Ok(()) => (!cluster.is_handed_on(&seat, &heard)).then(|| {
                         let why =
                             "most other hosts have not heard yet what this one wrote last; ask again while it runs";
-                        return Err(ClusterError::Unavailable(why.to_owned()));
+                        ClusterError::Unavailable(why.to_owned())
+                    }),
+                };
+                if let Some(why) = blocked {
+                    if tokio::time::Instant::now() >= until {
+                        return Err(why);
                     }
                     tokio::time::sleep(Duration::from_millis(200)).await;
                     continue;

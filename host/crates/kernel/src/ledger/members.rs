@@ -288,6 +288,18 @@ impl State {
         Ok(reply)
     }
 
+    /// An error if shards are this member's.
+    pub(super) fn check_empty(&self, member: MemberId) -> Result<(), LedgerError> {
+        let (mut escrow, mut leased) = (0_u64, 0_u64);
+        for run in self.pools.values().flat_map(|pool| pool.grants.runs()).filter(|run| run.grant.holder == member) {
+            match run.grant.kind {
+                GrantKind::Escrow => escrow += u64::from(run.count),
+                GrantKind::Leased => leased += u64::from(run.count),
+            }
+        }
+        if escrow + leased > 0 { Err(LedgerError::HoldsShards { member, escrow, leased }) } else { Ok(()) }
+    }
+
     pub(super) fn depart(
         &mut self,
         index: u64,
@@ -297,16 +309,7 @@ impl State {
     ) -> Outcome {
         let origin = self.member(id)?.origin;
         self.check_last_core(id)?;
-        let (mut escrow, mut leased) = (0_u64, 0_u64);
-        for run in self.pools.values().flat_map(|pool| pool.grants.runs()).filter(|run| run.grant.holder == id) {
-            match run.grant.kind {
-                GrantKind::Escrow => escrow += u64::from(run.count),
-                GrantKind::Leased => leased += u64::from(run.count),
-            }
-        }
-        if escrow + leased > 0 {
-            return Err(LedgerError::HoldsShards { member: id, escrow, leased });
-        }
+        self.check_empty(id)?;
         self.members.remove(&id);
         for pool in self.pools.values_mut() {
             pool.misread.remove(&id);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::grants::{Grant, GrantKind, GrantState};
 use super::state::LedgerPool;
-use super::{Ledger, Wish};
+use super::{Ledger, LedgerError, Wish};
 use crate::id::{Dot, Epoch, MemberId, Origin, PoolUid, Seq, ShardId};
 use crate::tenure::Tenure;
 
@@ -83,9 +83,14 @@ impl Ledger {
         all.filter(|((_, origin), _)| *origin == of).map(|(_, through)| *through).max()
     }
 
+    /// An error if shards are this member's: it may not leave yet.
+    pub fn check_empty(&self, member: MemberId) -> Result<(), LedgerError> {
+        self.state.check_empty(member)
+    }
+
     /// Whether most of the others have everything of this member's log that a shard's new owner waits for, and everything it
     /// heard of the others' logs, so that it may leave and its copies with it: what a majority knew, which it was one of, a
-    /// majority of those who stay must know. `heard` is how far it knows each log, `known` how far others say they do.
+    /// majority of those who stay must know. While shards are its own more of its log may come to count. `heard` is how far it knows each log, `known` how far others say they do.
     pub fn is_handed_on(
         &self,
         member: MemberId,

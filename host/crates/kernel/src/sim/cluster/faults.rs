@@ -146,7 +146,7 @@ impl World {
             said.copied().unwrap_or_default()
         };
         let told = host.ledger.is_handed_on(me, &host.heard, known) || self.breach == Some(Breach::LeaveOnceTold);
-        if drained && told && self.log.ledger.members().len() > 2 {
+        if drained && told && host.ledger.check_empty(me).is_ok() && self.log.ledger.members().len() > 2 {
             self.propose(at, Purpose::Order, LedgerCommand::Leave { member: me });
         }
     }
