@@ -16,7 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Longest wait for anything; reached only when something is broken.
-pub const DEADLINE: Duration = Duration::from_mins(1);
+pub const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Longest wait for a daemon's start: it compiles its plugins at low priority, beside other daemons under load.
 const START_DEADLINE: Duration = Duration::from_mins(3);
