@@ -244,7 +244,6 @@ async fn tell_tenures(
                     epoch: grant.epoch,
                     tenure,
                     leased: grant.kind == GrantKind::Leased,
-                    after: grant.cut,
                     doubtful: grant.is_doubtful(),
                 },
             ));

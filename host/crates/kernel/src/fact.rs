@@ -114,7 +114,8 @@ pub struct Op {
     pub seq: Seq,
     /// The wall clock as the kernel keeps it, Unix milliseconds; never goes back.
     pub stamp_ms: u64,
-    /// `None`: this host's own. Else whose operation it is, and that origin's own number of it.
+    /// `None`: this host's own. Else whose operation it is, and that origin's own number of it. Its own origin and number 0: it
+    /// follows from the ledger's word on a pool, which each host hears itself, so it is not in the log that others read.
     pub from: Option<Dot>,
     pub fact: Fact,
 }

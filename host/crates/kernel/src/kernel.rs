@@ -138,9 +138,7 @@ struct Term {
     tenure: Tenure,
     /// It is good for nothing without a node lease.
     leased: bool,
-    /// What is written in it rests on everything a former owner wrote up to here.
-    after: Option<Dot>,
-    /// The former owner may still turn up with words from behind that.
+    /// The former owner may still turn up with words from behind what counts of it.
     doubtful: bool,
     /// It was doubtful once in this term: what was heard late in it this host says again when it answers.
     doubted: bool,
@@ -158,7 +156,7 @@ impl PoolState {
         let known = self.tenures.len();
         self.tenures.resize(
             self.pool.shards.len(),
-            Term { epoch: Epoch(0), tenure: unknown, leased: false, after: None, doubtful: false, doubted: false },
+            Term { epoch: Epoch(0), tenure: unknown, leased: false, doubtful: false, doubted: false },
         );
         for shard in &self.pool.shards {
             let at = usize::try_from(shard.id.0).ok().filter(|at| *at >= known);
@@ -196,6 +194,17 @@ impl Log {
         let seq = self.next;
         self.next = Seq(seq.0 + 1);
         effects.writes.push(Op { seq, stamp_ms: self.clock.stamp(), from: Some(from), fact });
+    }
+
+    /// Adds what follows from the ledger's word on a pool. Each host does this itself, so among several it is nobody's word: who
+    /// hears of it late would take it for what the space's owner says of it now.
+    fn note_of_pool(&mut self, effects: &mut Effects, cluster: Option<&cluster::Cluster>, fact: Fact) {
+        match cluster {
+            Some(cluster) => self.relay(effects, Dot { origin: cluster.origin, seq: Seq(0) }, fact),
+            None => {
+                self.write(effects, |_| fact);
+            }
+        }
     }
 }
 

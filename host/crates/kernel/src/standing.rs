@@ -22,7 +22,7 @@ use crate::tenure::{ShardTenure, Tenure};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (pool, shard, epoch) = (PoolUid(1), ShardId(0), Epoch(1));
-/// let mine = ShardTenure { shard, epoch, tenure: Tenure::Leased, leased: true, after: None, doubtful: false };
+/// let mine = ShardTenure { shard, epoch, tenure: Tenure::Leased, leased: true, doubtful: false };
 /// let mut standing = Standing::default();
 /// standing.hear(&News::Tenures { pool, tenures: vec![mine] });
 /// standing.hear(&News::NodeLease { until_ms: 60_000 });
@@ -161,8 +161,7 @@ mod tests {
 
     fn told(standing: &mut Standing, epoch: u32, tenure: Tenure) {
         let leased = tenure == Tenure::Leased;
-        let tenure =
-            ShardTenure { shard: ShardId(0), epoch: Epoch(epoch), tenure, leased, after: None, doubtful: false };
+        let tenure = ShardTenure { shard: ShardId(0), epoch: Epoch(epoch), tenure, leased, doubtful: false };
         standing.hear(&News::Tenures { pool: PoolUid(1), tenures: vec![tenure] });
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Dot, Epoch, MemberId, ShardId};
+use crate::id::{Epoch, MemberId, ShardId};
 use crate::ring::Ring;
 
 /// What this host may do with a shard.
@@ -51,9 +51,7 @@ pub struct ShardTenure {
     pub tenure: Tenure,
     /// Whoever can be taken for lost loses it, so nothing of it is answered without a good node lease, also if it is only kept.
     pub leased: bool,
-    /// What is written in this term rests on everything a former owner wrote up to here.
-    pub after: Option<Dot>,
-    /// The former owner was lost: words of his from behind `after` may still turn up.
+    /// The former owner was lost: words of his from behind what counts of it may still turn up.
     pub doubtful: bool,
 }
 

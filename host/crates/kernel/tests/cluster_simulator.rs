@@ -57,7 +57,7 @@ fn every_invariant_holds_where_disks_are_lost_and_space_leaves_pools() {
     let sum = live(HARSH, cluster::run_with_losses).unwrap_or_else(|failure| panic!("\n{failure}"));
     assert!(sum.lost > HARSH / 20, "{sum:?}");
     assert!(sum.renewed > HARSH / 50, "{sum:?}");
-    assert!(sum.forgone > HARSH / 20, "{sum:?}");
+    assert!(sum.forgone > HARSH / 50, "{sum:?}");
     assert!(sum.shrunk > HARSH / 100, "{sum:?}");
 }
 
@@ -100,8 +100,8 @@ fn a_failure_names_the_command_that_has_it_again() {
     };
     let home = cluster::run_breaking(0, Breach::Kernel(Rule::Home));
     assert_eq!(replay(home), "replay: cargo xtask sim --cluster --breach Home --seeds 1 --from 0");
-    let known = cluster::run_with_notes_breaking(6, Breach::Kernel(Rule::TombstoneKnown));
-    assert_eq!(replay(known), "replay: cargo xtask sim --cluster --notes --breach TombstoneKnown --seeds 1 --from 6");
+    let known = cluster::run_with_notes_breaking(0, Breach::Kernel(Rule::TombstoneKnown));
+    assert_eq!(replay(known), "replay: cargo xtask sim --cluster --notes --breach TombstoneKnown --seeds 1 --from 0");
 }
 
 #[test]
@@ -119,45 +119,43 @@ fn kept_by(breach: Breach) -> (&'static [Invariant], u64) {
         // Two hosts give one subscriber something each.
         Breach::Kernel(Rule::Home) => (&[Invariant::Kept], 0),
         // Hosts that do not agree send each other whoever asks.
-        Breach::Kernel(Rule::Survivor) => (&[Invariant::Kept, Invariant::Served, Invariant::Idempotent], 5),
-        Breach::Kernel(Rule::NodeLease) => (&[Invariant::Owned], 28),
-        Breach::LeaseFromAttempt => (&[Invariant::Owned], 257),
+        Breach::Kernel(Rule::Survivor) => (&[Invariant::Kept, Invariant::Served, Invariant::Idempotent], 10),
+        Breach::Kernel(Rule::NodeLease) => (&[Invariant::Owned], 20),
+        Breach::LeaseFromAttempt => (&[Invariant::Owned], 219),
         // What no host agrees on any more is asked for in vain, too.
-        Breach::Kernel(Rule::LeasedAnswers) => (&[Invariant::Unique, Invariant::Equal, Invariant::Idempotent], 15_841),
-        Breach::Kernel(Rule::LastingInEscrow) => (BY_FACTS, 579),
+        Breach::Kernel(Rule::LeasedAnswers) => (&[Invariant::Unique, Invariant::Equal, Invariant::Idempotent], 811),
+        Breach::Kernel(Rule::LastingInEscrow) => (BY_FACTS, 2_246),
         // What hosts do not agree on is there twice, or not at all, or asked for in vain.
-        Breach::HearOutTaker => {
-            (&[Invariant::Unique, Invariant::Idempotent, Invariant::Equal, Invariant::Kept, Invariant::Served], 3_854)
-        }
-        Breach::Kernel(Rule::LastWord) => (&[Invariant::Unique, Invariant::Equal, Invariant::Served], 9_100),
-        Breach::Kernel(Rule::LeaseSlack) => (&[Invariant::Unique], 926),
-        Breach::OutrightForEver => (&[Invariant::Unique], 335),
-        Breach::Kernel(Rule::AgreedClocks) => (&[Invariant::Unique], 54),
-        Breach::Kernel(Rule::ReservedKnown) => (&[Invariant::Reserved, Invariant::Kept], 1_069),
-        Breach::Kernel(Rule::Limbo) => (BY_FACTS, 389),
+        Breach::HearOutTaker => (&[Invariant::Idempotent, Invariant::Equal, Invariant::Kept, Invariant::Served], 191),
+        Breach::Kernel(Rule::LastWord) => (&[Invariant::Unique, Invariant::Equal, Invariant::Served], 3_851),
+        Breach::Kernel(Rule::LeaseSlack) => (&[Invariant::Unique], 281),
+        Breach::OutrightForEver => (&[Invariant::Unique], 2_692),
+        Breach::Kernel(Rule::AgreedClocks) => (&[Invariant::Unique], 3),
+        Breach::Kernel(Rule::ReservedKnown) => (&[Invariant::Reserved, Invariant::Kept], 1_556),
+        Breach::Kernel(Rule::Limbo) => (BY_FACTS, 146),
         // What is held or reserved where a host believes that there is nothing is passed over.
-        Breach::Kernel(Rule::PoolFirst) => (&[Invariant::Unique, Invariant::Equal, Invariant::Kept], 52),
-        Breach::Kernel(Rule::Barrier) => (BY_FACTS, 11),
+        Breach::Kernel(Rule::PoolFirst) => (&[Invariant::Unique, Invariant::Equal, Invariant::Kept], 306),
+        Breach::Kernel(Rule::Barrier) => (BY_FACTS, 23),
         Breach::Kernel(_) | Breach::ListOnceHeard => (BY_FACTS, 1),
-        Breach::LedgerIsDurable | Breach::StopBeforeOffer => (&[Invariant::Owned], 1),
-        Breach::OfferIsFinal => (&[Invariant::Owned], 1_078),
-        Breach::WaitForCut => (BY_FACTS, 6),
+        Breach::LedgerIsDurable | Breach::StopBeforeOffer => (&[Invariant::Owned], 0),
+        Breach::OfferIsFinal => (&[Invariant::Owned], 1_207),
+        Breach::WaitForCut => (BY_FACTS, 131),
         Breach::KeptIsNow => (BY_FACTS, 19),
-        Breach::LeaseOfThisLife => (&[Invariant::Owned], 0),
-        Breach::RenewedIsNotDeposed => (&[Invariant::Owned], 13),
-        Breach::FormerLeases => (&[Invariant::Unique], 2_545),
-        Breach::LeaveOnceTold => (&[Invariant::Served], 20),
-        Breach::CarriedOutInTime => (&[Invariant::Unique], 2_161),
-        Breach::ReleaseNamesWhich => (&[Invariant::Unique], 2),
+        Breach::LeaseOfThisLife => (&[Invariant::Owned], 1),
+        Breach::RenewedIsNotDeposed => (&[Invariant::Owned], 24),
+        Breach::FormerLeases => (&[Invariant::Unique], 9),
+        Breach::LeaveOnceTold => (&[Invariant::Served], 294),
+        Breach::CarriedOutInTime => (&[Invariant::Unique], 5_033),
+        Breach::ReleaseNamesWhich => (&[Invariant::Unique], 35),
         Breach::Fence => (&[Invariant::Unique], 9_828),
-        Breach::Quarantine => (BY_FACTS, 79),
-        Breach::ReturnOnlyEmpty => (&[Invariant::Unique, Invariant::Equal, Invariant::Kept], 234),
-        Breach::OldDisk => (BY_FACTS, 26),
-        Breach::ArriveFirst => (BY_FACTS, 52),
-        Breach::AskMajority => (BY_FACTS, 2_531),
-        Breach::HearAllBeforeSeizure => (BY_FACTS, 2_580),
-        Breach::AskEveryOwner => (&[Invariant::Accounted], 60),
-        Breach::Recheck => (&[Invariant::Unique], 2_035),
+        Breach::Quarantine => (BY_FACTS, 39),
+        Breach::ReturnOnlyEmpty => (&[Invariant::Unique, Invariant::Equal, Invariant::Kept], 59),
+        Breach::OldDisk => (BY_FACTS, 10),
+        Breach::ArriveFirst => (BY_FACTS, 10),
+        Breach::AskMajority => (BY_FACTS, 2_415),
+        Breach::HearAllBeforeSeizure => (BY_FACTS, 1_246),
+        Breach::AskEveryOwner => (&[Invariant::Accounted], 33),
+        Breach::Recheck => (&[Invariant::Unique], 18_561),
     }
 }
 
@@ -189,10 +187,11 @@ fn what_failed_once_holds() {
         cluster::run_with_losses(seed).unwrap_or_else(|failure| panic!("\n{failure}"));
     }
     cluster::run_with_cuts(2_339).unwrap_or_else(|failure| panic!("\n{failure}"));
-    for seed in [5_172, 7_474] {
+    for seed in [5_172, 7_474, 11_814] {
         cluster::run_with_notes(seed).unwrap_or_else(|failure| panic!("\n{failure}"));
     }
     cluster::run_with_slow_disks(1_432).unwrap_or_else(|failure| panic!("\n{failure}"));
+    cluster::run_with_resizing(638).unwrap_or_else(|failure| panic!("\n{failure}"));
     for seed in [72, 130, 160, 206, 402, 666, 1_272, 1_290, 1_351, 1_497, 1_600, 1_972, 4_901, 6_358] {
         cluster::run(seed).unwrap_or_else(|failure| panic!("\n{failure}"));
     }

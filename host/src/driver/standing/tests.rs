@@ -9,7 +9,6 @@ pub(in crate::driver) fn tenure(pool: u32, epoch: u32, tenure: Tenure) -> News {
         epoch: Epoch(epoch),
         tenure,
         leased: tenure == Tenure::Leased,
-        after: None,
         doubtful: false,
     };
     News::Tenures { pool: PoolUid(pool), tenures: vec![tenure] }

@@ -11,12 +11,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Kernel;
 use super::hear::Readiness;
+use super::{Kernel, PoolState};
 use crate::allocation::{Allocation, Reservation, Resting};
 use crate::effects::Effects;
 use crate::fact::{Fact, SpanKey};
-use crate::id::{Dot, Origin, RealmUid, Seq};
+use crate::id::{Dot, Origin, PoolUid, RealmUid, Seq, ShardId};
 use crate::replica::with_realm;
 use crate::snapshot::{Adopting, SnapshotPart};
 use crate::span::Span;
@@ -143,6 +143,13 @@ impl Kernel {
         for of in stocks {
             self.reschedule(of);
         }
+        let shards = |(uid, state): (&PoolUid, &PoolState)| {
+            let answered = (0..).map(ShardId).zip(&state.tenures).filter(|(_, term)| term.tenure.answers());
+            answered.map(|(shard, _)| (*uid, shard)).collect::<Vec<_>>()
+        };
+        let answered = self.pools.iter().flat_map(shards).collect();
+        self.begin_in(answered, effects);
+        self.reserve_owed(effects);
         Adopting::Done
     }
 

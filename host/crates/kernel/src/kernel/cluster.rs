@@ -41,26 +41,19 @@ pub(super) struct Cluster {
     /// Released in leased shards, in order: who takes such a shard over must not miss that it was released before somebody
     /// else got it.
     unstable: VecDeque<(Seq, (PoolUid, RealmUid), Span)>,
-    /// Of some reservation in a leased shard it was heard late, without a node lease, that there is one; or perhaps by an earlier
-    /// life.
-    owes_reservations: bool,
+    /// Of these shards it has to say again what is reserved since before its term.
+    pub(super) owed: BTreeSet<(PoolUid, ShardId)>,
+    /// How far this host said last, in this life, that its words rest on each other one's.
+    pub(super) rests_on: BTreeMap<Origin, Seq>,
 }
 
 impl Cluster {
     /// `life`: the last operation of the life before.
     pub(super) fn new(origin: Origin, life: Seq) -> Self {
         let (stable, unstable) = (Seq(0), VecDeque::new());
-        let (sight, lease_until_ms, lease_good, began_ms, owes_reservations) = (None, 0, false, None, true);
-        Self { origin, sight, lease_until_ms, lease_good, began_ms, stable, life, unstable, owes_reservations }
-    }
-
-    pub(super) const fn owes_reservations(&mut self) {
-        self.owes_reservations = true;
-    }
-
-    /// Whether there is something to be said now that the node lease is good.
-    pub(super) fn takes_owed(&mut self) -> bool {
-        self.lease_good && std::mem::take(&mut self.owes_reservations)
+        let (sight, lease_until_ms, lease_good, began_ms) = (None, 0, false, None);
+        let (owed, rests_on) = (BTreeSet::new(), BTreeMap::new());
+        Self { origin, sight, lease_until_ms, lease_good, began_ms, stable, life, unstable, owed, rests_on }
     }
 
     /// The hosts as this one sees them; `None`: it was not told yet.
@@ -214,7 +207,7 @@ impl Kernel {
             cluster.lease_until_ms = until_ms;
         }
         self.look_at_lease();
-        self.reserve_late(effects);
+        self.reserve_owed(effects);
         Reply::Noted
     }
 
@@ -331,7 +324,7 @@ impl Kernel {
             let reserved = stock.reservations().exactly(held.span).is_some();
             stock.let_go(held.span, if reserved { Afterwards::Reserved } else { Afterwards::Free });
             let key = SpanKey { pool: uid, realm: held.realm, span: held.span };
-            self.log.write(effects, |_| Fact::Free(key));
+            self.log.note_of_pool(effects, self.cluster.as_ref(), Fact::Free(key));
         }
         let kept = |stock: &Stock| -> Vec<Arc<Reservation>> {
             stock.reservations().iter().filter(|kept| layout.place(kept.span).is_err()).cloned().collect()
@@ -342,7 +335,7 @@ impl Kernel {
                 if let Some(stock) = self.stocks.get_mut(&(uid, realm)) {
                     stock.unreserve(kept.span, HeldByItsOwn::No);
                 }
-                self.log.write(effects, |_| Fact::unreserved(&kept));
+                self.log.note_of_pool(effects, self.cluster.as_ref(), Fact::unreserved(&kept));
             }
         }
     }
@@ -367,7 +360,7 @@ impl Kernel {
         let covers: BTreeMap<ShardId, Shard> = state.pool.shards.iter().map(|shard| (shard.id, *shard)).collect();
         let mut opened = Vec::new();
         let mut closed = Vec::new();
-        let mut rests_on = BTreeSet::new();
+        let mut begun = Vec::new();
         let mut gained = BTreeSet::new();
         let mut lost = BTreeSet::new();
         let mut doubts = false;
@@ -385,12 +378,12 @@ impl Kernel {
                 }
             };
             let doubted = said.doubtful || (slot.doubted && slot.epoch == said.epoch);
-            let ShardTenure { epoch, leased, after, doubtful, .. } = *said;
-            let term = Term { epoch, tenure, leased, after, doubtful, doubted };
+            let ShardTenure { epoch, leased, doubtful, .. } = *said;
+            let term = Term { epoch, tenure, leased, doubtful, doubted };
             // In the same term, too, if it was said before that it is nobody's: this host had yet to hear what there is.
-            // While it is silent it says nothing; and what it waits for may be lost, so nothing may rest on that.
-            let begins = slot.epoch < said.epoch || !slot.tenure.answers();
-            rests_on.extend(said.after.filter(|_| begins && said.tenure.answers()));
+            if said.tenure.answers() && (slot.epoch < said.epoch || !slot.tenure.answers()) {
+                begun.push((uid, said.shard));
+            }
             let was = std::mem::replace(slot, term).tenure;
             match (is_open(was, lease_good), is_open(tenure, lease_good)) {
                 (false, true) => opened.push(*shard),
@@ -406,9 +399,7 @@ impl Kernel {
                 (true, true) | (false, false) => false,
             };
         }
-        for dot in rests_on {
-            self.log.write(effects, |_| Fact::RestsOn(dot));
-        }
+        self.begin_in(begun, effects);
         self.set_open(uid, &closed, false);
         self.set_open(uid, &opened, true);
         self.take_up_leases(uid, &gained);
@@ -416,6 +407,7 @@ impl Kernel {
             self.say_all_again(uid, &gained, effects);
         }
         self.lay_down_leases(uid, &lost);
+        self.reserve_owed(effects);
         Reply::Noted
     }
 
@@ -545,8 +537,8 @@ impl Kernel {
         let Some(state) = self.pools.get(&pool) else { return Vec::new() };
         let shards = (0..).map(ShardId).zip(&state.tenures);
         let said = |(shard, term): (ShardId, &Term)| {
-            let Term { epoch, tenure, leased, after, doubtful, doubted: _ } = *term;
-            ShardTenure { shard, epoch, tenure, leased, after, doubtful }
+            let Term { epoch, tenure, leased, doubtful, doubted: _ } = *term;
+            ShardTenure { shard, epoch, tenure, leased, doubtful }
         };
         shards.map(said).collect()
     }

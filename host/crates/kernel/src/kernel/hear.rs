@@ -43,7 +43,7 @@ impl Kernel {
                 through = Seq(op.seq.0 - 1);
                 break;
             }
-            if matches!(self.take_in(origin, op, batch, &mut realms, effects), Some(Late::Silent)) {
+            if matches!(self.take_in(origin, op, batch, &mut realms, effects), Some(Late::Unanswered)) {
                 rests_on = Some(Dot { origin, seq: op.seq });
             }
             self.words.insert(origin, op.seq);
@@ -174,11 +174,11 @@ impl Kernel {
                 return None;
             }
         };
-        let late = self.late(key, &fact, from, changed)?;
+        let late = self.late(key, &fact, changed)?;
         if late == Late::Answered && self.rules.keep(Rule::LastWord) {
             self.say_again(key, &fact, from, changed, effects);
-        } else if changed && let (Fact::Reserved(_), Some(cluster)) = (&fact, &mut self.cluster) {
-            cluster.owes_reservations();
+        } else if changed && let Fact::Reserved(_) = &fact {
+            self.owe_reserved(key);
         }
         Some(late)
     }
@@ -300,6 +300,10 @@ impl Kernel {
 
     fn hear_free(&mut self, key: SpanKey, from: Dot, effects: &mut Effects) {
         let of = (key.pool, key.realm);
+        if self.holders.starting_at(key.pool, key.realm, key.span.start()).is_some_and(|held| held.span == key.span) {
+            // It ends what rested there, long ago; nothing that is held ends by it, and the log may not say so either.
+            return;
+        }
         let Some(stock) = self.stock_of(of) else { return };
         if stock.rests().touching(key.span).any(|rest| rest.span == key.span) {
             stock.wake(key.span.start());

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Kernel;
-use super::cluster::Cluster;
 use crate::allocation::{Allocation, Made, Reservation, Resting};
 use crate::digest;
 use crate::effects::Effects;
@@ -16,21 +15,20 @@ use crate::fact::{Fact, SpanKey};
 use crate::id::{Dot, Epoch, PoolUid, ShardId, SubscriberId};
 use crate::rules::Rule;
 use crate::stock::Afterwards;
-use crate::tenure::Tenure;
 
 /// How a word of another host meets a shard of this one's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Late {
     /// This host says what counts.
     Answered,
-    /// It says nothing of the shard now; but what it says later rests on this word.
-    Silent,
+    /// It cannot tell what counts, or not now; but what it says later rests on this word.
+    Unanswered,
 }
 
 impl Kernel {
-    /// Whether another host's word is about a shard of this host's, from an earlier term; `None`: it is not, or it is from
-    /// before the cut. `changed`: by that word something is reserved here that was not, or no more.
-    pub(super) fn late(&self, key: SpanKey, fact: &Fact, from: Dot, changed: bool) -> Option<Late> {
+    /// Whether another host's word is about a shard that this host answers for, from an earlier term; `None`: it is not. `changed`:
+    /// by that word something is reserved here that was not, or no more.
+    pub(super) fn late(&self, key: SpanKey, fact: &Fact, changed: bool) -> Option<Late> {
         let state = self.pools.get(&key.pool)?;
         let term = state.term(state.layout.place(key.span).ok()?)?;
         let said_in = match fact {
@@ -58,15 +56,8 @@ impl Kernel {
         // that it is reserved, and hears that it is not, says that too: others hear the two in the other order.
         let told_later = matches!(fact, Fact::Reserved(_)) || (matches!(fact, Fact::Unreserved { .. }) && !changed);
         let untold = told_later && self.is_void(term);
-        let answers = if said_in.is_some() && !untold { Late::Answered } else { Late::Silent };
-        match term.tenure {
-            Tenure::Escrow | Tenure::Leased | Tenure::Kept => Some(answers),
-            Tenure::Silent => {
-                let within = term.after.is_some_and(|cut| cut.origin == from.origin && from.seq <= cut.seq);
-                (!within).then_some(Late::Silent)
-            }
-            Tenure::Theirs(_) => None,
-        }
+        let answers = if said_in.is_some() && !untold { Late::Answered } else { Late::Unanswered };
+        term.tenure.answers().then_some(answers)
     }
 
     /// Says in this host's own words what became of the span of a late word.
@@ -95,22 +86,52 @@ impl Kernel {
         self.reserve_again(reserved, effects);
     }
 
-    /// Says again what is reserved in leased shards since before this host's term there, if some of it was heard while nobody could
-    /// tell whose they are, or if that is not known any more.
-    pub(super) fn reserve_late(&mut self, effects: &mut Effects) {
-        if !self.cluster.as_mut().is_some_and(Cluster::takes_owed) || !self.rules.keep(Rule::LastWord) {
-            return;
+    /// This host begins to answer for these shards: what it says of them rests on all that it has heard, be it from their former
+    /// owners or not, for who had one for a moment may not have said a word in its term. And it owes it to say what is reserved there.
+    /// What a part of a snapshot says counts once all of it was taken in.
+    pub(super) fn begin_in(&mut self, shards: Vec<(PoolUid, ShardId)>, effects: &mut Effects) {
+        let adopting = self.is_adopting();
+        let Some(cluster) = self.cluster.as_mut().filter(|_| !adopting && !shards.is_empty()) else { return };
+        cluster.owed.extend(shards);
+        for (origin, seq) in &self.heard {
+            if cluster.rests_on.insert(*origin, *seq) != Some(*seq) {
+                self.log.write(effects, |_| Fact::RestsOn(Dot { origin: *origin, seq: *seq }));
+            }
         }
+    }
+
+    /// Says again what is reserved since before this host's term in shards of which it owes that; in leased ones not before it has a
+    /// good node lease: they may be another's by now. Nobody else says it: who had the shard before may have heard of a
+    /// reservation only when it had given the shard away, behind what it had said of the span itself, and others hear the two in the
+    /// other order.
+    pub(super) fn reserve_owed(&mut self, effects: &mut Effects) {
+        let term = |pool: &PoolUid, shard: &ShardId| self.pools.get(pool)?.term(*shard);
+        let Some(cluster) = self.cluster.as_ref().filter(|cluster| !cluster.owed.is_empty()) else { return };
+        let answered =
+            cluster.owed.iter().filter(|(pool, shard)| term(pool, shard).is_some_and(|term| term.tenure.answers()));
+        let (later, now): (BTreeSet<_>, BTreeSet<_>) =
+            answered.partition(|(pool, shard)| term(pool, shard).is_some_and(|term| self.is_void(term)));
         let mut reserved: Vec<Arc<Reservation>> = Vec::new();
-        for ((pool, _), stock) in &self.stocks {
+        for ((pool, _), stock) in self.stocks.iter().filter(|_| !now.is_empty() && self.rules.keep(Rule::LastWord)) {
             let Some(state) = self.pools.get(pool) else { continue };
-            let term = |kept: &Reservation| state.term(state.layout.place(kept.span).ok()?);
             let former = |kept: &&Arc<Reservation>| {
-                term(kept).is_some_and(|term| term.leased && term.tenure.answers() && term.epoch > kept.epoch)
+                let shard = state.layout.place(kept.span).ok().filter(|shard| now.contains(&(*pool, *shard)));
+                shard.and_then(|shard| state.term(shard)).is_some_and(|term| term.epoch > kept.epoch)
             };
             reserved.extend(stock.reservations().iter().filter(former).cloned());
         }
+        if let Some(cluster) = &mut self.cluster {
+            cluster.owed = later;
+        }
         self.reserve_again(reserved, effects);
+    }
+
+    /// What is reserved of a span was heard when nobody could tell whose its shard is.
+    pub(super) fn owe_reserved(&mut self, key: SpanKey) {
+        let shard = self.pools.get(&key.pool).and_then(|state| state.layout.place(key.span).ok());
+        if let (Some(shard), Some(cluster)) = (shard, &mut self.cluster) {
+            cluster.owed.insert((key.pool, shard));
+        }
     }
 
     /// Says in this host's own words what is reserved.
@@ -142,8 +163,7 @@ impl Kernel {
     }
 
     /// Says in this host's own words what is held in shards that were taken over: it may have been said late, while this host
-    /// was silent. And who was lost may have had a shard without a word, so that nothing tells of what those before it wrote:
-    /// what this host says from now on rests on all that it has heard.
+    /// was silent.
     pub(super) fn say_all_again(&mut self, pool: PoolUid, shards: &BTreeSet<ShardId>, effects: &mut Effects) {
         let Some(state) = self.pools.get(&pool).filter(|_| self.rules.keep(Rule::LastWord)) else { return };
         let former = |held: &&Arc<Allocation>| {
@@ -152,23 +172,9 @@ impl Kernel {
         };
         let mut former: Vec<Arc<Allocation>> = self.holders.iter().filter(former).cloned().collect();
         former.sort_unstable_by_key(|held| held.seq());
-        for (origin, seq) in &self.heard {
-            self.log.write(effects, |_| Fact::RestsOn(Dot { origin: *origin, seq: *seq }));
-        }
-        let mut reserved: Vec<Arc<Reservation>> = Vec::new();
-        for (_, stock) in self.stocks.iter().filter(|((of, _), _)| *of == pool) {
-            let here = |kept: &&Arc<Reservation>| {
-                state
-                    .layout
-                    .place(kept.span)
-                    .is_ok_and(|shard| shards.contains(&shard) && state.term(shard).is_some_and(|term| term.doubted))
-            };
-            reserved.extend(stock.reservations().iter().filter(here).cloned());
-        }
         for held in &former {
             self.take_over(held, effects);
         }
-        self.reserve_again(reserved, effects);
     }
 
     /// What is held of a span, in order.

@@ -157,7 +157,8 @@ impl Kernel {
             here.sort_unstable();
             if let Some(stock) = self.stocks.get_mut(&of) {
                 for span in stock.reshape(pool, layout, here.into_iter()) {
-                    self.log.write(effects, |_| Fact::Free(SpanKey { pool: of.0, realm: of.1, span }));
+                    let key = SpanKey { pool: of.0, realm: of.1, span };
+                    self.log.note_of_pool(effects, self.cluster.as_ref(), Fact::Free(key));
                 }
                 for shard in &shut {
                     stock.set_open(shard, false);

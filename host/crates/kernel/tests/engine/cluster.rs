@@ -79,14 +79,7 @@ impl Hosts {
         let tenures = self.pool.shards.iter().map(|shard| {
             let owner = owner(shard.id);
             let tenure = if owner == host { Tenure::Escrow } else { Tenure::Theirs(member(owner)) };
-            ShardTenure {
-                shard: shard.id,
-                epoch,
-                tenure,
-                leased: tenure == Tenure::Leased,
-                after: None,
-                doubtful: false,
-            }
+            ShardTenure { shard: shard.id, epoch, tenure, leased: tenure == Tenure::Leased, doubtful: false }
         });
         let news = News::Tenures { pool: self.pool.uid, tenures: tenures.collect() };
         self.tell(host, news);
@@ -281,7 +274,6 @@ fn a_leased_shard_is_handed_out_from_only_while_the_node_lease_is_good() {
         epoch: Epoch(2),
         tenure: Tenure::Leased,
         leased: true,
-        after: None,
         doubtful: false,
     });
     let news = News::Tenures { pool: hosts.pool.uid, tenures: leased.collect() };
@@ -307,7 +299,6 @@ fn a_leased_shard_is_handed_out_from_only_while_the_node_lease_is_good() {
         epoch: Epoch(3),
         tenure: Tenure::Escrow,
         leased: false,
-        after: None,
         doubtful: false,
     });
     let news = News::Tenures { pool: hosts.pool.uid, tenures: escrow.collect() };
@@ -335,7 +326,6 @@ fn what_shall_last_for_ever_where_others_get_leases_comes_from_escrow() {
         epoch: Epoch(2),
         tenure,
         leased: tenure == Tenure::Leased,
-        after: None,
         doubtful: false,
     };
     let tenures = hosts
@@ -385,7 +375,6 @@ fn what_is_released_in_a_leased_shard_waits_until_a_majority_knows_it() {
         epoch: Epoch(2),
         tenure: Tenure::Leased,
         leased: true,
-        after: None,
         doubtful: false,
     });
     let tenures = leased.collect();
@@ -412,24 +401,15 @@ fn a_shard_taken_over_keeps_what_turns_up_late_and_forgets_nothing_that_was_answ
     let uid = hosts.pool.uid;
     let known = given(hosts.allocate(0, Leg::Home, "line-1"));
     hosts.share_all();
-    let cut = hosts.beds[0].log.last().expect("something was written").seq;
     // The first host answers and releases once more, and nobody hears of it.
     let late = given(hosts.allocate(0, Leg::Home, "line-2"));
     assert!(matches!(hosts.beds[0].release(&hosts.pool.clone(), "line-1"), Ok(Reply::Released(_))));
-    let after = Some(Dot { origin: origin(0), seq: cut });
     for host in 0..3 {
         let pool = Arc::clone(&hosts.pool);
         let lost = pool.shards.iter().filter(|shard| shard.id.0 % 3 == 0);
         let tenures = lost.map(|shard| {
             let tenure = if host == 1 { Tenure::Kept } else { Tenure::Theirs(member(1)) };
-            ShardTenure {
-                shard: shard.id,
-                epoch: Epoch(2),
-                tenure,
-                leased: tenure == Tenure::Leased,
-                after,
-                doubtful: true,
-            }
+            ShardTenure { shard: shard.id, epoch: Epoch(2), tenure, leased: tenure == Tenure::Leased, doubtful: true }
         });
         let tenures = tenures.collect();
         hosts.tell(host, News::Tenures { pool: uid, tenures });
@@ -457,14 +437,12 @@ fn what_turns_up_late_is_said_again_so_that_every_host_knows_the_same() {
     let uid = hosts.pool.uid;
     let known = given(hosts.allocate(0, Leg::Home, "line-1"));
     hosts.share_all();
-    let cut = hosts.beds[0].log.last().expect("something was written").seq;
     for other in 1..3 {
         hosts.share(0, other);
     }
     // The first host renews, and nobody hears of it.
     hosts.beds[0].pass(5_000);
     given(hosts.allocate(0, Leg::Owner, "line-1"));
-    let after = Some(Dot { origin: origin(0), seq: cut });
     for host in 0..3 {
         let tenure = if host == 1 { Tenure::Kept } else { Tenure::Theirs(member(1)) };
         let said = ShardTenure {
@@ -472,7 +450,6 @@ fn what_turns_up_late_is_said_again_so_that_every_host_knows_the_same() {
             epoch: Epoch(2),
             tenure,
             leased: tenure == Tenure::Leased,
-            after,
             doubtful: true,
         };
         hosts.tell(host, News::Tenures { pool: uid, tenures: vec![said] });
@@ -509,13 +486,39 @@ fn unreserves(hosts: &mut Hosts, host: usize, span: Span) {
     assert!(matches!(gone, Ok(Reply::Unreserved(_))), "{gone:?}");
 }
 
-/// All shards are the second host's in the second term, in doubt about what the first one wrote after the cut.
-fn take_all_over(hosts: &mut Hosts, cut: Seq, tenure: Tenure, leased: bool) {
+/// Hands a span out, which is free again at once.
+fn gives_and_gets_back(hosts: &mut Hosts, host: usize, span: Span) {
+    let asked = AllocateRequest { plan: Plan::exactly(span), ..request(&hosts.pool, "line-2") };
+    let command = Box::new(Command::Allocate(Box::new(asked)));
+    given(hosts.beds[host].ask(Command::Relayed { leg: Leg::Home, command }));
+    let pool = Arc::clone(&hosts.pool);
+    assert!(matches!(hosts.beds[host].release(&pool, "line-2"), Ok(Reply::Released(_))));
+}
+
+/// All shards are one host's from now on, who says nothing of them yet.
+fn gives_all_to(hosts: &mut Hosts, owner: usize, epoch: Epoch) {
+    let shards: Vec<ShardId> = hosts.pool.shards.iter().map(|shard| shard.id).collect();
+    for host in 0..hosts.beds.len() {
+        let tenure = if host == owner { Tenure::Silent } else { Tenure::Theirs(member(owner)) };
+        let said = |shard| ShardTenure { shard, epoch, tenure, leased: true, doubtful: false };
+        let tenures = shards.iter().copied().map(said).collect();
+        hosts.tell(host, News::Tenures { pool: hosts.pool.uid, tenures });
+    }
+}
+
+/// The owner of all shards has heard what counts.
+fn opens_all(hosts: &mut Hosts, owner: usize) {
+    let mut tenures = hosts.beds[owner].kernel.tenures(hosts.pool.uid);
+    tenures.iter_mut().for_each(|said| said.tenure = Tenure::Leased);
+    hosts.tell(owner, News::Tenures { pool: hosts.pool.uid, tenures });
+}
+
+/// All shards are the second host's in the second term, in doubt about what the first one wrote last.
+fn take_all_over(hosts: &mut Hosts, tenure: Tenure, leased: bool) {
     let shards: Vec<ShardId> = hosts.pool.shards.iter().map(|shard| shard.id).collect();
     for host in 0..hosts.beds.len() {
         let tenure = if host == 1 { tenure } else { Tenure::Theirs(member(1)) };
-        let after = Some(Dot { origin: origin(0), seq: cut });
-        let said = |shard| ShardTenure { shard, epoch: Epoch(2), tenure, leased, after, doubtful: true };
+        let said = |shard| ShardTenure { shard, epoch: Epoch(2), tenure, leased, doubtful: true };
         let tenures = shards.iter().copied().map(said).collect();
         hosts.tell(host, News::Tenures { pool: hosts.pool.uid, tenures });
     }
@@ -530,14 +533,13 @@ fn what_was_reserved_late_gives_way_to_what_the_new_owner_has_done_since() {
     reserves(&mut hosts, 0, "kept", span(3));
     reserves(&mut hosts, 0, "former", span(4));
     hosts.share_all();
-    let cut = hosts.beds[0].log.last().expect("something was written").seq;
     // Nobody hears of these: two reservations, and that those of before are given up.
     reserves(&mut hosts, 0, "late-0", span(0));
     reserves(&mut hosts, 0, "late-1", span(1));
     for span in [span(2), span(3), span(4)] {
         unreserves(&mut hosts, 0, span);
     }
-    take_all_over(&mut hosts, cut, Tenure::Escrow, false);
+    take_all_over(&mut hosts, Tenure::Escrow, false);
     // The new owner reserves the second for the same one once more, says again that one of before is reserved, reserves the last for
     // another one, and gives the first to somebody.
     hosts.beds[1].pass(1_000);
@@ -566,15 +568,10 @@ fn what_a_lost_owner_reserved_stands_everywhere_or_nowhere_though_another_had_it
         let mut hosts = Hosts::sharing(leased(addresses(0x0a00_0000, 8)), 3, 1);
         let uid = hosts.pool.uid;
         let span = Span::new(0x0a00_0002, 1).expect("not empty");
-        let cut = hosts.beds[0].log.last().map_or(Seq(0), |op| op.seq);
         reserves(&mut hosts, 0, "line-1", span);
-        take_all_over(&mut hosts, cut, Tenure::Leased, true);
+        take_all_over(&mut hosts, Tenure::Leased, true);
         hosts.tell(1, News::NodeLease { until_ms: u64::MAX });
-        let asked = AllocateRequest { plan: Plan::exactly(span), ..request(&hosts.pool, "line-2") };
-        let command = Box::new(Command::Allocate(Box::new(asked)));
-        given(hosts.beds[1].ask(Command::Relayed { leg: Leg::Home, command }));
-        let pool = Arc::clone(&hosts.pool);
-        assert!(matches!(hosts.beds[1].release(&pool, "line-2"), Ok(Reply::Released(_))));
+        gives_and_gets_back(&mut hosts, 1, span);
         // The lost one hears that another had the span, and gives way; the new owner hears of the reservation when he has it no
         // more, perhaps while it cannot tell whether the shard is its own.
         if !leased_then {
@@ -595,15 +592,47 @@ fn what_a_lost_owner_reserved_stands_everywhere_or_nowhere_though_another_had_it
 }
 
 #[test]
+fn what_a_lost_owner_reserved_is_said_again_by_who_was_given_the_shard_since() {
+    for leased_then in [true, false] {
+        let mut hosts = Hosts::sharing(leased(addresses(0x0a00_0000, 8)), 3, 1);
+        let uid = hosts.pool.uid;
+        let span = Span::new(0x0a00_0002, 1).expect("not empty");
+        reserves(&mut hosts, 0, "line-1", span);
+        take_all_over(&mut hosts, Tenure::Leased, true);
+        hosts.tell(1, News::NodeLease { until_ms: u64::MAX });
+        gives_and_gets_back(&mut hosts, 1, span);
+        gives_all_to(&mut hosts, 2, Epoch(3));
+        // The lost one hears that another had the span, and gives way. The other two hear of the reservation behind that, when it is
+        // the second one's word no more and not yet the third one's.
+        hosts.share(1, 0);
+        hosts.share(1, 2);
+        hosts.share(0, 1);
+        hosts.share(0, 2);
+        if leased_then {
+            hosts.tell(2, News::NodeLease { until_ms: u64::MAX });
+        }
+        opens_all(&mut hosts, 2);
+        let says_it = |op: &Op| op.from.is_none() && matches!(op.fact, Fact::Reserved(_));
+        assert_eq!(hosts.beds[2].log.iter().any(says_it), leased_then, "without a lease it may be another's");
+        hosts.tell(2, News::NodeLease { until_ms: u64::MAX });
+        hosts.share_all();
+        let reserved: Vec<_> = (0..3).map(|host| hosts.beds[host].occupancy(uid).reserved).collect();
+        assert_eq!(reserved, [1; 3], "leased then: {leased_then}");
+        for host in 0..3 {
+            assert_eq!(hosts.beds[host].kernel.digest(), hosts.beds[2].kernel.digest(), "host {host}");
+        }
+    }
+}
+
+#[test]
 fn what_a_lost_owner_removed_is_removed_everywhere_though_the_new_one_has_no_lease_as_it_hears_of_it() {
     let mut hosts = Hosts::sharing(leased(addresses(0x0a00_0000, 8)), 3, 1);
     let uid = hosts.pool.uid;
     let span = Span::new(0x0a00_0002, 1).expect("not empty");
     reserves(&mut hosts, 0, "line-1", span);
     hosts.share_all();
-    let cut = hosts.beds[0].log.last().expect("something was written").seq;
     unreserves(&mut hosts, 0, span);
-    take_all_over(&mut hosts, cut, Tenure::Kept, true);
+    take_all_over(&mut hosts, Tenure::Kept, true);
     // The new owner said that the span is reserved; its lease is over when it hears that it was not. The lost one hears the
     // two words in the other order.
     hosts.tell(1, News::NodeLease { until_ms: 0 });
@@ -657,7 +686,6 @@ fn what_became_a_hosts_own_in_a_known_term_rests_on_the_former_owners_words_too(
         epoch: Epoch(2),
         tenure,
         leased: tenure == Tenure::Leased,
-        after: Some(Dot { origin: origin(0), seq: cut }),
         doubtful: false,
     };
     let rests_on = |op: &Op| matches!(op.fact, Fact::RestsOn(dot) if dot == Dot { origin: origin(0), seq: cut });
@@ -673,20 +701,50 @@ fn what_became_a_hosts_own_in_a_known_term_rests_on_the_former_owners_words_too(
 }
 
 #[test]
-fn what_rests_on_the_log_of_a_host_that_never_wrote_anything_waits_for_nothing() {
-    let mut hosts = Hosts::new(3);
-    let uid = hosts.pool.uid;
-    // The third host was lost before anybody heard of it.
-    let shards: Vec<ShardId> = hosts.pool.shards.iter().map(|shard| shard.id).collect();
-    let after = Some(Dot { origin: origin(2), seq: Seq(0) });
-    for (host, tenure) in [(0, Tenure::Theirs(member(1))), (1, Tenure::Escrow)] {
-        let said = |shard| ShardTenure { shard, epoch: Epoch(2), tenure, leased: false, after, doubtful: false };
-        let tenures = shards.iter().copied().map(said).collect();
-        hosts.tell(host, News::Tenures { pool: uid, tenures });
+fn what_is_said_in_a_term_rests_on_all_former_owners_though_one_between_them_never_said_anything() {
+    let mut hosts = Hosts::sharing(leased(addresses(0x0a00_0000, 8)), 4, 1);
+    let span = Span::new(0x0a00_0002, 1).expect("not empty");
+    gives_and_gets_back(&mut hosts, 0, span);
+    hosts.share(0, 1);
+    gives_all_to(&mut hosts, 1, Epoch(2));
+    hosts.share(0, 2);
+    gives_all_to(&mut hosts, 2, Epoch(3));
+    hosts.tell(2, News::NodeLease { until_ms: u64::MAX });
+    opens_all(&mut hosts, 2);
+    given(hosts.allocate(2, Leg::Home, "line-3"));
+    let before = hosts.share(2, 3);
+    assert_eq!(hosts.held(3), 0, "the first owner's words are missing");
+    hosts.share(0, 3);
+    assert!(hosts.share(2, 3) > before);
+    assert_eq!(hosts.held(3), 1);
+}
+
+#[test]
+fn that_space_left_a_pool_is_no_hosts_word_so_it_cannot_come_late_and_end_what_was_handed_out_since() {
+    let mut hosts = Hosts::sharing(leased(addresses(0x0a00_0000, 8)), 2, 1);
+    let first = given(hosts.allocate(0, Leg::Home, "line-1"));
+    hosts.share(0, 1);
+    let pool = Arc::clone(&hosts.pool);
+    assert!(matches!(hosts.beds[0].release(&pool, "line-1"), Ok(Reply::Released(_))));
+    // The space leaves the pool before the second host hears that it is free, and comes back.
+    let mut shrunk = Pool { revision: Revision(2), ..(*pool).clone() };
+    Arc::make_mut(&mut shrunk.draft.geometry).excluded = vec![Series::one(first.span)];
+    let shrunk = Arc::new(shrunk);
+    let back = Arc::new(Pool { revision: Revision(3), ..(*pool).clone() });
+    for host in 0..2 {
+        hosts.tell(host, News::Pool(Arc::clone(&shrunk)));
+        hosts.tell(host, News::Pool(Arc::clone(&back)));
     }
-    given(hosts.allocate(1, Leg::Home, "line-1"));
+    assert_eq!(hosts.held(1), 0);
+    let asked = AllocateRequest { plan: Plan::exactly(first.span), ..request(&pool, "line-2") };
+    let command = Box::new(Command::Allocate(Box::new(asked)));
+    given(hosts.beds[0].ask(Command::Relayed { leg: Leg::Home, command }));
     hosts.share(1, 0);
-    assert_eq!(hosts.held(0), 1);
+    for host in 0..2 {
+        hosts.share(0, 1);
+        hosts.beds[host].replace_kernel();
+        assert_eq!(hosts.held(host), 1, "host {host}");
+    }
 }
 
 #[test]
@@ -715,14 +773,7 @@ fn who_does_not_know_whose_a_shard_is_does_not_say_that_the_pool_is_exhausted() 
     assert!(matches!(hosts.allocate(1, Leg::Space, "line"), Err(CommandError::Exhausted { shards: 0, .. })));
     let nobodys = hosts.pool.shards.iter().map(|shard| {
         let tenure = Tenure::Theirs(MemberId(0));
-        ShardTenure {
-            shard: shard.id,
-            epoch: Epoch(2),
-            tenure,
-            leased: tenure == Tenure::Leased,
-            after: None,
-            doubtful: false,
-        }
+        ShardTenure { shard: shard.id, epoch: Epoch(2), tenure, leased: tenure == Tenure::Leased, doubtful: false }
     });
     let tenures = nobodys.collect();
     hosts.tell(1, News::Tenures { pool: uid, tenures });
@@ -735,7 +786,6 @@ fn who_does_not_know_whose_a_shard_is_does_not_say_that_the_pool_is_exhausted() 
 fn words_of_a_new_term_wait_for_the_former_owners_last_ones() {
     let mut hosts = Hosts::new(3);
     let first = given(hosts.allocate(0, Leg::Home, "line-1"));
-    let cut = hosts.beds[0].log.last().expect("something was written").seq;
     hosts.share(0, 1);
     let said: Vec<ShardTenure> = hosts
         .pool
@@ -747,7 +797,6 @@ fn words_of_a_new_term_wait_for_the_former_owners_last_ones() {
             epoch: Epoch(2),
             tenure: Tenure::Theirs(member(1)),
             leased: false,
-            after: Some(Dot { origin: origin(0), seq: cut }),
             doubtful: false,
         })
         .collect();

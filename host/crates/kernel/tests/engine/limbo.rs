@@ -20,14 +20,7 @@ fn leased() -> Hosts {
     draft.terms.hold_down_ms = 0;
     let mut hosts = Hosts::sharing(draft, 1, 1);
     let shards = hosts.pool.shards.iter().map(|shard| shard.id);
-    let tenure = |shard| ShardTenure {
-        shard,
-        epoch: Epoch(2),
-        tenure: Tenure::Leased,
-        leased: true,
-        after: None,
-        doubtful: false,
-    };
+    let tenure = |shard| ShardTenure { shard, epoch: Epoch(2), tenure: Tenure::Leased, leased: true, doubtful: false };
     let tenures = shards.map(tenure).collect();
     let pool = hosts.pool.uid;
     hosts.tell(0, News::Tenures { pool, tenures });

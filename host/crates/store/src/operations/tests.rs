@@ -12,6 +12,9 @@ use super::*;
 use crate::sample::{self, Known};
 use crate::{Store, StoreSettings, check};
 
+/// This host among the others of [`sample::origin`].
+const OWN: u64 = 9;
+
 fn small() -> StoreSettings {
     StoreSettings {
         log_file_bytes: 2048,
@@ -99,6 +102,10 @@ fn next_op(record: &Record, numbers: &mut BTreeMap<u64, u64>, (who, choice, step
     let op = match choice {
         0..=4 => sample::held(seq, 1, place),
         5..=6 => sample::resting(seq, 1, place, 500),
+        // What follows from a pool's record: this host's own, and in nobody's log.
+        7 if who == 0 && step > 2 => {
+            return sample::relayed(sample::op(seq, Fact::Free(sample::key(1, place))), OWN, 0);
+        }
         7 => sample::op(seq, Fact::Clock),
         8 => sample::reserved(seq, 1, place),
         _ => {

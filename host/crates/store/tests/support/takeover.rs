@@ -91,7 +91,6 @@ impl Host {
             epoch: Epoch(1),
             tenure: owner,
             leased: false,
-            after: None,
             doubtful: false,
         };
         let tenures = pool.shards.iter().map(said).collect();

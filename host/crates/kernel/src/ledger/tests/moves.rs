@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::bed::{Bed, draft, join, moved, seized, taken, word};
 use crate::id::{Dot, Epoch, MemberId, Origin, PoolUid, Seq, ShardId};
-use crate::ledger::{Deed, GrantKind, GrantState, HostRole, LedgerCommand, LedgerError, LedgerReply, Wish};
+use crate::ledger::{Bereft, Deed, GrantKind, GrantState, HostRole, LedgerCommand, LedgerError, LedgerReply, Wish};
 use crate::tenure::Tenure;
 
 const fn origin(host: u64) -> Origin {
@@ -147,6 +147,36 @@ fn what_somebody_may_still_say_is_not_given_up() {
     assert!(matches!(bed.refused(none), LedgerError::FieldInvalid { .. }));
     assert!(matches!(bed.refused(forgoes(pool, &[shard], 3, 2, log(1, 70))), LedgerError::HolderDiffers { .. }));
     assert!(matches!(bed.refused(forgoes(pool, &[shard], 2, 1, log(1, 70))), LedgerError::EpochDiffers { .. }));
+    bed.deposes(2);
+    assert!(matches!(bed.refused(forgoes(pool, &[shard], 2, 2, log(1, 70))), LedgerError::Deposed { .. }));
+}
+
+#[test]
+fn all_logs_whose_hosts_are_gone_are_given_up_at_once_and_those_of_members_are_not() {
+    let (mut bed, pool, shard) = given_away();
+    bed.ok(moved(pool, &[shard], 2, 3, 2));
+    let log = |host, seq| Dot { origin: origin(host), seq: Seq(seq) };
+    let heard = BTreeMap::from([(origin(1), Seq(70))]);
+    bed.ok(LedgerCommand::Remove { member: MemberId(1), word: word("lost") });
+    let one = bed.ledger.next_bereft(MemberId(3), &heard, 8).expect("the first one's");
+    assert_eq!(one.logs, [log(1, 70)], "the second one may say what it wrote yet");
+    for kind in [GrantKind::Escrow, GrantKind::Leased] {
+        bed.ok(moved(pool, &bed.shards(pool, 2, kind), 2, 3, 1));
+    }
+    bed.ok(LedgerCommand::Remove { member: MemberId(2), word: word("lost") });
+    let mut all = Vec::new();
+    while let Some(found) = bed.ledger.next_bereft(MemberId(3), &heard, 8) {
+        all.extend(found.shards.contains(&shard).then(|| found.logs.clone()));
+        let Bereft { pool, shards, epoch, logs } = found;
+        bed.ok(LedgerCommand::Forgo { pool, shards, member: MemberId(3), epoch, logs });
+    }
+    assert_eq!(all, [[log(1, 70), log(2, 0)]], "of the second one nobody heard anything");
+    let (found, grant) = (bed.ledger.pool(pool).expect("there"), bed.grant(pool, shard));
+    assert_eq!((grant.epoch, grant.state), (Epoch(4), GrantState::Quarantined));
+    assert_eq!(found.tenure(MemberId(3), (shard, grant), &heard, false), Tenure::Kept);
+    let mut awaited: Vec<_> = found.awaited(shard).collect();
+    awaited.sort_unstable();
+    assert_eq!(awaited, [origin(1), origin(2)], "what turns up of either counts");
 }
 
 #[test]

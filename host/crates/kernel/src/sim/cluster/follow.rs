@@ -148,7 +148,6 @@ impl World {
                     epoch: grant.epoch,
                     tenure,
                     leased: grant.kind == GrantKind::Leased,
-                    after: grant.cut,
                     doubtful: grant.is_doubtful(),
                 });
             }

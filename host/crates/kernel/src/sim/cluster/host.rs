@@ -12,6 +12,7 @@ use super::net::Vector;
 use super::route::{Task, Trouble, Whose};
 use super::world::{Event, SETTINGS, SLACK_MS, World};
 use crate::command::{Command, CommandError, Reply, RequestId};
+use crate::digest::Digest;
 use crate::effects::Effects;
 use crate::fact::{Fact, Op};
 use crate::hash::Draws;
@@ -64,6 +65,8 @@ pub(super) struct Host {
     pub(super) runs: BTreeMap<Origin, Vec<Op>>,
     realms: BTreeMap<RealmUid, NamedRealm>,
     pub(super) committed: Seq,
+    /// What its last process knew as it ended, if all that it had said was on the disk.
+    left: Option<Digest>,
     pub(super) stopped: BTreeMap<(PoolUid, ShardId), Epoch>,
     pub(super) ledger: Ledger,
     pub(super) applied: usize,
@@ -136,6 +139,7 @@ impl Host {
             runs: BTreeMap::new(),
             realms: BTreeMap::new(),
             committed: Seq(0),
+            left: None,
             stopped: BTreeMap::new(),
             ledger,
             applied: 0,
@@ -210,13 +214,17 @@ impl Host {
                 self.realms.insert(realm.uid, (realm.tenant.clone(), realm.name.clone()));
             }
             let whose = op.from.map_or(self.origin, |from| from.origin);
-            self.runs.entry(whose).or_default().push(op.clone());
+            // What follows from a pool's record is in nobody's log.
+            if op.from.is_none_or(|from| from.seq > Seq(0)) {
+                self.runs.entry(whose).or_default().push(op.clone());
+            }
         }
         self.disk.write(ops);
     }
 
     /// What was written last was never written.
     pub(super) fn forget_after(&mut self, last: Seq) {
+        self.left = None;
         self.disk.forget_after(last);
         self.committed = last;
         for ops in self.runs.values_mut() {
@@ -237,6 +245,8 @@ impl Host {
 
     /// The process ends; what was being written is on the disk or not: a group is one frame of the log.
     pub(super) fn crash(&mut self, draws: &mut Draws) {
+        let all_said = self.flushing.is_none() && self.forming.writes_len() == 0;
+        self.left = self.kernel.as_ref().filter(|_| all_said).map(Kernel::digest_anew);
         if let Some(group) = self.flushing.take() {
             let reached = draws.index(2) == 1;
             let persisted = group.persist(|ops| {
@@ -276,7 +286,12 @@ impl Host {
         self.clock.booted_at = now;
         let recovery = self.recovery(seed, breach);
         self.published = self.committed;
-        self.begin(recovery, now, draws)
+        self.begin(recovery, now, draws)?;
+        let found = self.kernel.as_ref().map(Kernel::digest_anew);
+        if self.left.take().is_some_and(|left| found != Some(left)) {
+            return broken(Invariant::Kept, "what is on the disk is not what the process knew as it ended".to_owned());
+        }
+        Ok(())
     }
 
     /// The disk refused a group: neither it nor the one that forms was ever said. The process lives on with a kernel that is
