@@ -288,12 +288,18 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
         }
         let batches: Vec<(PeerId, Arc<Batch>)> =
             answer.batches.into_iter().map(|batch| (peer, Arc::new(batch))).collect();
-        let befores = batches.iter().map(|(_, batch)| vector.get(&batch.origin).copied().unwrap_or_default());
-        let befores: Vec<Seq> = befores.collect();
+        let spans = batches.iter().map(|(_, batch)| {
+            let before = vector.get(&batch.origin).copied().unwrap_or_default();
+            (before, batch.through)
+        });
+        let spans: Vec<(Seq, Seq)> = spans.collect();
         let reached = take_in(cluster, batches).await;
-        let progress =
-            reached.into_iter().zip(befores).any(|(reached, before)| reached.is_some_and(|one| one > before));
-        if !answer.more || !progress || cluster.stopping().is_cancelled() {
+        let reached: Vec<(Seq, (Seq, Seq))> =
+            reached.into_iter().zip(spans).filter_map(|(reached, span)| Some((reached?, span))).collect();
+        let progress = reached.iter().any(|(reached, (before, _))| reached > before);
+        // What it waited for may have come behind it.
+        let more = answer.more || reached.iter().any(|(reached, (_, through))| reached < through);
+        if !more || !progress || cluster.stopping().is_cancelled() {
             cluster.inner.parts.vitals.synced(began.elapsed());
             return;
         }
@@ -330,7 +336,12 @@ impl Cluster {
 pub(super) async fn answer_push(cluster: &Cluster, from: PeerId, batch: Batch) -> PushAnswer {
     let known = cluster.inner.heard.borrow().get(&batch.origin).copied().unwrap_or_default();
     if batch.after <= known && batch.through > known {
-        take_in(cluster, vec![(from, Arc::new(batch))]).await;
+        let through = batch.through;
+        let reached = take_in(cluster, vec![(from, Arc::new(batch))]).await;
+        if reached.first().is_some_and(|reached| reached.is_some_and(|reached| reached < through)) {
+            // It rests on something that this host has not heard yet.
+            cluster.pull_from(from);
+        }
     }
     PushAnswer { vector: cluster.vector() }
 }

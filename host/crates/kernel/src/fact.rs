@@ -56,8 +56,8 @@ pub enum Fact {
         origin: Origin,
         through: Seq,
     },
-    /// What follows in this log rests on everything that origin wrote up to this dot: written when a shard is taken over from
-    /// another host, so that nobody reads its new owner's words before the last ones of the former.
+    /// What follows in this log rests on everything that origin wrote up to this dot: written when this host begins to answer for a
+    /// shard, so that nobody reads its words before those of the shard's former owners.
     RestsOn(Dot),
     /// A snapshot of another host brought what still counts of all these origins up to here, not the operations themselves: so
     /// they are heard, but this log cannot give them to others. One fact, because half of a snapshot's end would be wrong:

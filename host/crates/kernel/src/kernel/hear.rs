@@ -110,7 +110,6 @@ impl Kernel {
     }
 
     fn has_heard(&self, dot: Dot) -> Readiness {
-        // Of a log of which nobody ever heard anything all was heard.
         let known = self.heard.get(&dot.origin).copied().unwrap_or_default() >= dot.seq;
         let own = self.cluster.as_ref().is_some_and(|cluster| cluster.origin == dot.origin);
         if known || own { Readiness::Now } else { Readiness::Later }

@@ -4,7 +4,7 @@
 //! Other hosts hear the two in any order. So the owner takes a late word in and says afterwards, in its own name, what became of
 //! the span; that rests on the late word, so everywhere it is the last one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Kernel;
@@ -88,12 +88,10 @@ impl Kernel {
 
     /// This host begins to answer for these shards: what it says of them rests on all that it has heard, be it from their former
     /// owners or not, for who had one for a moment may not have said a word in its term. And it owes it to say what is reserved there.
-    /// What a part of a snapshot says counts once all of it was taken in.
     pub(super) fn begin_in(&mut self, shards: Vec<(PoolUid, ShardId)>, effects: &mut Effects) {
-        let adopting = self.is_adopting();
-        let Some(cluster) = self.cluster.as_mut().filter(|_| !adopting && !shards.is_empty()) else { return };
+        let Some(cluster) = self.cluster.as_mut().filter(|_| !shards.is_empty()) else { return };
         cluster.owed.extend(shards);
-        for (origin, seq) in &self.heard {
+        for (origin, seq) in &self.words {
             if cluster.rests_on.insert(*origin, *seq) != Some(*seq) {
                 self.log.write(effects, |_| Fact::RestsOn(Dot { origin: *origin, seq: *seq }));
             }
@@ -105,23 +103,37 @@ impl Kernel {
     /// reservation only when it had given the shard away, behind what it had said of the span itself, and others hear the two in the
     /// other order.
     pub(super) fn reserve_owed(&mut self, effects: &mut Effects) {
-        let term = |pool: &PoolUid, shard: &ShardId| self.pools.get(pool)?.term(*shard);
-        let Some(cluster) = self.cluster.as_ref().filter(|cluster| !cluster.owed.is_empty()) else { return };
-        let answered =
-            cluster.owed.iter().filter(|(pool, shard)| term(pool, shard).is_some_and(|term| term.tenure.answers()));
-        let (later, now): (BTreeSet<_>, BTreeSet<_>) =
-            answered.partition(|(pool, shard)| term(pool, shard).is_some_and(|term| self.is_void(term)));
-        let mut reserved: Vec<Arc<Reservation>> = Vec::new();
-        for ((pool, _), stock) in self.stocks.iter().filter(|_| !now.is_empty() && self.rules.keep(Rule::LastWord)) {
-            let Some(state) = self.pools.get(pool) else { continue };
-            let former = |kept: &&Arc<Reservation>| {
-                let shard = state.layout.place(kept.span).ok().filter(|shard| now.contains(&(*pool, *shard)));
-                shard.and_then(|shard| state.term(shard)).is_some_and(|term| term.epoch > kept.epoch)
+        if self.is_adopting() {
+            // What a part of a snapshot says counts once all of it was taken in.
+            return;
+        }
+        let Some(cluster) = &mut self.cluster else { return };
+        let owed = std::mem::take(&mut cluster.owed);
+        let (mut now, mut later): (BTreeMap<PoolUid, BTreeSet<ShardId>>, _) = (BTreeMap::new(), BTreeSet::new());
+        for (pool, shard) in owed {
+            let term = self.pools.get(&pool).and_then(|state| state.term(shard)).filter(|term| term.tenure.answers());
+            match term.map(|term| self.is_void(term)) {
+                Some(true) => later.insert((pool, shard)),
+                Some(false) => now.entry(pool).or_default().insert(shard),
+                None => false,
             };
-            reserved.extend(stock.reservations().iter().filter(former).cloned());
         }
         if let Some(cluster) = &mut self.cluster {
             cluster.owed = later;
+        }
+        if !self.rules.keep(Rule::LastWord) {
+            return;
+        }
+        let mut reserved: Vec<Arc<Reservation>> = Vec::new();
+        for (pool, shards) in &now {
+            let Some(state) = self.pools.get(pool) else { continue };
+            let former = |kept: &&Arc<Reservation>| {
+                let shard = state.layout.place(kept.span).ok().filter(|shard| shards.contains(shard));
+                shard.and_then(|shard| state.term(shard)).is_some_and(|term| term.epoch > kept.epoch)
+            };
+            for (_, stock) in self.stocks_of(*pool) {
+                reserved.extend(stock.reservations().iter().filter(former).cloned());
+            }
         }
         self.reserve_again(reserved, effects);
     }

@@ -508,8 +508,8 @@ fn gives_all_to(hosts: &mut Hosts, owner: usize, epoch: Epoch) {
 
 /// The owner of all shards has heard what counts.
 fn opens_all(hosts: &mut Hosts, owner: usize) {
-    let mut tenures = hosts.beds[owner].kernel.tenures(hosts.pool.uid);
-    tenures.iter_mut().for_each(|said| said.tenure = Tenure::Leased);
+    let told = hosts.beds[owner].kernel.tenures(hosts.pool.uid);
+    let tenures = told.into_iter().map(|said| ShardTenure { tenure: Tenure::Leased, ..said }).collect();
     hosts.tell(owner, News::Tenures { pool: hosts.pool.uid, tenures });
 }
 

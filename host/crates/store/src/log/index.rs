@@ -52,7 +52,10 @@ impl Contents {
 
     fn note_one(&mut self, from: Option<Dot>, seq: Seq) {
         let (of, seq) = number(from, seq);
-        self.note(of, Numbers { first: seq, last: seq });
+        // Number 0 is in nobody's log: nobody asks for it, and nobody will say that he has it.
+        if seq > Seq(0) {
+            self.note(of, Numbers { first: seq, last: seq });
+        }
     }
 
     fn note_heard(&mut self, origin: Origin, through: Seq) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kernel::{Fact, Op, Origin, Seq};
+use kernel::{Dot, Fact, Op, Origin, Seq};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -311,6 +311,24 @@ fn files_go_when_every_member_has_what_is_in_them() {
     cycle(&store);
     assert_eq!(log_files(&dir), 0);
     assert_eq!(gone(store.reader().operations(None, Seq(0), 999)), 28);
+}
+
+#[test]
+fn what_is_in_nobodys_log_keeps_no_file() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(&dir);
+    store.reader().retain(BTreeMap::new(), u64::MAX);
+    let own = store.reader().identity().origin.into();
+    let from = Some(Dot { origin: own, seq: Seq(0) });
+    let off = Op { from, ..sample::op(2, Fact::Free(sample::key(1, 1))) };
+    store.append(&[sample::held(1, 1, 1), off, sample::held(3, 1, 2)]).unwrap();
+    store.seal().unwrap();
+    store.compactor().cycle().unwrap().unwrap();
+    assert_eq!(numbers(&store.reader().operations(None, Seq(0), 999).unwrap()), [1, 3]);
+    assert_eq!(log_files(&dir), 1);
+    store.reader().retain(BTreeMap::from([(None, Seq(3))]), u64::MAX);
+    assert_eq!(store.compactor().cycle().unwrap(), None);
+    assert_eq!(log_files(&dir), 0);
 }
 
 /// Up to where the own operations reach, all of which must be there.
