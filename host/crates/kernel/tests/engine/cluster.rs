@@ -562,16 +562,28 @@ fn what_was_reserved_late_gives_way_to_what_the_new_owner_has_done_since() {
     assert_eq!(held.span, span(0));
 }
 
+/// What the first host reserved nobody heard of; the second one took all over, and handed the span out and got it back.
+fn reserved_unheard_and_handed_out_since() -> Hosts {
+    let mut hosts = Hosts::sharing(leased(addresses(0x0a00_0000, 8)), 3, 1);
+    let span = Span::new(0x0a00_0002, 1).expect("not empty");
+    reserves(&mut hosts, 0, "line-1", span);
+    take_all_over(&mut hosts, Tenure::Leased, true);
+    hosts.tell(1, News::NodeLease { until_ms: u64::MAX });
+    gives_and_gets_back(&mut hosts, 1, span);
+    hosts
+}
+
+fn all_know_one_reservation(hosts: &Hosts) {
+    for (host, bed) in hosts.beds.iter().enumerate() {
+        assert_eq!(bed.occupancy(hosts.pool.uid).reserved, 1, "host {host}");
+        assert_eq!(bed.kernel.digest(), hosts.beds[0].kernel.digest(), "host {host}");
+    }
+}
+
 #[test]
 fn what_a_lost_owner_reserved_stands_everywhere_or_nowhere_though_another_had_it_meanwhile() {
     for leased_then in [true, false] {
-        let mut hosts = Hosts::sharing(leased(addresses(0x0a00_0000, 8)), 3, 1);
-        let uid = hosts.pool.uid;
-        let span = Span::new(0x0a00_0002, 1).expect("not empty");
-        reserves(&mut hosts, 0, "line-1", span);
-        take_all_over(&mut hosts, Tenure::Leased, true);
-        hosts.tell(1, News::NodeLease { until_ms: u64::MAX });
-        gives_and_gets_back(&mut hosts, 1, span);
+        let mut hosts = reserved_unheard_and_handed_out_since();
         // The lost one hears that another had the span, and gives way; the new owner hears of the reservation when he has it no
         // more, perhaps while it cannot tell whether the shard is its own.
         if !leased_then {
@@ -583,24 +595,14 @@ fn what_a_lost_owner_reserved_stands_everywhere_or_nowhere_though_another_had_it
         hosts.tell(1, News::NodeLease { until_ms: u64::MAX });
         hosts.share_all();
         hosts.share_all();
-        let reserved: Vec<_> = (0..3).map(|host| hosts.beds[host].occupancy(uid).reserved).collect();
-        assert_eq!(reserved, [1; 3], "leased then: {leased_then}");
-        for host in 0..3 {
-            assert_eq!(hosts.beds[host].kernel.digest(), hosts.beds[1].kernel.digest(), "host {host}");
-        }
+        all_know_one_reservation(&hosts);
     }
 }
 
 #[test]
 fn what_a_lost_owner_reserved_is_said_again_by_who_was_given_the_shard_since() {
     for leased_then in [true, false] {
-        let mut hosts = Hosts::sharing(leased(addresses(0x0a00_0000, 8)), 3, 1);
-        let uid = hosts.pool.uid;
-        let span = Span::new(0x0a00_0002, 1).expect("not empty");
-        reserves(&mut hosts, 0, "line-1", span);
-        take_all_over(&mut hosts, Tenure::Leased, true);
-        hosts.tell(1, News::NodeLease { until_ms: u64::MAX });
-        gives_and_gets_back(&mut hosts, 1, span);
+        let mut hosts = reserved_unheard_and_handed_out_since();
         gives_all_to(&mut hosts, 2, Epoch(3));
         // The lost one hears that another had the span, and gives way. The other two hear of the reservation behind that, when it is
         // the second one's word no more and not yet the third one's.
@@ -616,11 +618,7 @@ fn what_a_lost_owner_reserved_is_said_again_by_who_was_given_the_shard_since() {
         assert_eq!(hosts.beds[2].log.iter().any(says_it), leased_then, "without a lease it may be another's");
         hosts.tell(2, News::NodeLease { until_ms: u64::MAX });
         hosts.share_all();
-        let reserved: Vec<_> = (0..3).map(|host| hosts.beds[host].occupancy(uid).reserved).collect();
-        assert_eq!(reserved, [1; 3], "leased then: {leased_then}");
-        for host in 0..3 {
-            assert_eq!(hosts.beds[host].kernel.digest(), hosts.beds[2].kernel.digest(), "host {host}");
-        }
+        all_know_one_reservation(&hosts);
     }
 }
 
