@@ -69,23 +69,30 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
     }
 }
 
-/// Another process runs under this host's identity. Both would hand out from the same shards, so the one ends of which the ledger
-/// does not know: that is the copy.
+/// Another process runs under this host's identity.
 fn on_clash(cluster: &Cluster, address: String) {
-    let renewed_by = |seat: &seat::Seat| seat.book.ledger().member(seat.me).and_then(|member| member.lease.nonce);
-    let known = cluster.seat().and_then(|seat| renewed_by(&seat));
-    if known.is_some_and(|nonce| nonce != cluster.inner.nonce) {
+    tracing::error!(
+        address,
+        "another host uses this host's p2p.key, so one of the two runs on a copy of the other's directory: stop the copy, delete its directory and join it anew"
+    );
+    *cluster.inner.copy.lock() = Some(address);
+    if let Some(seat) = cluster.seat() {
+        end_if_copy(cluster, &seat);
+    }
+}
+
+/// Two processes of one identity would hand out from the same shards, so the one ends of which the ledger does not know: that is
+/// the copy. It may know of the other one before it has its part of the ledger.
+pub(super) fn end_if_copy(cluster: &Cluster, seat: &seat::Seat) {
+    let Some(address) = cluster.inner.copy.lock().clone() else { return };
+    let renewed_by = seat.book.ledger().member(seat.me).and_then(|member| member.lease.nonce);
+    if renewed_by.is_some_and(|nonce| nonce != cluster.inner.nonce) {
         tracing::error!(
             address,
             "this host ends: another one that uses its p2p.key holds its node lease, so this one runs on a copy of that one's directory: delete it and join anew"
         );
         std::process::exit(crate::EXIT_USAGE.into());
     }
-    tracing::error!(
-        address,
-        "another host uses this host's p2p.key, so one of the two runs on a copy of the other's directory: stop the copy, delete its directory and join it anew"
-    );
-    *cluster.inner.copy.lock() = Some(address);
 }
 
 /// What a peer answers at the door, and how long that took. Hellos are few: if there are too many now, it is asked again.
