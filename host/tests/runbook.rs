@@ -80,6 +80,8 @@ fn drain_and_move(hosts: &Hosts) {
     assert_eq!(done(hosts, 1, &order)["moved"], 1);
     let now = shards(hosts, &["homes"]).into_iter().find(|shard| shard["shard"] == moved["shard"]);
     assert!(now.as_ref().expect("it is there")["epoch"].as_u64() > epoch, "{now:?}");
+    // Again is nothing.
+    assert_eq!(done(hosts, 0, &order)["moved"], 0);
 }
 
 /// The last host is lost, and what it had is the first one's.

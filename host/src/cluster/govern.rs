@@ -309,6 +309,13 @@ pub(super) async fn offer(
         return Err(ClusterError::Unavailable(why));
     }
     let ledger = seat.book.ledger();
+    let ours = |shard: &ShardId| {
+        ledger.grant(pool, *shard).is_some_and(|grant| grant.holder == seat.me && grant.epoch == epoch)
+    };
+    if !shards.iter().all(ours) {
+        let why = "of these shards some went elsewhere while this offer waited for another one; ask again";
+        return Err(ClusterError::Unavailable(why.to_owned()));
+    }
     let vector = cluster.vector();
     if !ledger.pool(pool).is_some_and(|found| shards.iter().all(|shard| found.is_covered(*shard, &vector))) {
         let why = "this host has not heard yet all that counts of those who had these shards before; ask again";

@@ -141,14 +141,15 @@ impl Port for Cluster {
             let mut by_epoch: BTreeMap<kernel::Epoch, Vec<ShardId>> = BTreeMap::new();
             for shard in &order.shards {
                 let grant = ledger.grant(uid, *shard).ok_or_else(|| no_shard(*shard))?;
+                if grant.holder == to {
+                    // Asked again, or it went there by itself.
+                    continue;
+                }
                 if grant.holder != seat.me {
                     let holder = ledger.member(grant.holder).map_or_else(String::new, |holder| holder.node.to_string());
                     return Err(ClusterError::Refused(format!(
                         "shard {shard} is held by {holder}: a shard is moved by its holder, ask there"
                     )));
-                }
-                if to == seat.me {
-                    return Err(holds_already(*shard, &order.to));
                 }
                 by_epoch.entry(grant.epoch).or_default().push(*shard);
             }
@@ -170,10 +171,9 @@ impl Port for Cluster {
             let mut groups: BTreeMap<(MemberId, kernel::Epoch), Vec<ShardId>> = BTreeMap::new();
             for shard in &order.shards {
                 let grant = ledger.grant(uid, *shard).ok_or_else(|| no_shard(*shard))?;
-                if to == grant.holder {
-                    return Err(holds_already(*shard, &order.to));
+                if grant.holder != to {
+                    groups.entry((grant.holder, grant.epoch)).or_default().push(*shard);
                 }
-                groups.entry((grant.holder, grant.epoch)).or_default().push(*shard);
             }
             for from in groups.keys().map(|(from, _)| *from).collect::<BTreeSet<_>>() {
                 inquiry::await_known_by(&cluster, &seat, to, from).await?;
@@ -333,10 +333,6 @@ pub(super) async fn decide(seat: &Seat, command: LedgerCommand) -> Result<Ledger
         Err(Undecided::Unavailable(why)) => Err(ClusterError::Unavailable(why)),
         Err(Undecided::Unknown(why)) => Err(ClusterError::Unknown(why)),
     }
-}
-
-fn holds_already(shard: ShardId, holder: &str) -> ClusterError {
-    ClusterError::Refused(format!("shard {shard} is held by {holder} already"))
 }
 
 /// A member by its node id or number.
