@@ -11,6 +11,7 @@ mod agreement;
 mod arrival;
 mod book;
 mod clocks;
+mod copy;
 mod door;
 mod follow;
 mod founding;
@@ -20,7 +21,7 @@ mod home;
 mod inquiry;
 mod lanes;
 mod messages;
-mod nonce;
+pub(crate) mod nonce;
 mod office;
 mod old_disk;
 mod oversee;
@@ -147,8 +148,6 @@ struct Inner {
     settings: Settings,
     parts: Lent,
     net: Net,
-    /// Drawn by this process; a copy of the disk has another.
-    nonce: u64,
     /// `None` while the host waits to be joined.
     seat: RwLock<Option<Arc<Seat>>>,
     /// Rung when a seat was taken, and when who is connected changed.
@@ -178,8 +177,8 @@ struct Inner {
     checkpoint_wanted: Mutex<Option<std::time::Instant>>,
     agreement: agreement::Agreement,
     arrival: Mutex<arrival::Arrival>,
-    /// Where another process was met last that runs under this host's identity.
-    copy: Mutex<Option<String>>,
+    /// Another process that runs under this host's identity.
+    copy: Mutex<Option<copy::Met>>,
     /// Where a host was met last that has another cluster key.
     other_key: Mutex<Option<String>>,
     /// Hosts that are there and belong to another cluster, in words.
@@ -212,9 +211,9 @@ struct Inner {
     stopping: CancellationToken,
 }
 
-/// Whether a start failed because the directory is an older state of itself.
-pub(crate) fn is_old_disk(error: &anyhow::Error) -> bool {
-    error.is::<old_disk::OldDisk>()
+/// Whether a start failed because the directory must not be served from: it is an older state of itself, or a copy.
+pub(crate) fn is_old_or_copy(error: &anyhow::Error) -> bool {
+    error.is::<old_disk::OldDisk>() || error.is::<copy::RunsElsewhere>()
 }
 
 impl fmt::Debug for Cluster {
@@ -231,13 +230,17 @@ pub(crate) struct Running {
 }
 
 impl Cluster {
+    /// Drawn in this place; a copy of the disk has another.
+    fn nonce(&self) -> u64 {
+        self.inner.settings.net.process
+    }
+
     /// Joins the network, and the cluster if this host is a member already.
     pub(crate) async fn start(settings: Settings, parts: Parts, heard: Vector) -> anyhow::Result<(Self, Running)> {
         messages::pretend(settings.protocol);
         let (net, events) = Net::start(settings.net.clone()).await.context("the network between hosts cannot start")?;
         let (hints, hinted) = mpsc::channel(replicate::HINTS);
         let (pulls, pulled) = mpsc::channel(replicate::PULLS);
-        let nonce = nonce::of_this_process(&settings.data_path)?;
         let (heard, _) = watch::channel(heard);
         let stopped = stopped::Stopped::read(&settings.data_path)?;
         let Parts { engine, view, reader, vitals, store, standing, parcels, restored, plugins } = parts;
@@ -245,7 +248,6 @@ impl Cluster {
             settings,
             parts: Lent { engine, view, reader, vitals, standing, store, restored, plugins },
             net,
-            nonce,
             seat: RwLock::new(None),
             bell: Notify::new(),
             heard,
@@ -287,6 +289,7 @@ impl Cluster {
         if let Some(membership) = seat::read(&cluster.inner.settings.data_path)? {
             // Without its seat this host owns nothing and has no vote.
             old_disk::look(&cluster).await?;
+            copy::look(&cluster).await?;
             cluster.check_versions()?;
             let seat = Seat::take(&cluster, membership).await?;
             cluster.sit(seat);

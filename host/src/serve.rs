@@ -68,7 +68,7 @@ pub(crate) fn command(matches: &ArgMatches) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             complain(&format_args!("nexus: {error:#}"));
-            if error.is::<Misused>() || cluster::is_old_disk(&error) {
+            if error.is::<Misused>() || cluster::is_old_or_copy(&error) {
                 ExitCode::from(crate::EXIT_USAGE)
             } else {
                 ExitCode::FAILURE
@@ -388,6 +388,7 @@ fn meet(
             peers: peers.collect::<anyhow::Result<_>>()?,
             cluster_key: key,
             data_dir: config.data_path.clone(),
+            process: cluster::nonce::of_this_process(&config.data_path)?,
             majors: vec![protocol.major.into()],
             agent: concat!("nexus/", env!("CARGO_PKG_VERSION")).to_owned(),
         },

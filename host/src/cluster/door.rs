@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::messages::{self, HelloAnswer, HelloAsk, RouteAsk, StateAsk};
 use super::replicate::{self, Hint};
-use super::{Cluster, agreement, old_disk, seat, takeover};
+use super::{Cluster, agreement, copy, old_disk, seat, takeover};
 use crate::clock;
 
 /// How often a peer that appeared is asked who it is.
@@ -34,6 +34,8 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
         match event {
             None => return,
             Some(NetEvent::Connected { peer, .. }) => {
+                // Its place is not taken, or no more; if it is elsewhere, it is told so again.
+                *cluster.inner.copy.lock() = None;
                 cluster.inner.bell.notify_waiters();
                 cluster.pull_from(peer);
                 let greeted = cluster.clone();
@@ -64,34 +66,18 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
                 }
                 tracing::warn!(address, ?reason, "a host without this cluster's key was refused");
             }
-            Some(NetEvent::IdentityClash { address }) => on_clash(&cluster, address),
+            Some(NetEvent::IdentityClash { address }) => copy::met(&cluster, format!("at {address}")),
+            Some(NetEvent::RefusedAsCopy { address }) => {
+                copy::met(&cluster, format!("with which the host at {address} is connected"));
+            }
+            Some(NetEvent::CopyRefused { peer, address }) => {
+                let node = cluster.seat().and_then(|seat| Some(cluster.named(seat.member_of(peer)?)));
+                tracing::warn!(
+                    %peer, node, address,
+                    "a second process of a connected host was refused: it runs on a copy of that host's directory"
+                );
+            }
         }
-    }
-}
-
-/// Another process runs under this host's identity.
-fn on_clash(cluster: &Cluster, address: String) {
-    tracing::error!(
-        address,
-        "another host uses this host's p2p.key, so one of the two runs on a copy of the other's directory: stop the copy, delete its directory and join it anew"
-    );
-    *cluster.inner.copy.lock() = Some(address);
-    if let Some(seat) = cluster.seat() {
-        end_if_copy(cluster, &seat);
-    }
-}
-
-/// Two processes of one identity would hand out from the same shards, so the one ends of which the ledger does not know: that is
-/// the copy. It may know of the other one before it has its part of the ledger.
-pub(super) fn end_if_copy(cluster: &Cluster, seat: &seat::Seat) {
-    let Some(address) = cluster.inner.copy.lock().clone() else { return };
-    let renewed_by = seat.book.ledger().member(seat.me).and_then(|member| member.lease.nonce);
-    if renewed_by.is_some_and(|nonce| nonce != cluster.inner.nonce) {
-        tracing::error!(
-            address,
-            "this host ends: another one that uses its p2p.key holds its node lease, so this one runs on a copy of that one's directory: delete it and join anew"
-        );
-        std::process::exit(crate::EXIT_USAGE.into());
     }
 }
 

@@ -115,7 +115,7 @@ async fn tell(cluster: &Cluster, seat: &Seat, told: &mut Told) -> Result<(), Eng
         let (allowed, parting) = (std::mem::take(&mut told.allowed), std::mem::take(&mut told.parting));
         *told = Told { rebuilds, allowed, parting, ..Told::default() };
     }
-    super::door::end_if_copy(cluster, seat);
+    super::copy::end_if_copy(cluster, seat);
     let ledger = seat.book.ledger();
     let_in(cluster, seat, &ledger, told);
     tell_sight(cluster, seat, &ledger, told).await?;

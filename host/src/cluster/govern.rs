@@ -54,7 +54,7 @@ pub(super) async fn renew(cluster: Cluster) {
         }
         // It counts from before it was asked for.
         let began_ms = clock::boot_ms();
-        let renewal = LedgerCommand::Renew { member: seat.me, nonce: cluster.inner.nonce };
+        let renewal = LedgerCommand::Renew { member: seat.me, nonce: cluster.nonce() };
         match seat.decide(renewal, DECIDE_WITHIN).await {
             Ok(Ok(LedgerReply::Renewed { index, lease_ms })) => {
                 // Whatever was taken from this host before is told first: the lease is not for that.

@@ -28,8 +28,8 @@ struct Kept {
     place: Place,
 }
 
-/// The nonce this process renews under.
-pub(super) fn of_this_process(dir: &Path) -> anyhow::Result<u64> {
+/// The nonce that this process renews under, and that hosts tell it by.
+pub(crate) fn of_this_process(dir: &Path) -> anyhow::Result<u64> {
     let place = place(dir)?;
     let kept = fs::read(dir.join(FILE)).ok().and_then(|text| serde_json::from_slice::<Kept>(&text).ok());
     if let Some(kept) = kept.filter(|kept| Some(&kept.place) == place.as_ref()) {

@@ -220,7 +220,7 @@ pub(super) async fn ask_around(cluster: Cluster) {
             continue;
         }
         // Which one comes first differs between hosts and runs.
-        let drawn = usize::try_from(cluster.inner.nonce % 1_000).unwrap_or(0);
+        let drawn = usize::try_from(cluster.nonce() % 1_000).unwrap_or(0);
         round = round.wrapping_add(1);
         if let Some(peer) = peers.get((drawn + round) % peers.len()) {
             cluster.pull_from(*peer);

@@ -135,8 +135,8 @@ impl Cluster {
             )
         });
         let removed = self.seat().filter(|seat| seat.is_removed()).map(|_| crate::vitals::REMOVED.to_owned());
-        let copy = self.inner.copy.lock().as_ref().map(|address| {
-            format!("another process at {address} runs under this host's identity, on a copy of its directory: stop it, delete that directory and join it anew")
+        let copy = self.copy().map(|place| {
+            format!("another process {place} runs under this host's identity, on a copy of its directory: stop it, delete that directory and join it anew")
         });
         let foreign: Vec<String> = self.inner.foreign.lock().values().cloned().collect();
         removed

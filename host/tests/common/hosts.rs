@@ -100,8 +100,13 @@ impl Hosts {
 
     /// How a host is started.
     pub fn start_of(&self, host: usize) -> Start {
-        let others = self.ports.iter().enumerate().filter(|(other, _)| *other != host);
-        let peers: Vec<String> = others.map(|(_, port)| format!("127.0.0.1:{port}")).collect();
+        let others: Vec<usize> = (0..self.ports.len()).filter(|other| *other != host).collect();
+        self.start_beside(host, &others)
+    }
+
+    /// The same, of one that is told of these only.
+    pub fn start_beside(&self, host: usize, others: &[usize]) -> Start {
+        let peers: Vec<String> = others.iter().map(|other| format!("127.0.0.1:{}", self.ports[*other])).collect();
         let start = Start::on(self.dirs[host].path());
         let start = match self.builds[host] {
             Build::This => start,

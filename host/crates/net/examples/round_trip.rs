@@ -21,6 +21,7 @@ async fn start(dir: &Path, peers: &[String]) -> Result<(Net, NetEvents), Box<dyn
         peers: peers.iter().map(|peer| peer.parse()).collect::<Result<_, _>>()?,
         cluster_key: Some("a key for two hosts in one process".parse()?),
         data_dir: dir.to_path_buf(),
+        process: rand::random(),
         majors: vec![1],
         agent: "round-trip".to_owned(),
     };
@@ -36,7 +37,9 @@ async fn serve(net: Net, mut events: NetEvents) {
             NetEvent::Disconnected { .. }
             | NetEvent::Gossip { .. }
             | NetEvent::StrangerRefused { .. }
-            | NetEvent::IdentityClash { .. } => {}
+            | NetEvent::IdentityClash { .. }
+            | NetEvent::RefusedAsCopy { .. }
+            | NetEvent::CopyRefused { .. } => {}
         }
     }
 }

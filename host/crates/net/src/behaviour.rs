@@ -1,5 +1,6 @@
 //! What libp2p is made of here: the transport, and the protocols on it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -18,6 +19,7 @@ use crate::gate::{Gate, WhenShut};
 use crate::greeting::Greeter;
 use crate::limits::{self, Timing};
 use crate::patience::Patient;
+use crate::presence::{Guard, Presence};
 use crate::settings::NetSettings;
 
 pub(crate) const TOPIC: &str = "nexus-state";
@@ -31,6 +33,7 @@ pub(crate) type Exchange = request_response::Behaviour<Codec>;
 pub(crate) struct Behaviour {
     pub(crate) limits: connection_limits::Behaviour,
     pub(crate) cut_off: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
+    pub(crate) guard: Guard,
     pub(crate) ping: ping::Behaviour,
     pub(crate) identify: identify::Behaviour,
     pub(crate) hello: Exchange,
@@ -41,7 +44,12 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(crate) fn new(settings: &NetSettings, timing: &Timing, key: &Keypair) -> Result<Self, NetError> {
+    pub(crate) fn new(
+        settings: &NetSettings,
+        timing: &Timing,
+        key: &Keypair,
+        presence: Arc<Presence>,
+    ) -> Result<Self, NetError> {
         let identify = identify::Config::new("/nexus/1".to_owned(), key.public())
             .with_agent_version(settings.agent.clone())
             // Nothing is dialed by what peers say of themselves, so nothing of it is kept.
@@ -61,6 +69,7 @@ impl Behaviour {
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits),
             cut_off: allow_block_list::Behaviour::default(),
+            guard: Guard(presence),
             ping: ping::Behaviour::new(ping),
             identify: identify::Behaviour::new(identify),
             // In one form for ever, so that hosts of different majors can tell each other.

@@ -1,9 +1,10 @@
 //! What two hosts say first, before libp2p: do we share the cluster key?
 //!
 //! libp2p's pre-shared key only encrypts. With another key at the other end the connection fails somewhere later, with
-//! whatever error the rubbish happens to cause, or by running out of time. So right behind it each end sends a greeting of
-//! 32 bytes: 16 that are always the same and 16 drawn by this process. Anything else under this key is a stranger, and
-//! known as such at once. The drawn bytes tell a connection to ourselves from one to another host with our identity.
+//! whatever error the rubbish happens to cause, or by running out of time. So right behind it each end sends a greeting: 16
+//! bytes that are always the same, 8 that tell its process from others, and its public key. Anything else under this key is a
+//! stranger, and known as such at once. The process tells a connection to ourselves from one to another host with our identity.
+//! Then each end says whether the other may go on: not while another process of its identity is connected.
 
 use std::io;
 use std::sync::Arc;
@@ -12,14 +13,21 @@ use std::time::Duration;
 use futures_util::future::Either;
 use futures_util::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use libp2p::core::ConnectedPoint;
+use libp2p::identity::{PublicKey, ed25519};
 use libp2p::pnet::{PnetConfig, PnetOutput};
 use tokio::sync::mpsc;
 
 use crate::event::StrangerReason;
 use crate::key::ClusterKey;
+use crate::peer::PeerId;
+use crate::presence::{Claim, Presence};
+use crate::settings::NetSettings;
 use crate::stats::Counters;
 
 const TITLE: [u8; 16] = *b"nexus greeting 1";
+/// What is said of the other end's greeting.
+const COME_IN: u8 = 0;
+const SECOND: u8 = 1;
 
 /// Who was met before libp2p said anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,14 +40,25 @@ pub(crate) enum Met {
     Ourselves {
         address: libp2p::Multiaddr,
     },
+    /// The other end is connected with another process of our identity.
+    RefusedAsCopy {
+        address: String,
+    },
+    /// We are connected with another process of that peer.
+    CopyRefused {
+        peer: PeerId,
+        address: String,
+    },
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Greeter {
     key: Option<ClusterKey>,
-    process: [u8; 16],
+    process: u64,
+    public: [u8; 32],
     within: Duration,
     met: mpsc::Sender<Met>,
+    presence: Arc<Presence>,
     counters: Arc<Counters>,
 }
 
@@ -52,16 +71,23 @@ enum Mismatch {
     OtherKey,
     #[error("the other end is this process")]
     Ourselves,
+    #[error("the other end is connected with another process of this identity")]
+    RefusedAsCopy,
+    #[error("another process of {0} is connected")]
+    CopyRefused(PeerId),
 }
 
 impl Greeter {
     pub(crate) fn new(
-        key: Option<ClusterKey>,
+        settings: &NetSettings,
+        public: &ed25519::PublicKey,
         within: Duration,
         met: mpsc::Sender<Met>,
+        presence: Arc<Presence>,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { key, process: rand::random(), within, met, counters }
+        let (key, process) = (settings.cluster_key.clone(), settings.process);
+        Self { key, process, public: public.to_bytes(), within, met, presence, counters }
     }
 
     /// Exchanges greetings over a fresh connection, and tells the network's task if the other end should not be here.
@@ -74,7 +100,10 @@ impl Greeter {
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
         let error = match result {
-            Ok(stream) => return Ok(stream),
+            Ok((stream, claim)) => {
+                self.presence.greeted(endpoint.get_remote_address(), claim);
+                return Ok(stream);
+            }
             Err(error) => error,
         };
         let address = endpoint.get_remote_address().clone();
@@ -87,6 +116,8 @@ impl Greeter {
                 self.counters.strangers_other_key.count();
                 Some(Met::Stranger { address: address.to_string(), reason: StrangerReason::OtherKey })
             }
+            Some(Mismatch::RefusedAsCopy) => Some(Met::RefusedAsCopy { address: address.to_string() }),
+            Some(Mismatch::CopyRefused(peer)) => Some(Met::CopyRefused { peer: *peer, address: address.to_string() }),
             None => {
                 self.counters.strangers_silent.count();
                 Some(Met::Stranger { address: address.to_string(), reason: StrangerReason::Silent })
@@ -99,32 +130,47 @@ impl Greeter {
         Err(error)
     }
 
-    async fn exchange<S>(&self, socket: S) -> io::Result<Greeted<S>>
+    async fn exchange<S>(&self, socket: S) -> io::Result<(Greeted<S>, Claim)>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let Some(key) = &self.key else {
             let mut stream = socket;
-            self.compare(&mut stream).await?;
-            return Ok(Either::Right(stream));
+            let claim = self.compare(&mut stream).await?;
+            return Ok((Either::Right(stream), claim));
         };
         let mut stream = PnetConfig::new(key.psk()).handshake(socket).await.map_err(io::Error::other)?;
-        self.compare(&mut stream).await?;
-        Ok(Either::Left(stream))
+        let claim = self.compare(&mut stream).await?;
+        Ok((Either::Left(stream), claim))
     }
 
-    async fn compare<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) -> io::Result<()> {
-        stream.write_all(&[TITLE, self.process].concat()).await?;
+    async fn compare<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) -> io::Result<Claim> {
+        stream.write_all(&[&TITLE[..], &self.process.to_be_bytes(), &self.public].concat()).await?;
         stream.flush().await?;
-        let (mut title, mut process) = ([0; 16], [0; 16]);
+        let (mut title, mut process, mut public) = ([0; 16], [0; 8], [0; 32]);
         stream.read_exact(&mut title).await?;
-        stream.read_exact(&mut process).await?;
         if title != TITLE {
             return Err(io::Error::other(Mismatch::OtherKey));
         }
-        if process == self.process {
+        stream.read_exact(&mut process).await?;
+        stream.read_exact(&mut public).await?;
+        let process = u64::from_be_bytes(process);
+        if (process, public) == (self.process, self.public) {
             return Err(io::Error::other(Mismatch::Ourselves));
         }
-        Ok(())
+        let public = ed25519::PublicKey::try_from_bytes(&public).map_err(|_| io::Error::other(Mismatch::OtherKey))?;
+        let claim = Claim { peer: PublicKey::from(public).to_peer_id(), process };
+        let second = self.presence.is_second(claim);
+        stream.write_all(&[if second { SECOND } else { COME_IN }]).await?;
+        stream.flush().await?;
+        let mut verdict = [0];
+        // Read in any case: what was not read when the connection is closed may cut off what was said.
+        stream.read_exact(&mut verdict).await?;
+        match verdict {
+            _ if second => Err(io::Error::other(Mismatch::CopyRefused(PeerId(claim.peer)))),
+            [COME_IN] => Ok(claim),
+            [SECOND] => Err(io::Error::other(Mismatch::RefusedAsCopy)),
+            [_] => Err(io::Error::other(Mismatch::OtherKey)),
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use libp2p::identity::{Keypair, ed25519};
+use libp2p::identity::{PublicKey, ed25519};
 
 use crate::error::NetError;
 use crate::key::unhex;
@@ -21,7 +21,7 @@ const TITLE: &str = "nexus host key 1";
 const MOST_BYTES: u64 = 1024;
 
 /// Reads the host's key, or makes it if there is none.
-pub(crate) fn load_or_make(dir: &Path) -> Result<Keypair, NetError> {
+pub(crate) fn load_or_make(dir: &Path) -> Result<ed25519::Keypair, NetError> {
     let path = dir.join(FILE);
     match File::open(&path) {
         Ok(file) => {
@@ -37,14 +37,14 @@ pub(crate) fn load_or_make(dir: &Path) -> Result<Keypair, NetError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = ed25519::Keypair::generate();
             write(dir, &path, &render(&key))?;
-            Ok(key.into())
+            Ok(key)
         }
         Err(source) => Err(NetError::Key { action: "open", path, source }),
     }
 }
 
 fn render(key: &ed25519::Keypair) -> String {
-    let peer = PeerId(Keypair::from(key.clone()).public().to_peer_id());
+    let peer = peer_of(key);
     let mut text = format!("{TITLE}\npeer {peer}\nsecret ");
     for byte in key.secret().as_ref() {
         // Writing to a string cannot fail.
@@ -54,8 +54,12 @@ fn render(key: &ed25519::Keypair) -> String {
     text
 }
 
+fn peer_of(key: &ed25519::Keypair) -> PeerId {
+    PeerId(PublicKey::from(key.public()).to_peer_id())
+}
+
 /// What is wrong is said without what stands there: it may be most of a secret.
-fn parse(text: &str) -> Result<Keypair, String> {
+fn parse(text: &str) -> Result<ed25519::Keypair, String> {
     let mut lines = text.lines();
     if lines.next() != Some(TITLE) {
         return Err(format!("its first line is not {TITLE:?}"));
@@ -74,8 +78,9 @@ fn parse(text: &str) -> Result<Keypair, String> {
     if lines.next().is_some() {
         return Err("it goes on after the third line".to_owned());
     }
-    let key = Keypair::ed25519_from_bytes(secret).map_err(|why| format!("its secret is none: {why}"))?;
-    let found = PeerId(key.public().to_peer_id());
+    let secret = ed25519::SecretKey::try_from_bytes(secret).map_err(|why| format!("its secret is none: {why}"))?;
+    let key = ed25519::Keypair::from(secret);
+    let found = peer_of(&key);
     if found != peer {
         return Err(format!("its secret belongs to {found}, but it names {peer}"));
     }

@@ -33,6 +33,7 @@ mod limits;
 mod names;
 mod patience;
 mod peer;
+mod presence;
 mod settings;
 mod stats;
 mod task;

@@ -19,6 +19,9 @@ pub struct NetSettings {
     pub cluster_key: Option<ClusterKey>,
     /// Where the host's key is kept. It must exist.
     pub data_dir: PathBuf,
+    /// Tells this process from one that runs on a copy of that directory: the same for each process in this very directory, and
+    /// drawn at random for any other.
+    pub process: u64,
     /// The versions of the channels to speak: this release's and the one before it, so that two adjacent releases work
     /// together. At most 4.
     pub majors: Vec<u32>,
@@ -69,6 +72,7 @@ mod tests {
             peers: Vec::new(),
             cluster_key: None,
             data_dir: PathBuf::new(),
+            process: 1,
             majors: vec![1],
             agent: "nexus/0.1.0".to_owned(),
         }

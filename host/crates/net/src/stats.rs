@@ -71,7 +71,9 @@ counters! {
     peers_cut_off,
     /// Connections refused because the peer is cut off.
     refused_cut_off,
-    /// Connections to a peer with our own identity.
+    /// Connections refused because another process of the peer is connected.
+    copies_refused,
+    /// Connections to a peer with our own identity, or to one that knows another process with it.
     identity_clashes,
     /// Dials that failed.
     dials_failed,

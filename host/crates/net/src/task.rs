@@ -36,6 +36,7 @@ use crate::identity;
 use crate::limits::{self, Timing};
 use crate::names;
 use crate::peer::PeerId;
+use crate::presence::Presence;
 use crate::settings::NetSettings;
 use crate::stats::Counters;
 use exchanges::{Answered, Exchanges};
@@ -60,6 +61,7 @@ pub(crate) struct Task {
     met: mpsc::Receiver<Met>,
     outbox: Outbox,
     peers: Peers,
+    presence: Arc<Presence>,
     exchanges: Exchanges,
     /// Answers that the owner owes: bounded by the requests that may be under way.
     owed: FuturesUnordered<BoxFuture<'static, Answered>>,
@@ -97,9 +99,12 @@ pub(crate) async fn start(
         .map_err(|why: JoinError| NetError::SetUp { what: "the host's key", why: why.to_string() })??;
     let counters = Arc::new(Counters::default());
     let (met_sender, met) = mpsc::channel(limits::STRANGERS);
-    let greeter = Greeter::new(settings.cluster_key.clone(), timing.greet_within, met_sender, counters.clone());
+    let presence = Arc::new(Presence::default());
+    let greeter =
+        Greeter::new(&settings, &key.public(), timing.greet_within, met_sender, presence.clone(), counters.clone());
+    let key = key.into();
     let transport = behaviour::transport(&settings, &timing, &key, greeter)?;
-    let behaviour = Behaviour::new(&settings, &timing, &key)?;
+    let behaviour = Behaviour::new(&settings, &timing, &key, presence.clone())?;
     let local = key.public().to_peer_id();
     // Who is connected stays so, whether there is something to say or not: pings find out who is gone.
     let config = swarm::Config::with_tokio_executor()
@@ -125,6 +130,7 @@ pub(crate) async fn start(
         met,
         outbox: Outbox::new(events_sender),
         peers: Peers::default(),
+        presence,
         exchanges: Exchanges::default(),
         owed: FuturesUnordered::new(),
         allowed: BTreeSet::new(),

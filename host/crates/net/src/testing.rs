@@ -30,6 +30,7 @@ pub(crate) fn settings(dir: &Path, peers: &[String]) -> NetSettings {
         peers: peers.iter().map(|peer| peer.parse().unwrap()).collect(),
         cluster_key: Some(KEY.parse().unwrap()),
         data_dir: dir.to_path_buf(),
+        process: rand::random(),
         majors: vec![1],
         agent: "nexus/test".to_owned(),
     }

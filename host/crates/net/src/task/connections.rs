@@ -110,6 +110,7 @@ impl Task {
 
     fn lose(&mut self, peer: PeerId, connection: ConnectionId) {
         if self.peers.disconnected(peer, connection) {
+            self.presence.left(peer.0);
             self.shared.connected.write().remove(&peer);
             self.outbox.changed(peer);
             self.give_up(peer);
@@ -142,7 +143,7 @@ impl Task {
     /// The greeting knew that it is another process, the handshake found our own identity.
     fn on_clash(&mut self, address: &Multiaddr) {
         self.counters.identity_clashes.count();
-        tracing::error!(%address, "another host uses this host's identity: two hosts have one key file");
+        tracing::debug!(%address, "another host uses this host's identity: two hosts have one key file");
         self.outbox.offer(NetEvent::IdentityClash { address: address.to_string() });
     }
 
@@ -152,6 +153,16 @@ impl Task {
                 self.counters.own_dials.count();
                 self.dialer.is_ours(address, Instant::now());
             }
+            Met::RefusedAsCopy { address } => {
+                self.counters.identity_clashes.count();
+                self.outbox.offer(NetEvent::RefusedAsCopy { address });
+            }
+            Met::CopyRefused { peer, address } => {
+                self.counters.copies_refused.count();
+                if self.stranger_log.take(1.0, Instant::now()) {
+                    self.tell_of_knock(NetEvent::CopyRefused { peer, address });
+                }
+            }
             Met::Stranger { address, reason } => {
                 match reason {
                     StrangerReason::OtherKey if self.stranger_log.take(1.0, Instant::now()) => {
@@ -160,11 +171,15 @@ impl Task {
                     StrangerReason::OtherKey => tracing::debug!(address, "a host with another cluster key was refused"),
                     StrangerReason::Silent => tracing::debug!(address, "a connection ended before it proved anything"),
                 }
-                // Whoever knocks must not crowd out what peers ask.
-                if self.outbox.capacity() > limits::EVENTS_LEFT_FOR_GOSSIP {
-                    self.outbox.offer(NetEvent::StrangerRefused { address, reason });
-                }
+                self.tell_of_knock(NetEvent::StrangerRefused { address, reason });
             }
+        }
+    }
+
+    /// Whoever knocks must not crowd out what peers ask.
+    fn tell_of_knock(&self, knock: NetEvent) {
+        if self.outbox.capacity() > limits::EVENTS_LEFT_FOR_GOSSIP {
+            self.outbox.offer(knock);
         }
     }
 

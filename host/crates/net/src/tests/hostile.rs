@@ -14,7 +14,6 @@ use crate::behaviour;
 use crate::channel::Protocol;
 use crate::greeting::Greeter;
 use crate::limits::Timing;
-use crate::stats::Counters;
 use crate::testing::{DEADLINE, Host, meet, quick, settings, until};
 use crate::{Channel, NetEvent, PeerId};
 
@@ -74,9 +73,10 @@ impl Hostile {
     async fn connect(to: &Host, channel: Channel) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(dir.path(), &[]);
-        let key = libp2p::identity::Keypair::generate_ed25519();
+        let key = libp2p::identity::ed25519::Keypair::generate();
         let (met, _) = mpsc::channel(1);
-        let greeter = Greeter::new(settings.cluster_key.clone(), DEADLINE, met, Arc::new(Counters::default()));
+        let greeter = Greeter::new(&settings, &key.public(), DEADLINE, met, Arc::default(), Arc::default());
+        let key = libp2p::identity::Keypair::from(key);
         let transport = behaviour::transport(&settings, &Timing::default(), &key, greeter).unwrap();
         let protocols = channel.protocols(&[1]).into_iter().map(|it| (it, ProtocolSupport::Full));
         let config = request_response::Config::default().with_max_concurrent_streams(2000);
@@ -232,9 +232,10 @@ async fn a_third_connection_of_one_peer_is_refused() {
 async fn publish_unsigned(to: &Host) {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(dir.path(), &[]);
-    let key = libp2p::identity::Keypair::generate_ed25519();
+    let key = libp2p::identity::ed25519::Keypair::generate();
     let (met, _) = mpsc::channel(1);
-    let greeter = Greeter::new(settings.cluster_key.clone(), DEADLINE, met, Arc::new(Counters::default()));
+    let greeter = Greeter::new(&settings, &key.public(), DEADLINE, met, Arc::default(), Arc::default());
+    let key = libp2p::identity::Keypair::from(key);
     let transport = behaviour::transport(&settings, &Timing::default(), &key, greeter).unwrap();
     let config = gossipsub::ConfigBuilder::default().validation_mode(gossipsub::ValidationMode::None).build().unwrap();
     let mut gossip = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::RandomAuthor, config).unwrap();

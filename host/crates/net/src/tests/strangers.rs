@@ -62,6 +62,35 @@ async fn hosts_on_loopback_may_do_without_a_key() {
 }
 
 #[tokio::test]
+async fn a_process_on_a_copy_of_a_directory_is_refused_beside_its_original_and_told() {
+    let (one_dir, two_dir, copy_dir) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut one = Host::start(settings(one_dir.path(), &[])).await;
+    let original = Host::start(settings(two_dir.path(), &[one.address()])).await;
+    one.wait_for(original.peer()).await;
+    std::fs::copy(two_dir.path().join("p2p.key"), copy_dir.path().join("p2p.key")).unwrap();
+    let mut copy = Host::start(settings(copy_dir.path(), &[one.address()])).await;
+    let by = copy.wait(|event| match event {
+        NetEvent::RefusedAsCopy { address } => Some(address),
+        NetEvent::Connected { .. } => panic!("it was let in"),
+        _ => None,
+    });
+    assert_eq!(by.await, one.address());
+    let refused = one.wait(|event| match event {
+        NetEvent::CopyRefused { peer, .. } => Some(peer),
+        NetEvent::Disconnected { .. } => panic!("the original must not suffer"),
+        _ => None,
+    });
+    assert_eq!(refused.await, original.peer());
+    assert!(copy.net.connected().is_empty());
+    assert_eq!((one.net.stats().strangers_silent, copy.net.stats().strangers_silent), (0, 0));
+    // In its place, but not beside it.
+    original.net.stop().await;
+    one.wait_without(copy.peer()).await;
+    copy.wait_for(one.peer()).await;
+}
+
+#[tokio::test]
 async fn rubbish_on_a_plain_connection_is_refused_and_hung_up() {
     let dir = tempfile::tempdir().unwrap();
     let mut host = Host::start(settings(dir.path(), &[])).await;

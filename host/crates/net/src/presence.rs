@@ -1,0 +1,189 @@
+//! Which process of each peer is connected. A second one under the same identity, which runs on a copy of the first one's
+//! directory, is not let in beside it: what one of them is asked the other would answer.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use libp2p::core::Endpoint;
+use libp2p::core::multiaddr::Protocol;
+use libp2p::core::transport::PortUse;
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    dummy,
+};
+use libp2p::{Multiaddr, PeerId};
+use parking_lot::Mutex;
+
+use crate::limits;
+
+/// Who somebody says to be in his greeting; the handshake proves the peer, nothing proves the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) peer: PeerId,
+    pub(crate) process: u64,
+}
+
+/// Why a connection that was greeted is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("another process of this peer is connected")]
+    Second,
+    #[error("it is not who it said to be")]
+    Other,
+}
+
+/// Shared by the greeting, which refuses before the handshake, and the swarm, which knows who came.
+#[derive(Debug, Default)]
+pub(crate) struct Presence(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    present: BTreeMap<PeerId, u64>,
+    /// Greeted and not let in yet, by the other end's address; the oldest first.
+    greeted: VecDeque<(Multiaddr, Claim)>,
+}
+
+impl Presence {
+    /// Whether another process of that peer is here.
+    pub(crate) fn is_second(&self, claim: Claim) -> bool {
+        self.0.lock().present.get(&claim.peer).is_some_and(|process| *process != claim.process)
+    }
+
+    /// The other end at an address was greeted.
+    pub(crate) fn greeted(&self, address: &Multiaddr, claim: Claim) {
+        let mut inner = self.0.lock();
+        let address = bare(address);
+        // Whoever was greeted there before has come to nothing.
+        inner.greeted.retain(|(there, former)| *there != address || *former == claim);
+        if inner.greeted.len() >= limits::GREETED {
+            inner.greeted.pop_front();
+        }
+        inner.greeted.push_back((address, claim));
+    }
+
+    fn admit(&self, address: &Multiaddr, peer: PeerId) -> Result<(), Refused> {
+        let mut inner = self.0.lock();
+        let address = bare(address);
+        let at = inner.greeted.iter().position(|(greeted, _)| *greeted == address);
+        let claim = at.and_then(|at| inner.greeted.remove(at)).map(|(_, claim)| claim);
+        let Some(claim) = claim.filter(|claim| claim.peer == peer) else { return Err(Refused::Other) };
+        let present = *inner.present.entry(peer).or_insert(claim.process);
+        if present == claim.process { Ok(()) } else { Err(Refused::Second) }
+    }
+
+    /// The last connection to a peer is gone, or is taken to be.
+    pub(crate) fn left(&self, peer: PeerId) {
+        self.0.lock().present.remove(&peer);
+    }
+}
+
+/// An address without the peer that is looked for there.
+fn bare(address: &Multiaddr) -> Multiaddr {
+    address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect()
+}
+
+/// Lets a connection in or not.
+pub(crate) struct Guard(pub(crate) Arc<Presence>);
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").finish_non_exhaustive()
+    }
+}
+
+impl Guard {
+    fn admit(&self, address: &Multiaddr, peer: PeerId) -> Result<dummy::ConnectionHandler, ConnectionDenied> {
+        self.0.admit(address, peer).map(|()| dummy::ConnectionHandler).map_err(ConnectionDenied::new)
+    }
+}
+
+impl NetworkBehaviour for Guard {
+    type ConnectionHandler = dummy::ConnectionHandler;
+    type ToSwarm = std::convert::Infallible;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.admit(remote, peer)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.admit(address, peer)
+    }
+
+    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+        match event {}
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(port: u16) -> Multiaddr {
+        format!("/ip4/10.0.0.1/tcp/{port}").parse().unwrap()
+    }
+
+    #[test]
+    fn a_second_process_of_a_peer_waits_until_the_first_is_gone() {
+        let presence = Presence::default();
+        let peer = PeerId::random();
+        let (first, second) = (Claim { peer, process: 1 }, Claim { peer, process: 2 });
+        presence.greeted(&address(1), first);
+        assert!(!presence.is_second(second), "nobody was let in yet");
+        presence.greeted(&address(2), second);
+        presence.greeted(&address(3), first);
+        presence.admit(&address(1).with_p2p(peer).unwrap(), peer).unwrap();
+        assert!(presence.is_second(second));
+        assert_eq!(
+            presence.admit(&address(2), peer),
+            Err(Refused::Second),
+            "it was greeted before the first was let in"
+        );
+        presence.admit(&address(3), peer).unwrap();
+        presence.left(peer);
+        presence.greeted(&address(2), second);
+        presence.admit(&address(2), peer).unwrap();
+        assert!(presence.is_second(first));
+    }
+
+    #[test]
+    fn who_is_not_who_it_said_to_be_is_not_let_in() {
+        let presence = Presence::default();
+        let (peer, other) = (PeerId::random(), PeerId::random());
+        assert_eq!(presence.admit(&address(1), peer), Err(Refused::Other), "it was not greeted");
+        presence.greeted(&address(1), Claim { peer: other, process: 1 });
+        assert_eq!(presence.admit(&address(1), peer), Err(Refused::Other));
+        assert!(!presence.is_second(Claim { peer: other, process: 2 }), "a claim alone is nothing");
+    }
+
+    #[test]
+    fn greetings_that_come_to_nothing_are_forgotten() {
+        let presence = Presence::default();
+        let claim = Claim { peer: PeerId::random(), process: 1 };
+        for port in 0..=u16::try_from(limits::GREETED).unwrap() {
+            presence.greeted(&address(port), claim);
+        }
+        assert_eq!(presence.0.lock().greeted.len(), limits::GREETED);
+        assert_eq!(presence.admit(&address(0), claim.peer), Err(Refused::Other), "the oldest");
+    }
+}
