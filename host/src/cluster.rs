@@ -177,8 +177,10 @@ struct Inner {
     checkpoint_wanted: Mutex<Option<std::time::Instant>>,
     agreement: agreement::Agreement,
     arrival: Mutex<arrival::Arrival>,
-    /// Another process that runs under this host's identity.
-    copy: Mutex<Option<copy::Met>>,
+    /// Other processes that run under this host's identity.
+    copies: Mutex<copy::Copies>,
+    /// By the clock since boot: until when this process has the node lease.
+    lease_until_ms: std::sync::atomic::AtomicU64,
     /// Where a host was met last that has another cluster key.
     other_key: Mutex<Option<String>>,
     /// Hosts that are there and belong to another cluster, in words.
@@ -211,9 +213,10 @@ struct Inner {
     stopping: CancellationToken,
 }
 
-/// Whether a start failed because the directory must not be served from: it is an older state of itself, or a copy.
-pub(crate) fn is_old_or_copy(error: &anyhow::Error) -> bool {
-    error.is::<old_disk::OldDisk>() || error.is::<copy::RunsElsewhere>()
+/// Whether a start failed because the directory must not be served from: it is an older state of itself, or another
+/// process has its place.
+pub(crate) fn may_not_serve(error: &anyhow::Error) -> bool {
+    error.is::<old_disk::OldDisk>() || error.is::<copy::PlaceTaken>()
 }
 
 impl fmt::Debug for Cluster {
@@ -233,6 +236,10 @@ impl Cluster {
     /// Drawn in this place; a copy of the disk has another.
     fn nonce(&self) -> u64 {
         self.inner.settings.net.process
+    }
+
+    fn lease_until_ms(&self) -> u64 {
+        self.inner.lease_until_ms.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Joins the network, and the cluster if this host is a member already.
@@ -263,7 +270,8 @@ impl Cluster {
             checkpoint_wanted: Mutex::default(),
             agreement: agreement::Agreement::default(),
             arrival: Mutex::default(),
-            copy: Mutex::default(),
+            copies: Mutex::default(),
+            lease_until_ms: std::sync::atomic::AtomicU64::new(0),
             other_key: Mutex::default(),
             foreign: Mutex::default(),
             clocks: clocks::Clocks::default(),
@@ -292,6 +300,7 @@ impl Cluster {
             copy::look(&cluster).await?;
             cluster.check_versions()?;
             let seat = Seat::take(&cluster, membership).await?;
+            copy::end_if_copy(&cluster, &seat);
             cluster.sit(seat);
         }
         Ok((cluster.clone(), Running { cluster, tasks }))

@@ -68,7 +68,7 @@ pub(crate) fn command(matches: &ArgMatches) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             complain(&format_args!("nexus: {error:#}"));
-            if error.is::<Misused>() || cluster::is_old_or_copy(&error) {
+            if error.is::<Misused>() || cluster::may_not_serve(&error) {
                 ExitCode::from(crate::EXIT_USAGE)
             } else {
                 ExitCode::FAILURE

@@ -34,8 +34,7 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
         match event {
             None => return,
             Some(NetEvent::Connected { peer, .. }) => {
-                // Its place is not taken, or no more; if it is elsewhere, it is told so again.
-                *cluster.inner.copy.lock() = None;
+                copy::let_in(&cluster, peer);
                 cluster.inner.bell.notify_waiters();
                 cluster.pull_from(peer);
                 let greeted = cluster.clone();
@@ -66,15 +65,13 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
                 }
                 tracing::warn!(address, ?reason, "a host without this cluster's key was refused");
             }
-            Some(NetEvent::IdentityClash { address }) => copy::met(&cluster, format!("at {address}")),
-            Some(NetEvent::RefusedAsCopy { address }) => {
-                copy::met(&cluster, format!("with which the host at {address} is connected"));
-            }
+            Some(NetEvent::IdentityClash { address }) => copy::met(&cluster, &address),
+            Some(NetEvent::RefusedAsCopy { by, address }) => copy::refused(&cluster, by, &address),
             Some(NetEvent::CopyRefused { peer, address }) => {
                 let node = cluster.seat().and_then(|seat| Some(cluster.named(seat.member_of(peer)?)));
                 tracing::warn!(
                     %peer, node, address,
-                    "a second process of a connected host was refused: it runs on a copy of that host's directory"
+                    "a process that says it is a connected host was refused: it runs on a copy of that host's directory"
                 );
             }
         }

@@ -65,6 +65,7 @@ pub(super) async fn renew(cluster: Cluster) {
                 }
                 // Clocks differ in rate by up to 1 %, and what is handed out last must still arrive.
                 let until_ms = (began_ms + lease_ms).saturating_sub(lease_ms / 100 + 1_000);
+                cluster.inner.lease_until_ms.store(until_ms, std::sync::atomic::Ordering::Relaxed);
                 if note(&cluster, News::NodeLease { until_ms }).await.is_ok() {
                     pause = Duration::from_millis(lease_ms / 3);
                 }

@@ -40,9 +40,13 @@ pub enum NetEvent {
     StrangerRefused { address: String, reason: StrangerReason },
     /// Another host uses our identity: two have one key file. Both are hurt, since peers see one host that is in two places.
     IdentityClash { address: String },
-    /// The host at this address refused us, because it is connected with another process of our identity: one of the two runs on a
+    /// The host at this address, which we dialed, refused us, because it is connected with another process of our identity: one of the two runs on a
     /// copy of the other's directory.
-    RefusedAsCopy { address: String },
+    RefusedAsCopy {
+        /// Who it says to be.
+        by: PeerId,
+        address: String,
+    },
     /// A process at this address under a peer's identity was refused, because another one of that peer is connected. It
     /// comes again and again, of which a few are told.
     CopyRefused { peer: PeerId, address: String },

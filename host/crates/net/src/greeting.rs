@@ -42,6 +42,7 @@ pub(crate) enum Met {
     },
     /// The other end is connected with another process of our identity.
     RefusedAsCopy {
+        by: PeerId,
         address: String,
     },
     /// We are connected with another process of that peer.
@@ -71,10 +72,15 @@ enum Mismatch {
     OtherKey,
     #[error("the other end is this process")]
     Ourselves,
-    #[error("the other end is connected with another process of this identity")]
-    RefusedAsCopy,
-    #[error("another process of {0} is connected")]
-    CopyRefused(PeerId),
+    #[error("another process of one end's identity is connected with the other")]
+    Second {
+        /// Who the other end says to be.
+        peer: PeerId,
+        /// It is one too many here.
+        here: bool,
+        /// We are one too many there.
+        there: bool,
+    },
 }
 
 impl Greeter {
@@ -101,7 +107,7 @@ impl Greeter {
         };
         let error = match result {
             Ok((stream, claim)) => {
-                self.presence.greeted(endpoint.get_remote_address(), claim);
+                self.presence.greeted(&endpoint, claim);
                 return Ok(stream);
             }
             Err(error) => error,
@@ -116,18 +122,27 @@ impl Greeter {
                 self.counters.strangers_other_key.count();
                 Some(Met::Stranger { address: address.to_string(), reason: StrangerReason::OtherKey })
             }
-            Some(Mismatch::RefusedAsCopy) => Some(Met::RefusedAsCopy { address: address.to_string() }),
-            Some(Mismatch::CopyRefused(peer)) => Some(Met::CopyRefused { peer: *peer, address: address.to_string() }),
+            Some(Mismatch::Second { peer, here, there }) => {
+                // Only of whom we looked for: anybody may come and say so.
+                if *there && endpoint.is_dialer() {
+                    self.tell(Met::RefusedAsCopy { by: *peer, address: address.to_string() });
+                }
+                here.then(|| Met::CopyRefused { peer: *peer, address: address.to_string() })
+            }
             None => {
                 self.counters.strangers_silent.count();
                 Some(Met::Stranger { address: address.to_string(), reason: StrangerReason::Silent })
             }
         };
         if let Some(met) = met {
-            // With the queue full it is still counted.
-            let _ = self.met.try_send(met);
+            self.tell(met);
         }
         Err(error)
+    }
+
+    fn tell(&self, met: Met) {
+        // With the queue full it is still counted.
+        let _ = self.met.try_send(met);
     }
 
     async fn exchange<S>(&self, socket: S) -> io::Result<(Greeted<S>, Claim)>
@@ -166,11 +181,13 @@ impl Greeter {
         let mut verdict = [0];
         // Read in any case: what was not read when the connection is closed may cut off what was said.
         stream.read_exact(&mut verdict).await?;
-        match verdict {
-            _ if second => Err(io::Error::other(Mismatch::CopyRefused(PeerId(claim.peer)))),
-            [COME_IN] => Ok(claim),
-            [SECOND] => Err(io::Error::other(Mismatch::RefusedAsCopy)),
-            [_] => Err(io::Error::other(Mismatch::OtherKey)),
-        }
+        let mismatch = match (second, verdict) {
+            (false, [COME_IN]) => return Ok(claim),
+            (here, [COME_IN | SECOND]) => {
+                Mismatch::Second { peer: PeerId(claim.peer), here, there: verdict == [SECOND] }
+            }
+            (_, [_]) => Mismatch::OtherKey,
+        };
+        Err(io::Error::other(mismatch))
     }
 }

@@ -17,7 +17,8 @@ pub(crate) const CONNECTIONS_PER_PEER: u32 = 2;
 pub(crate) const CONNECTIONS: u32 = 256;
 /// Connections that have not proven anything yet, each way; a further one is refused.
 pub(crate) const PENDING_CONNECTIONS: u32 = 64;
-/// Greetings that are kept until the handshake says whose they were; beyond, the oldest is forgotten, and its connection refused.
+/// Greetings that are kept each way until the handshake says whose they were; beyond, the oldest is forgotten, and its connection
+/// refused.
 pub(crate) const GREETED: usize = 4 * PENDING_CONNECTIONS as usize;
 /// Streams of one connection that are not past the choice of a protocol; a further one is cut. All requests that are in
 /// bounds may arrive at once.

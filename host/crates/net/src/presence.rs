@@ -6,9 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use libp2p::core::Endpoint;
 use libp2p::core::multiaddr::Protocol;
 use libp2p::core::transport::PortUse;
+use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
     dummy,
@@ -41,8 +41,37 @@ pub(crate) struct Presence(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     present: BTreeMap<PeerId, u64>,
-    /// Greeted and not let in yet, by the other end's address; the oldest first.
-    greeted: VecDeque<(Multiaddr, Claim)>,
+    /// Whom we dialed: few at a time, which those who come cannot crowd out.
+    dialed: Greeted,
+    came: Greeted,
+}
+
+/// Greeted and not let in yet, by the other end's address; the oldest first.
+#[derive(Debug, Default)]
+struct Greeted(VecDeque<(Multiaddr, Claim)>);
+
+impl Greeted {
+    fn enter(&mut self, address: &Multiaddr, claim: Claim) {
+        let address = bare(address);
+        // Whoever was greeted there before has come to nothing.
+        self.0.retain(|(there, former)| *there != address || *former == claim);
+        if self.0.len() >= limits::GREETED {
+            self.0.pop_front();
+        }
+        self.0.push_back((address, claim));
+    }
+
+    fn take(&mut self, address: &Multiaddr) -> Option<Claim> {
+        let address = bare(address);
+        let at = self.0.iter().position(|(there, _)| *there == address)?;
+        self.0.remove(at).map(|(_, claim)| claim)
+    }
+}
+
+impl Inner {
+    const fn greeted(&mut self, dialed: bool) -> &mut Greeted {
+        if dialed { &mut self.dialed } else { &mut self.came }
+    }
 }
 
 impl Presence {
@@ -51,26 +80,22 @@ impl Presence {
         self.0.lock().present.get(&claim.peer).is_some_and(|process| *process != claim.process)
     }
 
-    /// The other end at an address was greeted.
-    pub(crate) fn greeted(&self, address: &Multiaddr, claim: Claim) {
-        let mut inner = self.0.lock();
-        let address = bare(address);
-        // Whoever was greeted there before has come to nothing.
-        inner.greeted.retain(|(there, former)| *there != address || *former == claim);
-        if inner.greeted.len() >= limits::GREETED {
-            inner.greeted.pop_front();
-        }
-        inner.greeted.push_back((address, claim));
+    /// The other end was greeted.
+    pub(crate) fn greeted(&self, endpoint: &ConnectedPoint, claim: Claim) {
+        self.0.lock().greeted(endpoint.is_dialer()).enter(endpoint.get_remote_address(), claim);
     }
 
-    fn admit(&self, address: &Multiaddr, peer: PeerId) -> Result<(), Refused> {
+    fn admit(&self, dialed: bool, address: &Multiaddr, peer: PeerId) -> Result<(), Refused> {
         let mut inner = self.0.lock();
-        let address = bare(address);
-        let at = inner.greeted.iter().position(|(greeted, _)| *greeted == address);
-        let claim = at.and_then(|at| inner.greeted.remove(at)).map(|(_, claim)| claim);
+        let claim = inner.greeted(dialed).take(address);
         let Some(claim) = claim.filter(|claim| claim.peer == peer) else { return Err(Refused::Other) };
         let present = *inner.present.entry(peer).or_insert(claim.process);
         if present == claim.process { Ok(()) } else { Err(Refused::Second) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn takes(&self, claim: Claim) {
+        self.0.lock().present.insert(claim.peer, claim.process);
     }
 
     /// The last connection to a peer is gone, or is taken to be.
@@ -94,8 +119,13 @@ impl fmt::Debug for Guard {
 }
 
 impl Guard {
-    fn admit(&self, address: &Multiaddr, peer: PeerId) -> Result<dummy::ConnectionHandler, ConnectionDenied> {
-        self.0.admit(address, peer).map(|()| dummy::ConnectionHandler).map_err(ConnectionDenied::new)
+    fn admit(
+        &self,
+        dialed: bool,
+        address: &Multiaddr,
+        peer: PeerId,
+    ) -> Result<dummy::ConnectionHandler, ConnectionDenied> {
+        self.0.admit(dialed, address, peer).map(|()| dummy::ConnectionHandler).map_err(ConnectionDenied::new)
     }
 }
 
@@ -110,7 +140,7 @@ impl NetworkBehaviour for Guard {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.admit(remote, peer)
+        self.admit(false, remote, peer)
     }
 
     fn handle_established_outbound_connection(
@@ -121,7 +151,7 @@ impl NetworkBehaviour for Guard {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.admit(address, peer)
+        self.admit(true, address, peer)
     }
 
     fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
@@ -143,26 +173,32 @@ mod tests {
         format!("/ip4/10.0.0.1/tcp/{port}").parse().unwrap()
     }
 
+    fn came(port: u16) -> ConnectedPoint {
+        ConnectedPoint::Listener { local_addr: address(7_000), send_back_addr: address(port) }
+    }
+
+    fn dialed(port: u16) -> ConnectedPoint {
+        let (role_override, port_use) = (Endpoint::Dialer, PortUse::New);
+        ConnectedPoint::Dialer { address: address(port), role_override, port_use }
+    }
+
     #[test]
     fn a_second_process_of_a_peer_waits_until_the_first_is_gone() {
         let presence = Presence::default();
         let peer = PeerId::random();
         let (first, second) = (Claim { peer, process: 1 }, Claim { peer, process: 2 });
-        presence.greeted(&address(1), first);
+        presence.greeted(&came(1), first);
         assert!(!presence.is_second(second), "nobody was let in yet");
-        presence.greeted(&address(2), second);
-        presence.greeted(&address(3), first);
-        presence.admit(&address(1).with_p2p(peer).unwrap(), peer).unwrap();
-        assert!(presence.is_second(second));
-        assert_eq!(
-            presence.admit(&address(2), peer),
-            Err(Refused::Second),
-            "it was greeted before the first was let in"
-        );
-        presence.admit(&address(3), peer).unwrap();
+        presence.greeted(&came(2), second);
+        presence.greeted(&dialed(3), first);
+        presence.admit(false, &address(1), peer).unwrap();
+        assert!(presence.is_second(second) && !presence.is_second(first));
+        let late = presence.admit(false, &address(2), peer);
+        assert_eq!(late, Err(Refused::Second), "it was greeted before the first was let in");
+        presence.admit(true, &address(3).with_p2p(peer).unwrap(), peer).unwrap();
         presence.left(peer);
-        presence.greeted(&address(2), second);
-        presence.admit(&address(2), peer).unwrap();
+        presence.greeted(&came(2), second);
+        presence.admit(false, &address(2), peer).unwrap();
         assert!(presence.is_second(first));
     }
 
@@ -170,20 +206,22 @@ mod tests {
     fn who_is_not_who_it_said_to_be_is_not_let_in() {
         let presence = Presence::default();
         let (peer, other) = (PeerId::random(), PeerId::random());
-        assert_eq!(presence.admit(&address(1), peer), Err(Refused::Other), "it was not greeted");
-        presence.greeted(&address(1), Claim { peer: other, process: 1 });
-        assert_eq!(presence.admit(&address(1), peer), Err(Refused::Other));
+        assert_eq!(presence.admit(false, &address(1), peer), Err(Refused::Other), "it was not greeted");
+        presence.greeted(&came(1), Claim { peer: other, process: 1 });
+        assert_eq!(presence.admit(false, &address(1), peer), Err(Refused::Other));
         assert!(!presence.is_second(Claim { peer: other, process: 2 }), "a claim alone is nothing");
     }
 
     #[test]
-    fn greetings_that_come_to_nothing_are_forgotten() {
+    fn greetings_that_come_to_nothing_are_forgotten_and_crowd_out_nobody_we_dialed() {
         let presence = Presence::default();
         let claim = Claim { peer: PeerId::random(), process: 1 };
+        presence.greeted(&dialed(0), claim);
         for port in 0..=u16::try_from(limits::GREETED).unwrap() {
-            presence.greeted(&address(port), claim);
+            presence.greeted(&came(port), claim);
         }
-        assert_eq!(presence.0.lock().greeted.len(), limits::GREETED);
-        assert_eq!(presence.admit(&address(0), claim.peer), Err(Refused::Other), "the oldest");
+        assert_eq!(presence.0.lock().came.0.len(), limits::GREETED);
+        assert_eq!(presence.admit(false, &address(0), claim.peer), Err(Refused::Other), "the oldest");
+        presence.admit(true, &address(0), claim.peer).unwrap();
     }
 }

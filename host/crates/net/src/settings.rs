@@ -19,8 +19,8 @@ pub struct NetSettings {
     pub cluster_key: Option<ClusterKey>,
     /// Where the host's key is kept. It must exist.
     pub data_dir: PathBuf,
-    /// Tells this process from one that runs on a copy of that directory: the same for each process in this very directory, and
-    /// drawn at random for any other.
+    /// Tells this process from one that runs on a copy of that directory: the same for each process in this very directory since
+    /// the machine was started, and drawn at random for any other.
     pub process: u64,
     /// The versions of the channels to speak: this release's and the one before it, so that two adjacent releases work
     /// together. At most 4.

@@ -111,7 +111,7 @@ pub(crate) async fn start(
         .with_idle_connection_timeout(Duration::from_secs(u64::MAX))
         .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS);
     let mut swarm = Swarm::new(transport, behaviour, local, config);
-    let addresses = listen(&mut swarm, &settings).await?;
+    let addresses = listen(&mut swarm, &settings, &presence).await?;
     let shared = Arc::new(Shared {
         local: PeerId(local),
         addresses: RwLock::new(addresses),
@@ -168,7 +168,11 @@ const EAFNOSUPPORT: i32 = 97;
     clippy::wildcard_enum_match_arm,
     reason = "the library's enum grows, and what is not named needs nothing done"
 )]
-async fn listen(swarm: &mut Swarm<Behaviour>, settings: &NetSettings) -> Result<Vec<Multiaddr>, NetError> {
+async fn listen(
+    swarm: &mut Swarm<Behaviour>,
+    settings: &NetSettings,
+    presence: &Presence,
+) -> Result<Vec<Multiaddr>, NetError> {
     let mut waiting = HashMap::<ListenerId, std::net::SocketAddr>::new();
     for address in &settings.listen {
         let failed = |why: String| NetError::Listen { address: *address, why };
@@ -205,8 +209,9 @@ async fn listen(swarm: &mut Swarm<Behaviour>, settings: &NetSettings) -> Result<
                 return Err(failed(error.to_string()));
             }
             // Who is this early comes again: nothing was answered yet.
-            SwarmEvent::ConnectionEstablished { connection_id, .. } => {
+            SwarmEvent::ConnectionEstablished { connection_id, peer_id, .. } => {
                 swarm.close_connection(connection_id);
+                presence.left(peer_id);
             }
             _ => {}
         }

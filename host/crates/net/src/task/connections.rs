@@ -153,9 +153,9 @@ impl Task {
                 self.counters.own_dials.count();
                 self.dialer.is_ours(address, Instant::now());
             }
-            Met::RefusedAsCopy { address } => {
+            Met::RefusedAsCopy { by, address } => {
                 self.counters.identity_clashes.count();
-                self.outbox.offer(NetEvent::RefusedAsCopy { address });
+                self.outbox.offer(NetEvent::RefusedAsCopy { by, address });
             }
             Met::CopyRefused { peer, address } => {
                 self.counters.copies_refused.count();

@@ -1,8 +1,15 @@
+use std::sync::Arc;
+
+use libp2p::Transport as _;
+use libp2p::core::Endpoint;
+use libp2p::core::transport::{DialOpts, PortUse};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::testing::{Host, settings, until};
-use crate::{Channel, NetEvent, StrangerReason};
+use crate::greeting::{Greeter, Met};
+use crate::presence::{Claim, Presence};
+use crate::testing::{DEADLINE, Host, quick, settings, until};
+use crate::{Channel, NetEvent, StrangerReason, behaviour};
 
 /// The reason why a stranger was refused; nothing else may be told before.
 async fn refusal(host: &mut Host) -> StrangerReason {
@@ -71,11 +78,11 @@ async fn a_process_on_a_copy_of_a_directory_is_refused_beside_its_original_and_t
     std::fs::copy(two_dir.path().join("p2p.key"), copy_dir.path().join("p2p.key")).unwrap();
     let mut copy = Host::start(settings(copy_dir.path(), &[one.address()])).await;
     let by = copy.wait(|event| match event {
-        NetEvent::RefusedAsCopy { address } => Some(address),
+        NetEvent::RefusedAsCopy { by, address } => Some((by, address)),
         NetEvent::Connected { .. } => panic!("it was let in"),
         _ => None,
     });
-    assert_eq!(by.await, one.address());
+    assert_eq!(by.await, (one.peer(), one.address()));
     let refused = one.wait(|event| match event {
         NetEvent::CopyRefused { peer, .. } => Some(peer),
         NetEvent::Disconnected { .. } => panic!("the original must not suffer"),
@@ -88,6 +95,27 @@ async fn a_process_on_a_copy_of_a_directory_is_refused_beside_its_original_and_t
     original.net.stop().await;
     one.wait_without(copy.peer()).await;
     copy.wait_for(one.peer()).await;
+}
+
+#[tokio::test]
+async fn whoever_comes_cannot_say_that_our_place_is_taken() {
+    let (dir, liar_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut host = Host::start(settings(dir.path(), &[])).await;
+    let address: libp2p::Multiaddr = host.address().parse().unwrap();
+    let how = || DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+    let (settings, key) = (settings(liar_dir.path(), &[]), libp2p::identity::ed25519::Keypair::generate());
+    // It claims to be connected with another process of whoever it greets.
+    let presence = Arc::new(Presence::default());
+    presence.takes(Claim { peer: host.peer().0, process: 0 });
+    let (met, mut told) = tokio::sync::mpsc::channel(1);
+    let greeter = Greeter::new(&settings, &key.public(), DEADLINE, met, presence, Arc::default());
+    let mut liar = behaviour::transport(&settings, &quick(), &key.into(), greeter).unwrap();
+    assert!(liar.dial(address, how()).unwrap().await.is_err());
+    assert_eq!(told.recv().await.map(|met| matches!(met, Met::CopyRefused { .. })), Some(true));
+    // The next that is told is of somebody else.
+    let mut plain = TcpStream::connect(("127.0.0.1", host.port())).await.unwrap();
+    plain.write_all(&[0x5a; 256]).await.unwrap();
+    assert_eq!(refusal(&mut host).await, StrangerReason::OtherKey);
 }
 
 #[tokio::test]
