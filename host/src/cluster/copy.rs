@@ -12,8 +12,9 @@ use net::PeerId;
 use super::{Cluster, seat};
 use crate::clock;
 
-/// How long a refusal counts: whoever is refused is dialed again within 5 s.
-const FRESH: Duration = Duration::from_secs(7);
+/// How long a refusal counts: whoever refuses is dialed again within 5 s, but at the next of its addresses, which may be dead for
+/// the 10 s that a dial may take.
+const FRESH: Duration = Duration::from_secs(21);
 
 /// Who is refused for so long is not taken for a process that came back: within 5 s hosts notice that one is gone that could not
 /// say so, and within 5 s more they are dialed again.
@@ -210,7 +211,7 @@ mod tests {
         copies.refused(peer('8'), "a".to_owned(), start);
         assert!(!copies.is_refused(start + FRESH));
         // It came back, which begins anew.
-        let later = start + LASTING;
+        let later = start + FRESH;
         copies.refused(peer('8'), "a".to_owned(), later);
         assert!(copies.is_refused(later) && copies.lasting(later).is_none());
         assert_eq!(copies.shown(later + SHOWN), None);

@@ -71,7 +71,7 @@ pub(super) async fn run(cluster: Cluster, mut events: NetEvents) {
                 let node = cluster.seat().and_then(|seat| Some(cluster.named(seat.member_of(peer)?)));
                 tracing::warn!(
                     %peer, node, address,
-                    "a process that says it is a connected host was refused: it runs on a copy of that host's directory"
+                    "a process that says it is a connected host was refused: one of the two runs on a copy of that host's directory"
                 );
             }
         }

@@ -152,6 +152,9 @@ fn let_in(cluster: &Cluster, seat: &Seat, ledger: &Ledger, told: &mut Told) {
             continue;
         }
         members.insert(peer);
+        if let Some(nonce) = member.lease.nonce {
+            cluster.inner.net.prefer(peer, nonce);
+        }
         if told.allowed.insert(peer) {
             cluster.inner.net.allow(peer);
             cluster.inner.net.dial(peer, &member.addresses);

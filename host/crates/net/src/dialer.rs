@@ -1,6 +1,6 @@
 //! Whom to dial, where and when. Plain values and times handed in; the network's task does the dialing.
 //!
-//! Each target is dialed until a connection stands, and again when it is lost: after 1 s, then 2 s and so on to 30 s, each
+//! Each target is dialed until a connection stands, and again when it is lost: after 1 s, then 2 s and so on to 5 s, each
 //! pause shortened at random by up to a half, so that hosts that lost each other at once do not meet at once.
 
 use std::collections::BTreeMap;

@@ -16,6 +16,7 @@ use crate::error::{NetError, PublishError, RequestError};
 use crate::event::NetEvents;
 use crate::limits::{self, Timing};
 use crate::peer::PeerId;
+use crate::presence::Presence;
 use crate::settings::NetSettings;
 use crate::stats::{Counters, NetStats};
 use crate::task;
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) addresses: RwLock<Vec<Multiaddr>>,
     pub(crate) connected: RwLock<BTreeSet<PeerId>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) wishes: Mutex<Wishes>,
     /// Rung when a wish was added.
     pub(crate) bell: Notify,
@@ -163,6 +165,12 @@ impl Net {
     /// Shuts everything but [`Channel::Hello`] for a peer. Its connection stays.
     pub fn disallow(&self, peer: PeerId) {
         self.wish(|wishes| wishes.allowed.insert(peer, false));
+    }
+
+    /// Of several processes under a peer's identity the owner wants this one ([`NetSettings::process`]): it is let in also where
+    /// another one is connected, which makes way for it.
+    pub fn prefer(&self, peer: PeerId, process: u64) {
+        self.shared.presence.prefer(peer.0, process);
     }
 
     /// Holds against a peer that a message of it, whole and signed as it came, makes no sense: ten a minute are too many, and it

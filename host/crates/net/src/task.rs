@@ -61,7 +61,6 @@ pub(crate) struct Task {
     met: mpsc::Receiver<Met>,
     outbox: Outbox,
     peers: Peers,
-    presence: Arc<Presence>,
     exchanges: Exchanges,
     /// Answers that the owner owes: bounded by the requests that may be under way.
     owed: FuturesUnordered<BoxFuture<'static, Answered>>,
@@ -117,6 +116,7 @@ pub(crate) async fn start(
         addresses: RwLock::new(addresses),
         connected: RwLock::default(),
         counters: counters.clone(),
+        presence,
         wishes: Mutex::default(),
         bell: Notify::new(),
     });
@@ -130,7 +130,6 @@ pub(crate) async fn start(
         met,
         outbox: Outbox::new(events_sender),
         peers: Peers::default(),
-        presence,
         exchanges: Exchanges::default(),
         owed: FuturesUnordered::new(),
         allowed: BTreeSet::new(),
@@ -211,7 +210,7 @@ async fn listen(
             // Who is this early comes again: nothing was answered yet.
             SwarmEvent::ConnectionEstablished { connection_id, peer_id, .. } => {
                 swarm.close_connection(connection_id);
-                presence.left(peer_id);
+                presence.lost(peer_id, connection_id);
             }
             _ => {}
         }

@@ -61,6 +61,11 @@ impl Task {
                 if endpoint.is_dialer() {
                     self.dialer.ended(connection_id, Some(peer), now);
                 }
+                // Who came in another's place is another one: what that one was told it does not know.
+                for (former, connection) in self.shared.presence.ousted() {
+                    self.swarm.close_connection(connection);
+                    self.lose(PeerId(former), connection);
+                }
                 self.peers.connected(peer, connection_id, remote(&endpoint), now);
                 self.shared.connected.write().insert(peer);
             }
@@ -109,8 +114,8 @@ impl Task {
     }
 
     fn lose(&mut self, peer: PeerId, connection: ConnectionId) {
+        self.shared.presence.lost(peer.0, connection);
         if self.peers.disconnected(peer, connection) {
-            self.presence.left(peer.0);
             self.shared.connected.write().remove(&peer);
             self.outbox.changed(peer);
             self.give_up(peer);

@@ -73,10 +73,12 @@ async fn a_process_on_a_copy_of_a_directory_is_refused_beside_its_original_and_t
     let (one_dir, two_dir, copy_dir) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut one = Host::start(settings(one_dir.path(), &[])).await;
-    let original = Host::start(settings(two_dir.path(), &[one.address()])).await;
+    let mut original = Host::start(settings(two_dir.path(), &[one.address()])).await;
     one.wait_for(original.peer()).await;
     std::fs::copy(two_dir.path().join("p2p.key"), copy_dir.path().join("p2p.key")).unwrap();
-    let mut copy = Host::start(settings(copy_dir.path(), &[one.address()])).await;
+    let of_copy = settings(copy_dir.path(), &[one.address()]);
+    let copied = of_copy.process;
+    let mut copy = Host::start(of_copy).await;
     let by = copy.wait(|event| match event {
         NetEvent::RefusedAsCopy { by, address } => Some((by, address)),
         NetEvent::Connected { .. } => panic!("it was let in"),
@@ -91,10 +93,15 @@ async fn a_process_on_a_copy_of_a_directory_is_refused_beside_its_original_and_t
     assert_eq!(refused.await, original.peer());
     assert!(copy.net.connected().is_empty());
     assert_eq!((one.net.stats().strangers_silent, copy.net.stats().strangers_silent), (0, 0));
-    // In its place, but not beside it.
-    original.net.stop().await;
-    one.wait_without(copy.peer()).await;
+    // Unless it is the one that is wanted: then the other one makes way, and is refused from then on.
+    one.net.prefer(copy.peer(), copied);
     copy.wait_for(one.peer()).await;
+    original.wait(|event| matches!(event, NetEvent::RefusedAsCopy { .. }).then_some(())).await;
+    assert_eq!(one.net.connected(), [copy.peer()]);
+    // In its place, but not beside it.
+    one.net.prefer(copy.peer(), 0);
+    copy.net.stop().await;
+    original.wait_for(one.peer()).await;
 }
 
 #[tokio::test]
