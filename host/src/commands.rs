@@ -49,8 +49,8 @@ fn serve() -> Command {
         .about("Run the daemon")
         .after_help(
             "Every setting is a flag, a NEXUS_ variable and a key of the file; flag over variable over file.\n\
-             Exit codes: 0 stopped as asked, 1 could not start, 2 configuration or plugins are missing or wrong,\n\
-             74 storage failed (start again: what is on the disk is read anew).",
+             Exit codes: 0 stopped as asked, 1 could not start, 2 configuration or plugins are missing or wrong, or the\n\
+             data directory is a copy or an older state, 74 storage failed (start again: what is on the disk is read anew).",
         )
         .arg(
             Arg::new("config")

@@ -17,9 +17,10 @@ use nexus_proto::v1::{
 use serde_json::json;
 use tonic::transport::Channel;
 
-use crate::common::wait_for;
-use crate::load::Figures;
-use crate::unary::{request, subscriber};
+use crate::common::{directory, wait_for};
+use crate::echo::Echo;
+use crate::load::{Figures, connections};
+use crate::unary::{self, request, subscriber};
 use lan::{Cluster, Work, name};
 
 const HOSTS: usize = 3;
@@ -80,7 +81,7 @@ fn print(what: &str, figures: &Figures) {
 }
 
 /// Clients beside hosts that allocate for new subscribers until they are stopped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Load {
     stop: Arc<AtomicBool>,
     clients: Vec<(usize, Work<Vec<Call>>)>,
@@ -89,16 +90,27 @@ struct Load {
 impl Load {
     /// `pause`: of each client between two calls.
     fn start(cluster: &Cluster, hosts: &[usize], pool: &'static str, pause: Option<Duration>) -> anyhow::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut clients = Vec::new();
+        let mut load = Self::default();
         for host in hosts {
-            let channels = cluster.connections(*host, CONNECTIONS)?;
-            for channel in channels.into_iter().cycle().take(STREAMS) {
-                let client = client(channel, Arc::clone(&stop), pool, pause);
-                clients.push((*host, cluster.beside(*host, client)?));
-            }
+            load.add(cluster, *host, cluster.connections(*host, CONNECTIONS)?, Some(pool), pause)?;
         }
-        Ok(Self { stop, clients })
+        Ok(load)
+    }
+
+    /// The clients of one host; without a pool they make empty calls.
+    fn add(
+        &mut self,
+        cluster: &Cluster,
+        host: usize,
+        channels: Vec<Channel>,
+        pool: Option<&'static str>,
+        pause: Option<Duration>,
+    ) -> anyhow::Result<()> {
+        for channel in channels.into_iter().cycle().take(STREAMS) {
+            let client = client(channel, Arc::clone(&self.stop), pool, pause);
+            self.clients.push((host, cluster.beside(host, client)?));
+        }
+        Ok(())
     }
 
     /// Every call, by the host that was asked.
@@ -115,19 +127,25 @@ impl Load {
 async fn client(
     channel: Channel,
     stop: Arc<AtomicBool>,
-    pool: &'static str,
+    pool: Option<&'static str>,
     pause: Option<Duration>,
 ) -> anyhow::Result<Vec<Call>> {
-    let mut client = NexusClient::new(channel);
+    let mut client = NexusClient::new(channel.clone());
     let mut calls = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let number = if pool.is_some() { NEXT.fetch_add(1, Ordering::Relaxed) } else { calls.len() as u64 };
         let sent = Instant::now();
-        let answer = client.allocate(asked(pool, number)).await;
-        let shard = match answer {
-            Ok(answer) => Some(answer.into_inner().allocation.and_then(|made| made.fence).context("a fence")?.shard),
-            Err(status) if status.code() == tonic::Code::Unavailable => None,
-            Err(status) => return Err(status.into()),
+        let shard = if let Some(pool) = pool {
+            match client.allocate(asked(pool, number)).await {
+                Ok(answer) => {
+                    Some(answer.into_inner().allocation.and_then(|made| made.fence).context("a fence")?.shard)
+                }
+                Err(status) if status.code() == tonic::Code::Unavailable => None,
+                Err(status) => return Err(status.into()),
+            }
+        } else {
+            unary::echo(channel.clone(), 0, number).await?;
+            None
         };
         calls.push(Call { number, answered: Instant::now(), took: sent.elapsed(), shard });
         if let Some(pause) = pause {
@@ -147,12 +165,40 @@ fn owners(cluster: &Cluster, pool: &str) -> anyhow::Result<HashMap<u64, u64>> {
     Ok(shards.iter().filter_map(|shard| Some((shard["shard"].as_u64()?, shard["owner"].as_u64()?))).collect())
 }
 
+/// The clients of an allocation: how many hosts they ask, and how long each waits between two calls. All that the hosts can bear,
+/// and about a third of that.
+const LOADS: [(usize, Option<Duration>); 3] = [(1, None), (HOSTS, None), (HOSTS, Some(PACE.saturating_mul(2)))];
+
+fn pace(pause: Option<Duration>) -> String {
+    pause.map_or_else(String::new, |pause| format!(", each about {pause:?} after the answer before"))
+}
+
+/// What the same clients get of an empty call at each host, and what a sync takes: no figure below can be under these, and on
+/// another day, or machine, they are others.
+fn baseline(cluster: &Cluster, length: Duration) -> anyhow::Result<()> {
+    let echoes = (0..HOSTS).map(|host| cluster.lan.inside(host, Echo::start)).collect::<anyhow::Result<Vec<_>>>()?;
+    println!("empty echoes beside the hosts, {STREAMS} clients each (baseline)");
+    for (hosts, pause) in LOADS {
+        let mut load = Load::default();
+        for (host, echo) in echoes.iter().enumerate().take(hosts) {
+            let address = echo.address.clone();
+            let channels = cluster.beside(host, async move { connections(&address, CONNECTIONS).await })?.wait()?;
+            load.add(cluster, host, channels, None, pause)?;
+        }
+        let began = Instant::now();
+        std::thread::sleep(length);
+        let calls = load.end()?;
+        print(&format!("{hosts} asked{}", pace(pause)), &figures(calls.values().flatten(), began.elapsed()));
+    }
+    unary::print_sync(&unary::append_and_sync(directory().path(), length)?);
+    Ok(())
+}
+
 /// Allocating at one host and at all, told apart by whether the host that was asked owned what it gave.
 fn allocate(cluster: &Cluster, pool: &'static str, length: Duration) -> anyhow::Result<()> {
     let owners = owners(cluster, pool)?;
-    let hosts: Vec<usize> = (0..HOSTS).collect();
-    // All they can bear, and about a third of that.
-    for (asked, pause) in [(vec![0], None), (hosts.clone(), None), (hosts, Some(2 * PACE))] {
+    for (hosts, pause) in LOADS {
+        let asked: Vec<usize> = (0..hosts).collect();
         let (load, began) = (Load::start(cluster, &asked, pool, pause)?, Instant::now());
         std::thread::sleep(length);
         let calls = load.end()?;
@@ -162,8 +208,7 @@ fn allocate(cluster: &Cluster, pool: &'static str, length: Duration) -> anyhow::
             call.shard.is_some_and(|shard| owners.get(&u64::from(shard)) == Some(&member(host)))
         };
         let all = || calls.iter().flat_map(|(host, calls)| calls.iter().map(move |call| (*host, call)));
-        let pace = pause.map_or_else(String::new, |pause| format!(", each about {pause:?} after the answer before"));
-        println!("Allocate, pool {pool}, {} hosts asked by {STREAMS} clients each{pace}", asked.len());
+        println!("Allocate, pool {pool}, {hosts} hosts asked by {STREAMS} clients each{}", pace(pause));
         print("all", &figures(all().map(|(_, call)| call), took));
         print(
             "the owner was asked",
@@ -444,6 +489,7 @@ pub(crate) fn run(length: Duration, parts: &[&str]) -> anyhow::Result<()> {
     cluster.pool(&json!({"id": LOCAL, "cidr": "10.0.0.0/8", "hold_down": "0s", "ack": "local"}))?;
     cluster.pool(&json!({"id": PEER, "cidr": "11.0.0.0/8", "hold_down": "0s", "ack": "peer"}))?;
     if wanted("serve") {
+        baseline(&cluster, length)?;
         allocate(&cluster, LOCAL, length)?;
         allocate(&cluster, PEER, length)?;
         look_up(&cluster, 1, 2 * PACE, length)?;

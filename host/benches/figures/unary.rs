@@ -51,7 +51,7 @@ fn print(what: &str, figures: &Figures, baseline: &Figures) {
     println!("{what:<44} {per_second:>9.0}/s  p50 {p50:>8.1?}  p99 {p99:>8.1?}  {ratio:>5.1} % of the echo");
 }
 
-async fn echo(channel: Channel, _: usize, _: u64) -> anyhow::Result<()> {
+pub(crate) async fn echo(channel: Channel, _: usize, _: u64) -> anyhow::Result<()> {
     PluginServiceClient::new(channel).list_plugins(ListPluginsRequest {}).await?;
     Ok(())
 }
@@ -121,13 +121,17 @@ pub(crate) async fn one_client(length: Duration) -> anyhow::Result<()> {
     let above = made.p50.saturating_sub(base.p50 + sync.p50);
     println!("one client at a time");
     print("  empty echo (baseline)", &base, &base);
-    println!("  append of 128 bytes and fdatasync (baseline)  p50 {:>8.1?}  p99 {:>8.1?}", sync.p50, sync.p99);
+    print_sync(&sync);
     print("  Allocate, durable", &made, &base);
     println!("  above echo + sync, at p50: {above:.1?}");
     Ok(())
 }
 
-fn append_and_sync(directory: &std::path::Path, length: Duration) -> anyhow::Result<Figures> {
+pub(crate) fn print_sync(sync: &Figures) {
+    println!("  append of 128 bytes and fdatasync (baseline)  p50 {:>8.1?}  p99 {:>8.1?}", sync.p50, sync.p99);
+}
+
+pub(crate) fn append_and_sync(directory: &std::path::Path, length: Duration) -> anyhow::Result<Figures> {
     let mut file = std::fs::File::create(directory.join("baseline"))?;
     let began = Instant::now();
     let mut latencies = Vec::new();

@@ -85,6 +85,11 @@ impl Courier {
             Ok(Ok(Reply::Unreserved(ended))) => peer(ended.pool).then(|| view.last_word()),
             // It waits for more than one, and is asked for again.
             Ok(Err(CommandError::Unconfirmed { seq, .. })) => Some(*seq),
+            // Perhaps it ended a moment ago, and that waits itself.
+            Ok(Err(CommandError::NotHeld { pool } | CommandError::NotReserved { pool, .. })) => {
+                let named = view.pools(None).into_iter().filter(|known| known.draft.id == *pool);
+                named.map(|pool| pool.uid).any(peer).then(|| view.last_word())
+            }
             Ok(Ok(_) | Err(_)) | Err(_) => None,
         };
         waiter.outcomes().filter_map(waits).max()

@@ -215,21 +215,12 @@ impl Task {
     }
 
     fn on_gossip(&mut self, event: gossipsub::Event) {
-        let gossipsub::Event::Message { propagation_source, message_id, message } = event else { return };
-        let (sender, author) = (PeerId(propagation_source), message.source.map(PeerId));
-        let (acceptance, from) = match author {
-            Some(from) if self.allowed.contains(&sender) && self.allowed.contains(&from) => {
-                (gossipsub::MessageAcceptance::Accept, Some(from))
-            }
-            // Not the sender's fault: whom it allows may be another set for a while.
-            _ => (gossipsub::MessageAcceptance::Ignore, None),
-        };
-        let gossip = self.swarm.behaviour_mut().gossip.inner();
-        gossip.report_message_validation_result(&message_id, &propagation_source, acceptance);
-        let Some(from) = from else {
+        let gossipsub::Event::Message { propagation_source, message, .. } = event else { return };
+        let from = PeerId(propagation_source);
+        if !self.allowed.contains(&from) {
             self.counters.gossip_refused.count();
             return;
-        };
+        }
         let room = self.outbox.capacity() > limits::EVENTS_LEFT_FOR_GOSSIP;
         if room && self.outbox.offer(NetEvent::Gossip { from, body: message.data.into() }) {
             self.counters.gossip_received.count();
@@ -238,7 +229,7 @@ impl Task {
         }
     }
 
-    /// Gossip keeps its own account of bad signatures and false authors; who has too many is cut off here.
+    /// Gossip keeps its own account of what is no gossip; who has too much of it is cut off here.
     pub(super) fn judge_gossip(&mut self) {
         let gossip = self.swarm.behaviour_mut().gossip.inner();
         let bad = |peer: &PeerId| gossip.peer_score(&peer.0).is_some_and(|score| score < WORST_GOSSIP_SCORE);

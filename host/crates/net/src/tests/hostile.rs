@@ -228,8 +228,8 @@ async fn a_third_connection_of_one_peer_is_refused() {
     assert_eq!(hostile.exchange(vec![9; 9]).await, [1, 0, 0, 0, 0]);
 }
 
-/// Publishes what nobody signed, for as long as it is connected.
-async fn publish_unsigned(to: &Host) {
+/// Publishes what names an author, for as long as it is connected.
+async fn publish_as_another(to: &Host) {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(dir.path(), &[]);
     let key = libp2p::identity::ed25519::Keypair::generate();
@@ -270,7 +270,7 @@ struct GossipHostility {
 #[tokio::test]
 async fn who_gossips_under_false_names_is_cut_off_and_not_heard() {
     let (mut victim, honest, _dirs) = victim(quick()).await;
-    publish_unsigned(&victim).await;
+    publish_as_another(&victim).await;
     assert_eq!(victim.net.stats().peers_cut_off, 1);
     until(async || honest.net.publish(Bytes::from_static(b"mine")).await.ok()).await;
     let heard = victim

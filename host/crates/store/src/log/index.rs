@@ -3,7 +3,7 @@
 //! In memory only: made when a start reads the file, or while it is written. A file of 16 MiB has some 256 stretches of a
 //! few dozen bytes for each origin.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use kernel::{Dot, Fact, Op, Origin, Seq};
 
@@ -12,6 +12,9 @@ use crate::record::{Block, Interner, Kind, RecordFault};
 
 /// Frames are gathered into stretches of about this length, bytes.
 const STRETCH_BYTES: u64 = 64 << 10;
+
+/// Of the end of a file so much is known frame by frame: whoever tells others what was just written reads that, and no more.
+const RECENT_BYTES: u64 = 16 << 10;
 
 /// Whose numbers: of another origin, or (`None`) this host's own.
 pub(crate) type Of = Option<Origin>;
@@ -159,6 +162,8 @@ pub(crate) struct Place {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct FileIndex {
     stretches: Vec<Stretch>,
+    /// The last frames, each by itself, without a gap between them.
+    recent: VecDeque<Stretch>,
     pub(crate) contents: Contents,
     /// The highest place in this host's log.
     pub(crate) last_seq: Seq,
@@ -171,14 +176,29 @@ impl FileIndex {
     pub(crate) fn note(&mut self, from: u64, until: u64, last_seq: Seq, contents: Contents) {
         self.contents.add(&contents);
         self.last_seq = self.last_seq.max(last_seq);
-        let joined = self.stretches.last_mut().filter(|last| last.until == from && until - last.from <= STRETCH_BYTES);
-        let Some(last) = joined else {
-            self.stretches.push(Stretch { from, until, numbers: contents.numbers });
-            return;
-        };
-        last.until = until;
-        for (of, numbers) in contents.numbers {
-            last.numbers.entry(of).and_modify(|known| known.add(numbers)).or_insert(numbers);
+        if self.recent.back().is_some_and(|last| last.until != from) {
+            self.gather_all_but(0);
+        }
+        self.recent.push_back(Stretch { from, until, numbers: contents.numbers });
+        self.gather_all_but(RECENT_BYTES);
+    }
+
+    /// Gathers frames into stretches, the oldest first, until those that are left are so many bytes.
+    fn gather_all_but(&mut self, most: u64) {
+        while let (Some(first), Some(last)) = (self.recent.front(), self.recent.back())
+            && last.until - first.from > most
+            && let Some(Stretch { from, until, numbers }) = self.recent.pop_front()
+        {
+            let joined =
+                self.stretches.last_mut().filter(|last| last.until == from && until - last.from <= STRETCH_BYTES);
+            let Some(last) = joined else {
+                self.stretches.push(Stretch { from, until, numbers });
+                continue;
+            };
+            last.until = until;
+            for (of, numbers) in numbers {
+                last.numbers.entry(of).and_modify(|known| known.add(numbers)).or_insert(numbers);
+            }
         }
     }
 
@@ -199,6 +219,11 @@ impl FileIndex {
             let wanted = numbers.last > after && numbers.first <= upto;
             wanted.then_some(Place { numbers, from: stretch.from, until: stretch.until })
         };
-        self.stretches.iter().filter_map(place)
+        let recent = self.recent.iter().filter_map(place).reduce(|mut all, place| {
+            all.numbers.add(place.numbers);
+            all.until = place.until;
+            all
+        });
+        self.stretches.iter().filter_map(place).chain(recent)
     }
 }
