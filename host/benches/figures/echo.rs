@@ -1,6 +1,7 @@
 //! The baseline: the cheapest possible unary call on the same stack, in a process of its own.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context as _;
@@ -9,7 +10,7 @@ use nexus_proto::v1::{
     ListPluginsRequest, ListPluginsResponse, ResumePluginRequest, ResumePluginResponse, RetirePluginRequest,
     RetirePluginResponse,
 };
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 struct Empty;
@@ -33,11 +34,11 @@ impl PluginService for Empty {
 pub(crate) fn serve() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        println!("http://{}", listener.local_addr()?);
+        let incoming = TcpIncoming::bind((Ipv4Addr::LOCALHOST, 0).into())?.with_nodelay(Some(true));
+        println!("http://{}", incoming.local_addr()?);
         std::io::stdout().flush()?;
-        let server = tonic::transport::Server::builder().tcp_nodelay(true).add_service(PluginServiceServer::new(Empty));
-        server.serve_with_incoming(TcpListenerStream::new(listener)).await?;
+        let server = tonic::transport::Server::builder().add_service(PluginServiceServer::new(Empty));
+        server.serve_with_incoming(incoming).await?;
         Ok(())
     })
 }
