@@ -28,7 +28,7 @@ use crate::clock;
 use crate::restored::Restored;
 use crate::threads::Essential;
 use crate::vitals::Vitals;
-pub(crate) use courier::{Courier, Parcel};
+pub(crate) use courier::{ACK_WITHIN, Courier, Parcel};
 use flusher::Flusher;
 use group::{Group, Waiter, refuse};
 pub(crate) use recovery::{Damaged, Recovered, empty_view, recover};

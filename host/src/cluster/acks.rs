@@ -59,6 +59,23 @@ impl Default for Acks {
     }
 }
 
+impl Acks {
+    /// Has everything up to there pushed, and waits until another host has it on its disk, until there is none to push to, or until
+    /// then.
+    pub(super) async fn reach(&self, through: Seq, until: Instant) -> Durability {
+        let (mut reached, mut pushed_to) = (self.reached.subscribe(), self.pushed_to.subscribe());
+        raise(&self.wanted, through);
+        tokio::select! {
+            biased;
+            reached = reached.wait_for(|reached| *reached >= through) => {
+                if reached.is_ok() { Durability::Peer } else { Durability::Local }
+            }
+            _ = pushed_to.wait_for(|count| *count == 0) => Durability::Local,
+            () = tokio::time::sleep_until(until) => Durability::Local,
+        }
+    }
+}
+
 fn raise(to: &watch::Sender<Seq>, seq: Seq) {
     to.send_if_modified(|known| {
         let higher = *known < seq;
@@ -129,17 +146,8 @@ pub(super) async fn deliver(cluster: Cluster, mut parcels: mpsc::Receiver<Parcel
 }
 
 async fn wait(cluster: Cluster, parcel: Parcel) {
-    let acks = &cluster.inner.acks;
-    let (mut reached, mut pushed_to) = (acks.reached.subscribe(), acks.pushed_to.subscribe());
-    raise(&acks.wanted, parcel.through());
     let durability = tokio::select! {
-        biased;
-        reached = reached.wait_for(|reached| *reached >= parcel.through()) => {
-            if reached.is_ok() { Durability::Peer } else { Durability::Local }
-        }
-        // With nobody to push to there is nothing to wait for.
-        _ = pushed_to.wait_for(|count| *count == 0) => Durability::Local,
-        () = tokio::time::sleep_until(parcel.until().into()) => Durability::Local,
+        durability = cluster.inner.acks.reach(parcel.through(), parcel.until().into()) => durability,
         () = cluster.stopping().cancelled() => Durability::Local,
     };
     cluster.inner.parts.vitals.acknowledged(durability, parcel.answers());
@@ -255,5 +263,28 @@ async fn push_once(cluster: &Cluster, peer: PeerId, known: Option<Seq>) -> bool 
             tracing::warn!(%peer, why, "an answer is not usable");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_to_reach_another_host_is_pushed_and_waited_for_if_there_is_one() {
+        let acks = Acks::default();
+        let until = Instant::now() + Duration::from_hours(1);
+        assert_eq!(acks.reach(Seq(3), until).now_or_never(), Some(Durability::Local), "nobody is there");
+        acks.pushed_to.send_replace(1);
+        let mut reached = Box::pin(acks.reach(Seq(5), until));
+        assert_eq!(reached.as_mut().now_or_never(), None);
+        assert_eq!(*acks.wanted.borrow(), Seq(5));
+        raise(&acks.reached, Seq(4));
+        assert_eq!(reached.as_mut().now_or_never(), None);
+        raise(&acks.reached, Seq(6));
+        assert_eq!(reached.as_mut().now_or_never(), Some(Durability::Peer));
+        assert_eq!(acks.reach(Seq(7), Instant::now()).await, Durability::Local, "it is too late");
     }
 }

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::messages::{self, HelloAnswer, HelloAsk, RouteAsk, StateAsk};
 use super::replicate::{self, Hint};
-use super::{Cluster, agreement, copy, old_disk, seat, takeover};
+use super::{Cluster, agreement, copy, govern, old_disk, seat, takeover};
 use crate::clock;
 
 /// How often a peer that appeared is asked who it is.
@@ -163,11 +163,17 @@ pub(super) async fn greet(cluster: &Cluster, peer: PeerId) {
 
 fn hint(cluster: &Cluster, from: PeerId, body: &[u8]) {
     let Ok(batch) = cluster.read::<Batch>(from, body) else { return };
-    // A host gossips its own operations only.
-    if !writes(cluster, from, &batch) {
-        return;
+    match author(cluster, &batch) {
+        Some(author) if author == from => {
+            let _full = cluster.inner.hints.try_send(Hint { from, batch: Arc::new(batch) });
+        }
+        // Nobody passes on what others gossip. Their own message may have been taken for a repeat of this one.
+        Some(author) => {
+            cluster.inner.net.blame(from);
+            cluster.pull_from(author);
+        }
+        None => {}
     }
-    let _full = cluster.inner.hints.try_send(Hint { from, batch: Arc::new(batch) });
 }
 
 impl Cluster {
@@ -180,13 +186,10 @@ impl Cluster {
     }
 }
 
-/// Whether a batch is of the member that this peer is.
-fn writes(cluster: &Cluster, peer: PeerId, batch: &Batch) -> bool {
-    let name = peer.to_string();
-    cluster.seat().is_some_and(|seat| {
-        let ledger = seat.book.ledger();
-        ledger.members().values().any(|member| member.peer == name && member.origin == batch.origin)
-    })
+/// The member whose batch it is.
+fn author(cluster: &Cluster, batch: &Batch) -> Option<PeerId> {
+    let ledger = cluster.seat()?.book.ledger();
+    ledger.members().values().find(|member| member.origin == batch.origin)?.peer.parse().ok()
 }
 
 async fn answer(cluster: Cluster, peer: PeerId, channel: Channel, body: bytes::Bytes, left: Duration, reply: Replier) {
@@ -214,9 +217,10 @@ async fn answer(cluster: Cluster, peer: PeerId, channel: Channel, body: bytes::B
                 answer.map(|answer| messages::write(&answer)).map_err(|why| why.to_string())
             }
             // A host pushes its own operations only.
-            Ok(StateAsk::Push(batch)) if writes(&cluster, peer, &batch) => {
+            Ok(StateAsk::Push(batch)) if author(&cluster, &batch) == Some(peer) => {
                 Ok(messages::write(&replicate::answer_push(&cluster, peer, batch).await))
             }
+            Ok(StateAsk::Give(offer)) => Ok(messages::write(&govern::give_when_asked(&cluster, offer).await)),
             Ok(StateAsk::Push(batch)) => Err(format!("origin {:x} is not the host that pushes it", batch.origin.host)),
             Err(why) => Err(why),
         },

@@ -6,11 +6,12 @@ use std::time::Duration;
 use api::cluster::ClusterError;
 use kernel::ledger::{ClosingWhat, Ledger, LedgerCommand, LedgerError, LedgerReply, Member, Offer};
 use kernel::{Command, Epoch, MemberId, News, PoolUid, Seq, ShardId, Tenure};
-use net::PeerId;
+use net::{Channel, PeerId};
 use tokio::time::Instant;
 use view::AllocationFilter;
 
 use super::follow::note;
+use super::messages::{self, StateAsk};
 use super::office::decide;
 use super::seat::Seat;
 use super::{Cluster, Settings, acks, inquiry};
@@ -29,6 +30,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 const DECIDE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long another host may take to give shards away: to hear the taker out, to bring it up, and to have it decided.
+const GIVEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Renews this host's lease on its leased shards, each third of it.
 pub(super) async fn renew(cluster: Cluster) {
@@ -280,21 +284,49 @@ fn empty_of(
 async fn give_away(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::Result<()> {
     let reaches = |to| ledger.member(to).is_some_and(|member| cluster.is_connected(&member.peer));
     let next = ledger.next_offer(seat.me, &seat.book.wishes(ledger), &cluster.vector(), reaches, GIVEN);
-    let Some(Offer { pool, shards, epoch, to }) = next else { return Ok(()) };
-    Ok(offer(cluster, seat, pool, &shards, epoch, to).await?)
+    let Some(next) = next else { return Ok(()) };
+    Ok(offer(cluster, seat, &next).await?)
+}
+
+/// Has whoever holds shards offer them: this host itself, or another one that is asked.
+pub(super) async fn have_given(
+    cluster: &Cluster,
+    seat: &Seat,
+    holder: MemberId,
+    shards: Offer,
+) -> Result<(), ClusterError> {
+    if holder == seat.me {
+        return offer(cluster, seat, &shards).await;
+    }
+    let named = cluster.named(holder);
+    let peer = seat.peer_of(holder).filter(|peer| cluster.is_connected(&peer.to_string()));
+    let peer = peer.ok_or_else(|| {
+        let first = shards.shards.first().map(ToString::to_string).unwrap_or_default();
+        let why = format!("shard {first} is given away by its holder, {named}, which cannot be reached");
+        ClusterError::Unavailable(why)
+    })?;
+    let ask = messages::write(&StateAsk::Give(shards));
+    let answer = match cluster.inner.net.request(peer, Channel::State, ask, GIVEN_WITHIN).await {
+        Ok(response) => cluster.read::<Result<(), ClusterError>>(peer, &response.body),
+        Err(error) => Err(error.to_string()),
+    };
+    answer.unwrap_or_else(|why| {
+        let why = format!("{named} was asked to give its shards away and did not answer ({why}); asking again is safe");
+        Err(ClusterError::Unknown(why))
+    })
+}
+
+/// Another host was asked to have shards of this one moved.
+pub(super) async fn give_when_asked(cluster: &Cluster, shards: Offer) -> Result<(), ClusterError> {
+    let seat = cluster.needs_seat()?;
+    if shards.shards.is_empty() { Ok(()) } else { offer(cluster, &seat, &shards).await }
 }
 
 /// One offer: stop, say so durably, wait until the taker knows it, then let the ledger decide. Without the wait the shards would be
 /// nobody's if this host were lost before its last words were heard. What comes to nothing before the ledger was asked is handed
 /// out from again.
-pub(super) async fn offer(
-    cluster: &Cluster,
-    seat: &Seat,
-    pool: PoolUid,
-    shards: &[ShardId],
-    epoch: Epoch,
-    to: MemberId,
-) -> Result<(), ClusterError> {
+async fn offer(cluster: &Cluster, seat: &Seat, Offer { pool, shards, epoch, to }: &Offer) -> Result<(), ClusterError> {
+    let (pool, epoch, to) = (*pool, *epoch, *to);
     // What another offer has asked the ledger for meanwhile must not be handed out from again by this one.
     let _one_at_a_time = cluster.inner.offering.lock().await;
     let named = cluster.named(to);
@@ -328,7 +360,7 @@ pub(super) async fn offer(
     cluster.stop_shards(&stop).map_err(|error| ClusterError::Unavailable(format!("{error:#}")))?;
     match bring_up(cluster, pool, shards, peer, &named).await {
         Ok(cut) => {
-            let (from, shards) = (seat.me, shards.to_vec());
+            let (from, shards) = (seat.me, shards.clone());
             decide(seat, LedgerCommand::Move { pool, shards, from, epoch, to, cut }).await?;
             Ok(())
         }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::messages::{self, StateAnswer, StateAsk};
 use super::seat::Seat;
 use super::{Cluster, Vector, covers};
+use crate::driver::ACK_WITHIN;
 
 const ASK_WITHIN: Duration = Duration::from_secs(3);
 
@@ -68,6 +69,9 @@ impl Cluster {
         }
         let began = Instant::now();
         let outcome = self.catch_up_once().await;
+        // That something is not there (any more) is said like that it ended: once another host knows all that this one wrote.
+        let until = Instant::now() + ACK_WITHIN;
+        self.inner.acks.reach(self.inner.parts.view.last_word(), until).await;
         *last = Some((began, outcome.clone()));
         outcome
     }

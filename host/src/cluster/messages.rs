@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::engine::Outcome;
-use kernel::ledger::HostRole;
+use kernel::ledger::{HostRole, Offer};
 use kernel::{
     Batch, ClusterId, Command, Fingerprint, Leg, MemberId, NodeId, Origin, ProtocolVersion, Seq, SnapshotPart,
 };
@@ -107,6 +107,8 @@ pub(super) enum StateAsk {
     },
     /// What I wrote last: take it in, and say how far you have everything then, on your disk.
     Push(Batch),
+    /// Give these shards of yours away: somebody asked me to. The answer is a `Result<(), ClusterError>`.
+    Give(Offer),
 }
 
 /// The answer to a push.
@@ -246,6 +248,8 @@ mod tests {
         assert_eq!(first(write(&StateAsk::Look)), Some(1));
         assert_eq!(first(write(&StateAsk::Snapshot { cursor: None, known: Vector::new() })), Some(2));
         let (pool, member) = (kernel::PoolUid(0), MemberId(0));
+        let offer = Offer { pool, shards: Vec::new(), epoch: kernel::Epoch(0), to: member };
+        assert_eq!(first(write(&StateAsk::Give(offer))), Some(4));
         let commands = [
             (LedgerCommand::Adopt { member, pools: Vec::new() }, 0),
             (LedgerCommand::Leave { member }, 3),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::cluster::{Cluster as Port, ClusterError, ClusterStatus, Doing, HashringStatus, QuarantineOrder, ShardOrder};
 use api::engine::EngineError;
-use kernel::ledger::{HostRole, Ledger, LedgerCommand, LedgerError, LedgerReply, Member, Word};
+use kernel::ledger::{HostRole, Ledger, LedgerCommand, LedgerError, LedgerReply, Member, Offer, Word};
 use kernel::{MemberId, Pool, PoolUid, ShardId};
 use std::sync::Arc;
 
@@ -138,25 +138,18 @@ impl Port for Cluster {
             let seat = cluster.needs_seat()?;
             let ledger = seat.book.ledger();
             let (uid, to) = (find_pool(&ledger, &order)?, find(&ledger, &order.to)?);
-            let mut by_epoch: BTreeMap<kernel::Epoch, Vec<ShardId>> = BTreeMap::new();
+            let mut groups: BTreeMap<(MemberId, kernel::Epoch), Vec<ShardId>> = BTreeMap::new();
             for shard in &order.shards {
                 let grant = ledger.grant(uid, *shard).ok_or_else(|| no_shard(*shard))?;
-                if grant.holder == to {
-                    // Asked again, or it went there by itself.
-                    continue;
+                // Else it is asked again, or the shard went there by itself.
+                if grant.holder != to {
+                    groups.entry((grant.holder, grant.epoch)).or_default().push(*shard);
                 }
-                if grant.holder != seat.me {
-                    let holder = ledger.member(grant.holder).map_or_else(String::new, |holder| holder.node.to_string());
-                    return Err(ClusterError::Refused(format!(
-                        "shard {shard} is held by {holder}: a shard is moved by its holder, ask there"
-                    )));
-                }
-                by_epoch.entry(grant.epoch).or_default().push(*shard);
             }
             let mut moved = 0;
-            for (epoch, shards) in by_epoch {
-                govern::offer(&cluster, &seat, uid, &shards, epoch, to).await?;
+            for ((from, epoch), shards) in groups {
                 moved += shards.len() as u64;
+                govern::have_given(&cluster, &seat, from, Offer { pool: uid, shards, epoch, to }).await?;
             }
             Ok(moved)
         })

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::engine::EngineError;
+use kernel::ledger::Member;
 use kernel::{Batch, Command, Dot, NamedRealm, Names, News, Origin, PoolUid, RealmUid, Reply, Revision, Seq};
 use net::{Channel, PeerId};
 use store::RunError;
@@ -22,14 +23,17 @@ pub(super) const HINTS: usize = 1_024;
 /// Of them so many go into one commit group.
 const AT_ONCE: usize = 32;
 
-/// Gossip carries at most so much; the rest of the message is its frame.
-const GOSSIP_BYTES: usize = 36 * 1024;
+/// Gossip carries at most so much, as it lies on the disk. On the wire that takes up to about twice the room.
+const GOSSIP_BYTES: usize = 20 * 1024;
 
 /// Operations of one answer, as they lie on the disk. On the wire they take up to about twice that.
 pub(super) const PULL_BYTES: usize = 64 * 1024;
 
 /// The most of an answer's operations, whatever they weigh.
 const PULL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often others are asked while a member can be heard through them only.
+const THROUGH_OTHERS: Duration = Duration::from_millis(500);
 
 /// Peers that wait to be asked.
 pub(super) const PULLS: usize = 64;
@@ -204,12 +208,23 @@ pub(super) async fn pull(cluster: Cluster, mut peers: mpsc::Receiver<PeerId>) {
     }
 }
 
-/// Asks a random peer from time to time for what is missing here.
+/// Whether some member that may write cannot be heard directly: nobody passes on what it gossips.
+fn misses_somebody(cluster: &Cluster) -> bool {
+    cluster.seat().is_some_and(|seat| {
+        let ledger = seat.book.ledger();
+        let writes = |member: &&Member| member.id != seat.me && member.role.owns() && !member.is_deposed();
+        ledger.members().values().filter(writes).any(|member| !cluster.is_connected(&member.peer))
+    })
+}
+
+/// Asks a random peer from time to time for what is missing here, and often while a member can be heard through others only.
 pub(super) async fn ask_around(cluster: Cluster) {
     let mut round = 0_usize;
     loop {
+        let rebroadcast = cluster.inner.settings.rebroadcast;
+        let pause = if misses_somebody(&cluster) { rebroadcast.min(THROUGH_OTHERS) } else { rebroadcast };
         tokio::select! {
-            () = tokio::time::sleep(cluster.inner.settings.rebroadcast) => {}
+            () = tokio::time::sleep(pause) => {}
             () = cluster.stopping().cancelled() => return,
         }
         let Some(seat) = cluster.seat() else { continue };

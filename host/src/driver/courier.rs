@@ -14,9 +14,9 @@ use super::standing::Standing;
 use crate::clock;
 
 /// The longest an answer waits for another host.
-const WITHIN: Duration = Duration::from_millis(200);
+pub(crate) const ACK_WITHIN: Duration = Duration::from_millis(200);
 
-/// Groups handed over and not yet taken up. When it is full the flusher waits; each wait ends with [`WITHIN`].
+/// Groups handed over and not yet taken up. When it is full the flusher waits; each wait ends with [`ACK_WITHIN`].
 const HANDED_OVER: usize = 1;
 
 /// Where answers leave, in a cluster.
@@ -59,7 +59,8 @@ impl Courier {
         if waiters.is_empty() {
             return;
         }
-        let parcel = Parcel { standing: Arc::clone(&self.standing), waiters, through, until: Instant::now() + WITHIN };
+        let parcel =
+            Parcel { standing: Arc::clone(&self.standing), waiters, through, until: Instant::now() + ACK_WITHIN };
         if let Err(mpsc::error::SendError(parcel)) = self.parcels.blocking_send(parcel) {
             // Nobody waits any more: this host leaves the network before it stops.
             parcel.leave(Durability::Local);
@@ -85,11 +86,6 @@ impl Courier {
             Ok(Ok(Reply::Unreserved(ended))) => peer(ended.pool).then(|| view.last_word()),
             // It waits for more than one, and is asked for again.
             Ok(Err(CommandError::Unconfirmed { seq, .. })) => Some(*seq),
-            // Perhaps it ended a moment ago, and that waits itself.
-            Ok(Err(CommandError::NotHeld { pool } | CommandError::NotReserved { pool, .. })) => {
-                let named = view.pools(None).into_iter().filter(|known| known.draft.id == *pool);
-                named.map(|pool| pool.uid).any(peer).then(|| view.last_word())
-            }
             Ok(Ok(_) | Err(_)) | Err(_) => None,
         };
         waiter.outcomes().filter_map(waits).max()

@@ -24,6 +24,8 @@ use crate::presence::{Guard, Presence};
 use crate::settings::NetSettings;
 
 pub(crate) const TOPIC: &str = "nexus-state";
+/// A name of its own, and another one for any other form: who speaks another is not heard, instead of banned.
+pub(crate) const GOSSIP: &str = "/nexus/gossip/1";
 /// Below this score a peer has sent gossip that is not what it says, several times within a minute.
 pub(crate) const WORST_GOSSIP_SCORE: f64 = -24.0;
 
@@ -121,7 +123,9 @@ fn exchange(channel: Channel, majors: &[u32]) -> Exchange {
 fn gossip() -> Result<gossipsub::Behaviour, NetError> {
     let set_up = |why: &dyn ToString| NetError::SetUp { what: "gossip", why: why.to_string() };
     let config = gossipsub::ConfigBuilder::default()
-        .max_transmit_size(limits::GOSSIP_BYTES + limits::GOSSIP_ENVELOPE_BYTES)
+        // Of what was read, not of one message: the next one may be behind it.
+        .max_transmit_size(limits::GOSSIP_BYTES + limits::GOSSIP_ENVELOPE_BYTES + limits::READ_AHEAD_BYTES)
+        .protocol_id(GOSSIP, gossipsub::Version::V1_1)
         .validation_mode(gossipsub::ValidationMode::Anonymous)
         .message_id_fn(by_content)
         .flood_publish(true)
@@ -133,7 +137,8 @@ fn gossip() -> Result<gossipsub::Behaviour, NetError> {
         .gossip_lazy(0)
         .gossip_factor(0.0)
         .history_gossip(0)
-        .duplicate_cache_time(Duration::from_mins(2))
+        .history_length(0)
+        .duplicate_cache_time(Duration::from_secs(10))
         .connection_handler_queue_len(256)
         .max_publish_messages(64)
         .build()
@@ -168,6 +173,8 @@ fn scores(topic: &gossipsub::IdentTopic) -> gossipsub::PeerScoreParams {
     };
     gossipsub::PeerScoreParams {
         topics: [(topic.hash(), rubbish)].into(),
+        // Bans are counted elsewhere; who was pardoned begins anew.
+        retain_score: Duration::ZERO,
         // Many hosts may stand behind one address.
         ip_colocation_factor_weight: 0.0,
         behaviour_penalty_weight: 0.0,

@@ -20,7 +20,7 @@ const FORGIVEN_AFTER: u32 = 10;
 /// What a peer did wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Bytes that are no frame, a body beyond the bound, gossip with a false author: ten a minute are too many.
+    /// Bytes that are no frame, a body beyond the bound, others' words gossiped as one's own: ten a minute are too many.
     Rubbish,
     /// Used a channel that is shut for it. An honest peer may, for a moment, after it was disallowed.
     NotAllowed,

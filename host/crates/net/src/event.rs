@@ -34,7 +34,7 @@ pub enum NetEvent {
         left: Duration,
         reply: Replier,
     },
-    /// A peer that is allowed published this. `from` is its author, who signed it, not who passed it on.
+    /// A peer that is allowed published this. `from` is who sent it, and its author: nobody passes gossip on.
     Gossip { from: PeerId, body: Bytes },
     /// The host at this address was refused, whoever dialed whom.
     StrangerRefused { address: String, reason: StrangerReason },

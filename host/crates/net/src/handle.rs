@@ -143,7 +143,7 @@ impl Net {
         }
     }
 
-    /// Gossips a hint of at most 48 KiB to all peers that are allowed. It may be lost, and arrives at most once.
+    /// Gossips a hint of at most 48 KiB to all peers that are allowed and have allowed this host. It may be lost, and arrives at most once.
     ///
     /// # Errors
     ///
@@ -173,7 +173,7 @@ impl Net {
         self.shared.presence.prefer(peer.0, process);
     }
 
-    /// Holds against a peer that a message of it, whole and signed as it came, makes no sense: ten a minute are too many, and it
+    /// Holds against a peer that a message of it, whole as it came, makes no sense: ten a minute are too many, and it
     /// is cut off for a while.
     pub fn blame(&self, peer: PeerId) {
         self.wish(|wishes| {

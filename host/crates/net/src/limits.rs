@@ -6,6 +6,8 @@ use std::time::Duration;
 pub(crate) const GOSSIP_BYTES: usize = 48 * 1024;
 /// What gossip adds to a body: topic and frame. A message beyond both is not read.
 pub(crate) const GOSSIP_ENVELOPE_BYTES: usize = 1024;
+/// What may have been read of the messages behind one.
+pub(crate) const READ_AHEAD_BYTES: usize = 16 * 1024;
 /// How long after its last sign of life a peer is taken to be gone, and what it was asked ends; signs come every second. What is left
 /// of the daemon's 5 s for an answer is for another host to decide it.
 pub const SILENT_AFTER: Duration = Duration::from_secs(4);

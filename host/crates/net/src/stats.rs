@@ -57,7 +57,7 @@ counters! {
     gossip_published,
     /// Gossip dropped because the owner was slow.
     gossip_dropped,
-    /// Gossip refused because who sent it is not allowed.
+    /// Gossip refused because who sent it is not allowed, or because it is too large.
     gossip_refused,
     /// Connections refused because the other end has another cluster key, or none.
     strangers_other_key,

@@ -272,6 +272,9 @@ impl Task {
     }
 
     fn publish(&mut self, body: &Bytes) -> Result<(), PublishError> {
+        if body.len() > limits::GOSSIP_BYTES {
+            return Err(PublishError::TooLarge { found_bytes: body.len(), most_bytes: limits::GOSSIP_BYTES });
+        }
         let published = self.swarm.behaviour_mut().gossip.inner().publish(self.topic.clone(), body.to_vec());
         match published {
             Ok(_) => {
@@ -280,9 +283,6 @@ impl Task {
             }
             Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => Err(PublishError::NoPeers),
             Err(gossipsub::PublishError::AllQueuesFull(_)) => Err(PublishError::Busy),
-            Err(gossipsub::PublishError::MessageTooLarge) => {
-                Err(PublishError::TooLarge { found_bytes: body.len(), most_bytes: limits::GOSSIP_BYTES })
-            }
             Err(error) => {
                 tracing::debug!(%error, "gossip was not accepted");
                 Err(PublishError::Rejected)

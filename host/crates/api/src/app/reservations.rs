@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use kernel::{Command, Pool, Reply, Reservation, ReserveRequest, Span, SubscriberId};
+use kernel::{Command, CommandError, Pool, Reply, Reservation, ReserveRequest, Span, SubscriberId};
 use view::ListCursor;
 
 use super::App;
@@ -50,7 +50,13 @@ impl App {
         match self.engine.submit(Command::Unreserve { pool: pool.uid, realm_value, span }).await? {
             Ok(Reply::Unreserved(reservation)) => Ok(self.reserved(pool, reservation)),
             Ok(other) => Err(unexpected(&other)),
-            Err(error) => Err(self.refused(&pool, error)),
+            Err(error) => {
+                if matches!(error, CommandError::NotReserved { .. }) {
+                    // Whoever decides says so. That another host knows of the removal, perhaps of a moment ago, is waited for.
+                    let _unheard = self.engine.catch_up().await;
+                }
+                Err(self.refused(&pool, error))
+            }
         }
     }
 

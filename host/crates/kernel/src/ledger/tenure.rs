@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::grants::{Grant, GrantKind, GrantState};
 use super::state::LedgerPool;
 use super::{Ledger, LedgerError, Wish};
@@ -9,7 +11,7 @@ use crate::id::{Dot, Epoch, MemberId, Origin, PoolUid, Seq, ShardId};
 use crate::tenure::Tenure;
 
 /// Shards of one term that should live elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
     pub pool: PoolUid,
     pub shards: Vec<ShardId>,

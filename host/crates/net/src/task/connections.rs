@@ -217,7 +217,7 @@ impl Task {
     fn on_gossip(&mut self, event: gossipsub::Event) {
         let gossipsub::Event::Message { propagation_source, message, .. } = event else { return };
         let from = PeerId(propagation_source);
-        if !self.allowed.contains(&from) {
+        if !self.allowed.contains(&from) || message.data.len() > limits::GOSSIP_BYTES {
             self.counters.gossip_refused.count();
             return;
         }

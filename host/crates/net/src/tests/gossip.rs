@@ -18,6 +18,24 @@ async fn gossip_reaches_an_allowed_peer_with_its_author() {
 }
 
 #[tokio::test]
+async fn large_messages_arrive_though_others_are_right_behind_them() {
+    let (one, mut two, ..) = two().await;
+    // Each text is another, or it would be taken for a repeat.
+    let body = |number: u8| Bytes::from(vec![number; 48 * 1024]);
+    until(async || one.net.publish(body(0)).await.ok()).await;
+    for number in 1..50 {
+        one.net.publish(body(number)).await.unwrap();
+    }
+    for number in 0..50 {
+        let heard = two.wait(|event| if let NetEvent::Gossip { body, .. } = event { Some(body) } else { None }).await;
+        assert_eq!(heard, body(number));
+    }
+    let too_large = Bytes::from(vec![7; 48 * 1024 + 1]);
+    let refused = PublishError::TooLarge { found_bytes: 48 * 1024 + 1, most_bytes: 48 * 1024 };
+    assert_eq!(one.net.publish(too_large).await, Err(refused));
+}
+
+#[tokio::test]
 async fn nothing_is_gossiped_with_a_peer_that_was_not_allowed() {
     let (one_dir, two_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut one = Host::start(settings(one_dir.path(), &[])).await;

@@ -237,7 +237,9 @@ async fn publish_as_another(to: &Host) {
     let greeter = Greeter::new(&settings, &key.public(), DEADLINE, met, Arc::default(), Arc::default());
     let key = libp2p::identity::Keypair::from(key);
     let transport = behaviour::transport(&settings, &Timing::default(), &key, greeter).unwrap();
-    let config = gossipsub::ConfigBuilder::default().validation_mode(gossipsub::ValidationMode::None).build().unwrap();
+    let mut config = gossipsub::ConfigBuilder::default();
+    let config = config.validation_mode(gossipsub::ValidationMode::None);
+    let config = config.protocol_id(behaviour::GOSSIP, gossipsub::Version::V1_1).build().unwrap();
     let mut gossip = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::RandomAuthor, config).unwrap();
     let topic = gossipsub::IdentTopic::new(behaviour::TOPIC);
     gossip.subscribe(&topic).unwrap();

@@ -1,7 +1,7 @@
 //! Where in a log file whose operations are, so that those of one origin are found without reading all of it.
 //!
-//! In memory only: made when a start reads the file, or while it is written. A file of 16 MiB has some 256 stretches of a
-//! few dozen bytes for each origin.
+//! In memory only: made when a start reads the file, or while it is written. A file of 16 MiB has some 256 stretches and up to
+//! some 140 frames at its end, of a few dozen bytes for each origin.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -219,11 +219,16 @@ impl FileIndex {
             let wanted = numbers.last > after && numbers.first <= upto;
             wanted.then_some(Place { numbers, from: stretch.from, until: stretch.until })
         };
-        let recent = self.recent.iter().filter_map(place).reduce(|mut all, place| {
-            all.numbers.add(place.numbers);
-            all.until = place.until;
-            all
-        });
-        self.stretches.iter().filter_map(place).chain(recent)
+        let recent = move || {
+            self.recent.iter().filter_map(place).reduce(|mut all, place| {
+                all.numbers.add(place.numbers);
+                all.until = place.until;
+                all
+            })
+        };
+        // Most files have none of what was written last.
+        let numbers = self.contents.numbers.get(&of);
+        let any = numbers.is_some_and(|numbers| numbers.last > after && numbers.first <= upto);
+        any.then(|| self.stretches.iter().filter_map(place).chain(recent())).into_iter().flatten()
     }
 }
