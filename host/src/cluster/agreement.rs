@@ -1,6 +1,7 @@
 //! Whether hosts that heard the same know the same. They must; if not, somebody has to look before it spreads.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kernel::{Fingerprint, News, Reply};
 use net::PeerId;
@@ -17,6 +18,8 @@ const IN_A_ROW: u32 = 3;
 #[derive(Debug, Default)]
 pub(super) struct Agreement {
     own: Mutex<Option<Fingerprint>>,
+    /// Nobody was told it yet.
+    is_new: AtomicBool,
     differing: Mutex<BTreeMap<PeerId, u32>>,
 }
 
@@ -24,6 +27,16 @@ impl Agreement {
     /// As last looked at; `None` before that, and while a snapshot is taken in.
     pub(super) fn own(&self) -> Option<Fingerprint> {
         self.own.lock().clone()
+    }
+
+    /// The same, once for each look: comparing it again says nothing more.
+    pub(super) fn say(&self) -> Option<Fingerprint> {
+        if self.is_new.swap(false, Ordering::AcqRel) { self.own() } else { None }
+    }
+
+    fn looked(&self, own: Option<Fingerprint>) {
+        *self.own.lock() = own;
+        self.is_new.store(true, Ordering::Release);
     }
 
     /// Peers that heard the same as this host and know something else.
@@ -56,7 +69,7 @@ pub(super) async fn look(cluster: &Cluster) {
             Some(_) | None => return,
         }
     };
-    *cluster.inner.agreement.own.lock() = own;
+    cluster.inner.agreement.looked(own);
 }
 
 /// A member says what it knows.
@@ -97,7 +110,9 @@ mod tests {
         let agreement = Agreement::default();
         let peer: PeerId = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN".parse().unwrap();
         assert_eq!(agreement.note(peer, &fingerprint(9, 5, 1)), 0);
-        *agreement.own.lock() = Some(fingerprint(8, 5, 2));
+        agreement.looked(Some(fingerprint(8, 5, 2)));
+        assert_eq!(agreement.say(), Some(fingerprint(8, 5, 2)));
+        assert_eq!((agreement.say(), agreement.own()), (None, Some(fingerprint(8, 5, 2))));
         // It knows an operation more.
         assert_eq!(agreement.note(peer, &fingerprint(9, 9, 1)), 0);
         for times in 1..IN_A_ROW {

@@ -13,6 +13,7 @@ use net::{Channel, PeerId};
 use store::RunError;
 use tokio::sync::{RwLockReadGuard, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::messages::{self, PushAnswer, StateAnswer, StateAsk};
 use super::{Cluster, Vector, agreement, takeover};
@@ -220,15 +221,19 @@ fn misses_somebody(cluster: &Cluster) -> bool {
 /// Asks a random peer from time to time for what is missing here, and often while a member can be heard through others only.
 pub(super) async fn ask_around(cluster: Cluster) {
     let mut round = 0_usize;
+    let rebroadcast = cluster.inner.settings.rebroadcast;
+    let mut look_at = Instant::now();
     loop {
-        let rebroadcast = cluster.inner.settings.rebroadcast;
         let pause = if misses_somebody(&cluster) { rebroadcast.min(THROUGH_OTHERS) } else { rebroadcast };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = cluster.stopping().cancelled() => return,
         }
         let Some(seat) = cluster.seat() else { continue };
-        agreement::look(&cluster).await;
+        if Instant::now() >= look_at {
+            agreement::look(&cluster).await;
+            look_at = Instant::now() + rebroadcast;
+        }
         let peers: Vec<PeerId> =
             cluster.inner.net.connected().into_iter().filter(|peer| seat.member_of(*peer).is_some()).collect();
         if peers.is_empty() {
@@ -257,9 +262,8 @@ fn is_taking_over(cluster: &Cluster) -> bool {
 
 /// Pulls until the peer has nothing more that can be taken in now.
 async fn catch_up(cluster: &Cluster, peer: PeerId) {
-    // Once per call: it is as old as the last look.
     let began = std::time::Instant::now();
-    let mut fingerprint = cluster.inner.agreement.own();
+    let mut fingerprint = cluster.inner.agreement.say();
     let mut taken_over = false;
     if is_taking_over(cluster) {
         let Ok(_alone) = cluster.inner.taking_over.try_lock() else { return };
