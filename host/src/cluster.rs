@@ -3,7 +3,7 @@
 //!
 //! Who knows what: `book` keeps the ledger as the replicated log drives it; `follow` tells the kernel what it says; `replicate`
 //! moves facts, `acks` lets answers wait until another host has them, `takeover` all of them where the logs reach back no longer, and `agreement` compares; `route` carries
-//! requests, in messages that `lanes` shares out; `versions` keeps builds apart that are too different; `govern` keeps the cluster in shape (leases, voters, moves); `readings` gives up pools that this host's plugins
+//! requests, in messages that `lanes` shares out; `versions` keeps builds apart that are too different; `govern` keeps the cluster in shape (leases, voters, moves), by `offers` of shards; `readings` gives up pools that this host's plugins
 //! read otherwise; `oversee` looks after lost hosts; `door` lets hosts in and answers what they ask; `old_disk` keeps a host with an older state of its disk from serving; `office` is what operators order and `status` what they see.
 
 mod acks;
@@ -22,6 +22,7 @@ mod inquiry;
 mod lanes;
 mod messages;
 pub(crate) mod nonce;
+mod offers;
 mod office;
 mod old_disk;
 mod oversee;

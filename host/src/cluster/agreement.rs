@@ -34,6 +34,11 @@ impl Agreement {
         if self.is_new.swap(false, Ordering::AcqRel) { self.own() } else { None }
     }
 
+    /// It was not told after all.
+    pub(super) fn say_again(&self) {
+        self.is_new.store(true, Ordering::Release);
+    }
+
     fn looked(&self, own: Option<Fingerprint>) {
         *self.own.lock() = own;
         self.is_new.store(true, Ordering::Release);

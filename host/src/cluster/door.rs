@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::messages::{self, HelloAnswer, HelloAsk, RouteAsk, StateAsk};
 use super::replicate::{self, Hint};
-use super::{Cluster, agreement, copy, govern, old_disk, seat, takeover};
+use super::{Cluster, agreement, copy, offers, old_disk, seat, takeover};
 use crate::clock;
 
 /// How often a peer that appeared is asked who it is.
@@ -169,7 +169,10 @@ fn hint(cluster: &Cluster, from: PeerId, body: &[u8]) {
         }
         // Nobody passes on what others gossip. Their own message may have been taken for a repeat of this one.
         Some(author) => {
-            cluster.inner.net.blame(from);
+            // Else it may be that very member, with another key, and the ledger is yet to be heard.
+            if cluster.is_member(from) {
+                cluster.inner.net.blame(from);
+            }
             cluster.pull_from(author);
         }
         None => {}
@@ -177,6 +180,11 @@ fn hint(cluster: &Cluster, from: PeerId, body: &[u8]) {
 }
 
 impl Cluster {
+    /// Whether the peer is on the list of members that is known here.
+    pub(super) fn is_member(&self, peer: PeerId) -> bool {
+        self.seat().is_some_and(|seat| seat.member_of(peer).is_some())
+    }
+
     /// Reads what a member sent. Builds that may meet can read each other, so what cannot be read is held against it.
     pub(super) fn read<T: DeserializeOwned>(&self, peer: PeerId, bytes: &[u8]) -> Result<T, String> {
         messages::read(bytes).inspect_err(|why| {
@@ -220,7 +228,10 @@ async fn answer(cluster: Cluster, peer: PeerId, channel: Channel, body: bytes::B
             Ok(StateAsk::Push(batch)) if author(&cluster, &batch) == Some(peer) => {
                 Ok(messages::write(&replicate::answer_push(&cluster, peer, batch).await))
             }
-            Ok(StateAsk::Give(offer)) => Ok(messages::write(&govern::give_when_asked(&cluster, offer).await)),
+            Ok(StateAsk::Give(offer)) if cluster.is_member(peer) => {
+                Ok(messages::write(&offers::give_when_asked(&cluster, offer, left).await))
+            }
+            Ok(StateAsk::Give(_)) => Err("only members have shards moved".to_owned()),
             Ok(StateAsk::Push(batch)) => Err(format!("origin {:x} is not the host that pushes it", batch.origin.host)),
             Err(why) => Err(why),
         },

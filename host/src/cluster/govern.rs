@@ -3,18 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use api::cluster::ClusterError;
-use kernel::ledger::{ClosingWhat, Ledger, LedgerCommand, LedgerError, LedgerReply, Member, Offer};
-use kernel::{Command, Epoch, MemberId, News, PoolUid, Seq, ShardId, Tenure};
-use net::{Channel, PeerId};
+use kernel::ledger::{ClosingWhat, Ledger, LedgerCommand, LedgerError, LedgerReply, Member};
+use kernel::{Command, Epoch, News, PoolUid, ShardId};
 use tokio::time::Instant;
 use view::AllocationFilter;
 
 use super::follow::note;
-use super::messages::{self, StateAsk};
-use super::office::decide;
 use super::seat::Seat;
-use super::{Cluster, Settings, acks, inquiry};
+use super::{Cluster, Settings, offers};
 use crate::clock;
 
 /// Shards given away by one entry of the ledger.
@@ -30,9 +26,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 const DECIDE_WITHIN: Duration = Duration::from_secs(5);
-
-/// How long another host may take to give shards away: to hear the taker out, to bring it up, and to have it decided.
-const GIVEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Renews this host's lease on its leased shards, each third of it.
 pub(super) async fn renew(cluster: Cluster) {
@@ -252,13 +245,6 @@ fn is_kept(cluster: &Cluster, uid: PoolUid, shards: &BTreeSet<ShardId>) -> bool 
     kept.get(&uid).is_some_and(|kept| shards.iter().all(|shard| kept.contains_key(shard)))
 }
 
-/// Whether the kernel changes nothing in any of these shards any more, by its own word. One that is only kept still answers
-/// for what is held there, and writes.
-fn is_silent(cluster: &Cluster, uid: PoolUid, shards: &BTreeSet<ShardId>) -> bool {
-    let kept = cluster.inner.kept.lock();
-    kept.get(&uid).is_some_and(|kept| shards.iter().all(|shard| kept.get(shard) == Some(&Tenure::Silent)))
-}
-
 /// Those of the shards in which nothing that matters is held.
 fn empty_of(
     cluster: &Cluster,
@@ -285,136 +271,7 @@ async fn give_away(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyhow::R
     let reaches = |to| ledger.member(to).is_some_and(|member| cluster.is_connected(&member.peer));
     let next = ledger.next_offer(seat.me, &seat.book.wishes(ledger), &cluster.vector(), reaches, GIVEN);
     let Some(next) = next else { return Ok(()) };
-    Ok(offer(cluster, seat, &next).await?)
-}
-
-/// Has whoever holds shards offer them: this host itself, or another one that is asked.
-pub(super) async fn have_given(
-    cluster: &Cluster,
-    seat: &Seat,
-    holder: MemberId,
-    shards: Offer,
-) -> Result<(), ClusterError> {
-    if holder == seat.me {
-        return offer(cluster, seat, &shards).await;
-    }
-    let named = cluster.named(holder);
-    let peer = seat.peer_of(holder).filter(|peer| cluster.is_connected(&peer.to_string()));
-    let peer = peer.ok_or_else(|| {
-        let first = shards.shards.first().map(ToString::to_string).unwrap_or_default();
-        let why = format!("shard {first} is given away by its holder, {named}, which cannot be reached");
-        ClusterError::Unavailable(why)
-    })?;
-    let ask = messages::write(&StateAsk::Give(shards));
-    let answer = match cluster.inner.net.request(peer, Channel::State, ask, GIVEN_WITHIN).await {
-        Ok(response) => cluster.read::<Result<(), ClusterError>>(peer, &response.body),
-        Err(error) => Err(error.to_string()),
-    };
-    answer.unwrap_or_else(|why| {
-        let why = format!("{named} was asked to give its shards away and did not answer ({why}); asking again is safe");
-        Err(ClusterError::Unknown(why))
-    })
-}
-
-/// Another host was asked to have shards of this one moved.
-pub(super) async fn give_when_asked(cluster: &Cluster, shards: Offer) -> Result<(), ClusterError> {
-    let seat = cluster.needs_seat()?;
-    if shards.shards.is_empty() { Ok(()) } else { offer(cluster, &seat, &shards).await }
-}
-
-/// One offer: stop, say so durably, wait until the taker knows it, then let the ledger decide. Without the wait the shards would be
-/// nobody's if this host were lost before its last words were heard. What comes to nothing before the ledger was asked is handed
-/// out from again.
-async fn offer(cluster: &Cluster, seat: &Seat, Offer { pool, shards, epoch, to }: &Offer) -> Result<(), ClusterError> {
-    let (pool, epoch, to) = (*pool, *epoch, *to);
-    // What another offer has asked the ledger for meanwhile must not be handed out from again by this one.
-    let _one_at_a_time = cluster.inner.offering.lock().await;
-    let named = cluster.named(to);
-    if !cluster.has_majority(seat) {
-        let why = "the ledger has no majority here, so it cannot decide who gets shards; ask again once it has";
-        return Err(ClusterError::Unavailable(why.to_owned()));
-    }
-    let peer = seat.peer_of(to).filter(|peer| cluster.is_connected(&peer.to_string()));
-    let peer =
-        peer.ok_or_else(|| ClusterError::Unavailable(format!("{named} cannot be reached, so it gets no shards")))?;
-    if !hear_out(cluster, seat, to, peer).await {
-        let why = format!("this host has not heard yet all that {named} wrote; ask again");
-        return Err(ClusterError::Unavailable(why));
-    }
-    let ledger = seat.book.ledger();
-    let ours = |shard: &ShardId| {
-        ledger.grant(pool, *shard).is_some_and(|grant| grant.holder == seat.me && grant.epoch == epoch)
-    };
-    if !shards.iter().all(ours) {
-        let why = "of these shards some went elsewhere while this offer waited for another one; ask again";
-        return Err(ClusterError::Unavailable(why.to_owned()));
-    }
-    let vector = cluster.vector();
-    if !ledger.pool(pool).is_some_and(|found| shards.iter().all(|shard| found.is_covered(*shard, &vector))) {
-        let why = "this host has not heard yet all that counts of those who had these shards before; ask again";
-        return Err(ClusterError::Unavailable(why.to_owned()));
-    }
-    let stopped = cluster.inner.stopped.lock().clone();
-    let stop = shards.iter().map(|shard| (pool, *shard, epoch));
-    let stop: Vec<_> = stop.filter(|(pool, shard, epoch)| !stopped.holds(*pool, *shard, *epoch)).collect();
-    cluster.stop_shards(&stop).map_err(|error| ClusterError::Unavailable(format!("{error:#}")))?;
-    match bring_up(cluster, pool, shards, peer, &named).await {
-        Ok(cut) => {
-            let (from, shards) = (seat.me, shards.clone());
-            decide(seat, LedgerCommand::Move { pool, shards, from, epoch, to, cut }).await?;
-            Ok(())
-        }
-        Err(why) => {
-            // Nobody was asked, so nobody can be given them in this term.
-            let keep = |of, shard, term| !stop.contains(&(of, shard, term));
-            cluster.keep_stopped(keep).map_err(|error| ClusterError::Unavailable(format!("{error:#}")))?;
-            cluster.inner.bell.notify_waiters();
-            Err(ClusterError::Unavailable(why))
-        }
-    }
-}
-
-/// Waits until this host has heard what the taker wrote before it knew of its last renewal. The shards may have been taken from it
-/// once, and what it wrote about them meanwhile is late: who has them now says what counts, and the taker itself never would.
-async fn hear_out(cluster: &Cluster, seat: &Seat, to: MemberId, peer: PeerId) -> bool {
-    let Some((origin, renewed)) = seat.book.ledger().member(to).map(|found| (found.origin, found.lease.renewed)) else {
-        return false;
-    };
-    let Some(last) = inquiry::wrote_until(cluster, peer, origin, renewed).await else { return false };
-    for _ in 0..200 {
-        if inquiry::known_here(cluster, origin) >= last {
-            return true;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    false
-}
-
-/// Waits until nothing is handed out from the shards and the taker has everything that was; gives this host's last word.
-async fn bring_up(
-    cluster: &Cluster,
-    pool: PoolUid,
-    shards: &[ShardId],
-    peer: PeerId,
-    named: &str,
-) -> Result<Seq, String> {
-    // The follower hears of it and tells the kernel; what is in flight is on the disk before the kernel says so.
-    let wanted: BTreeSet<ShardId> = shards.iter().copied().collect();
-    cluster.inner.bell.notify_waiters();
-    for _ in 0..200 {
-        if is_silent(cluster, pool, &wanted) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    if !is_silent(cluster, pool, &wanted) {
-        return Err("this host is still about to answer requests for these shards; ask again".to_owned());
-    }
-    let cut = Seq(*cluster.inner.parts.view.committed().borrow());
-    if acks::bring_up(cluster, peer, cut).await {
-        return Ok(cut);
-    }
-    Err(format!("{named} has not heard yet what was handed out from these shards; ask again"))
+    Ok(offers::offer(cluster, seat, &next, Instant::now() + offers::GIVEN_WITHIN).await?)
 }
 
 /// Shards whose offer came to nothing are taken back in a new term, in which the old offer cannot count any more.
@@ -442,13 +299,13 @@ async fn settle_stopped(cluster: &Cluster, seat: &Seat, ledger: &Ledger) -> anyh
 
 impl Cluster {
     /// Writes down that these shards are handed out from no more.
-    fn stop_shards(&self, shards: &[(PoolUid, ShardId, Epoch)]) -> anyhow::Result<()> {
+    pub(super) fn stop_shards(&self, shards: &[(PoolUid, ShardId, Epoch)]) -> anyhow::Result<()> {
         let mut stopped = self.inner.stopped.lock();
         *stopped = stopped.changed(&self.inner.settings.data_path, shards, |_, _, _| true)?;
         Ok(())
     }
 
-    fn keep_stopped(&self, keep: impl Fn(PoolUid, ShardId, Epoch) -> bool) -> anyhow::Result<()> {
+    pub(super) fn keep_stopped(&self, keep: impl Fn(PoolUid, ShardId, Epoch) -> bool) -> anyhow::Result<()> {
         let mut stopped = self.inner.stopped.lock();
         *stopped = stopped.changed(&self.inner.settings.data_path, &[], keep)?;
         Ok(())

@@ -8,10 +8,11 @@ use api::engine::EngineError;
 use kernel::ledger::{HostRole, Ledger, LedgerCommand, LedgerError, LedgerReply, Member, Offer, Word};
 use kernel::{MemberId, Pool, PoolUid, ShardId};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 use super::door::Refusal;
 use super::seat::{Seat, Undecided};
-use super::{Cluster, Vector, govern, inquiry};
+use super::{Cluster, Vector, inquiry, offers};
 use crate::clock;
 
 const WITHIN: Duration = Duration::from_secs(15);
@@ -62,7 +63,7 @@ impl Port for Cluster {
                 return Err(ClusterError::Refused(last.to_string()));
             }
             decide(&seat, drained(seat.me, true)).await?;
-            let until = tokio::time::Instant::now() + WITHIN;
+            let until = Instant::now() + WITHIN;
             // What others write meanwhile they tell each other.
             let heard = cluster.vector();
             loop {
@@ -76,7 +77,7 @@ impl Port for Cluster {
                     }),
                 };
                 if let Some(why) = blocked {
-                    if tokio::time::Instant::now() >= until {
+                    if Instant::now() >= until {
                         return Err(why);
                     }
                     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -88,7 +89,7 @@ impl Port for Cluster {
                         cluster.inner.parts.vitals.removed(true);
                         return Ok(cluster.status_now());
                     }
-                    Err(ClusterError::Refused(why)) if tokio::time::Instant::now() < until => {
+                    Err(ClusterError::Refused(why)) if Instant::now() < until => {
                         tracing::debug!(why, "not empty yet");
                         tokio::time::sleep(Duration::from_millis(200)).await;
                     }
@@ -146,10 +147,22 @@ impl Port for Cluster {
                     groups.entry((grant.holder, grant.epoch)).or_default().push(*shard);
                 }
             }
-            let mut moved = 0;
+            for (from, _) in groups.keys() {
+                offers::giver(&cluster, &seat, *from)?;
+            }
+            let (mut moved, until) = (0, Instant::now() + offers::GIVEN_WITHIN);
             for ((from, epoch), shards) in groups {
-                moved += shards.len() as u64;
-                govern::have_given(&cluster, &seat, from, Offer { pool: uid, shards, epoch, to }).await?;
+                let count = shards.len() as u64;
+                let given =
+                    offers::have_given(&cluster, &seat, from, Offer { pool: uid, shards, epoch, to }, until).await;
+                match given {
+                    Err(error) if moved > 0 => {
+                        let why = format!("of {} shards {moved} are moved, and then: {error}", order.shards.len());
+                        return Err(ClusterError::Unknown(why));
+                    }
+                    given => given?,
+                }
+                moved += count;
             }
             Ok(moved)
         })
@@ -249,10 +262,10 @@ impl Cluster {
                     .to_owned(),
             ));
         }
-        let until = tokio::time::Instant::now() + WITHIN;
+        let until = Instant::now() + WITHIN;
         *self.inner.other_key.lock() = None;
         let mut last = None;
-        while tokio::time::Instant::now() < until {
+        while Instant::now() < until {
             for peer in self.inner.net.connected() {
                 match self.ask_in(peer).await {
                     Ok(()) => {

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::messages::{self, PushAnswer, StateAnswer, StateAsk};
+use super::seat::Seat;
 use super::{Cluster, Vector, agreement, takeover};
 
 /// Batches that wait to be taken in.
@@ -210,12 +211,13 @@ pub(super) async fn pull(cluster: Cluster, mut peers: mpsc::Receiver<PeerId>) {
 }
 
 /// Whether some member that may write cannot be heard directly: nobody passes on what it gossips.
-fn misses_somebody(cluster: &Cluster) -> bool {
-    cluster.seat().is_some_and(|seat| {
-        let ledger = seat.book.ledger();
-        let writes = |member: &&Member| member.id != seat.me && member.role.owns() && !member.is_deposed();
-        ledger.members().values().filter(writes).any(|member| !cluster.is_connected(&member.peer))
-    })
+fn misses_somebody(cluster: &Cluster, seat: &Seat) -> bool {
+    let ledger = seat.book.ledger();
+    let writes = |member: &&Member| member.id != seat.me && member.role.owns() && !member.is_deposed();
+    let hears = |member: &Member| {
+        cluster.is_connected(&member.peer) && member.peer.parse().is_ok_and(|peer| !cluster.is_apart(peer))
+    };
+    ledger.members().values().filter(writes).any(|member| !hears(member))
 }
 
 /// Asks a random peer from time to time for what is missing here, and often while a member can be heard through others only.
@@ -224,18 +226,19 @@ pub(super) async fn ask_around(cluster: Cluster) {
     let rebroadcast = cluster.inner.settings.rebroadcast;
     let mut look_at = Instant::now();
     loop {
-        let pause = if misses_somebody(&cluster) { rebroadcast.min(THROUGH_OTHERS) } else { rebroadcast };
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(rebroadcast.min(THROUGH_OTHERS)) => {}
             () = cluster.stopping().cancelled() => return,
         }
         let Some(seat) = cluster.seat() else { continue };
         if Instant::now() >= look_at {
             agreement::look(&cluster).await;
             look_at = Instant::now() + rebroadcast;
+        } else if !misses_somebody(&cluster, &seat) {
+            continue;
         }
-        let peers: Vec<PeerId> =
-            cluster.inner.net.connected().into_iter().filter(|peer| seat.member_of(*peer).is_some()).collect();
+        let is_heard = |peer: &PeerId| seat.member_of(*peer).is_some() && !cluster.is_apart(*peer);
+        let peers: Vec<PeerId> = cluster.inner.net.connected().into_iter().filter(is_heard).collect();
         if peers.is_empty() {
             continue;
         }
@@ -263,7 +266,7 @@ fn is_taking_over(cluster: &Cluster) -> bool {
 /// Pulls until the peer has nothing more that can be taken in now.
 async fn catch_up(cluster: &Cluster, peer: PeerId) {
     let began = std::time::Instant::now();
-    let mut fingerprint = cluster.inner.agreement.say();
+    let mut fingerprint = if cluster.is_member(peer) { cluster.inner.agreement.say() } else { None };
     let mut taken_over = false;
     if is_taking_over(cluster) {
         let Ok(_alone) = cluster.inner.taking_over.try_lock() else { return };
@@ -275,10 +278,15 @@ async fn catch_up(cluster: &Cluster, peer: PeerId) {
             return;
         }
         let vector = cluster.vector();
-        let ask = messages::write(&StateAsk::Pull { vector: vector.clone(), fingerprint: fingerprint.take() });
+        let fingerprint = fingerprint.take();
+        let says = fingerprint.is_some();
+        let ask = messages::write(&StateAsk::Pull { vector: vector.clone(), fingerprint });
         let answer = match cluster.inner.net.request(peer, Channel::State, ask, PULL_TIMEOUT).await {
             Ok(response) => cluster.read::<StateAnswer>(peer, &response.body),
             Err(error) => {
+                if says {
+                    cluster.inner.agreement.say_again();
+                }
                 tracing::debug!(%peer, %error, "nothing pulled");
                 return;
             }

@@ -27,6 +27,19 @@ pub enum ClusterError {
     Unknown(String),
 }
 
+impl ClusterError {
+    /// The same, as what another host says.
+    #[must_use]
+    pub fn said_by(self, node: &str) -> Self {
+        match self {
+            Self::Refused(why) => Self::Refused(format!("{node}: {why}")),
+            Self::Unavailable(why) => Self::Unavailable(format!("{node}: {why}")),
+            Self::Unknown(why) => Self::Unknown(format!("{node}: {why}")),
+            invalid @ Self::Invalid { .. } => invalid,
+        }
+    }
+}
+
 /// Whether this host belongs to a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Standing {

@@ -119,7 +119,7 @@ fn exchange(channel: Channel, majors: &[u32]) -> Exchange {
 }
 
 /// Whoever writes a message sends it to all it is connected with, and nobody passes it on: who does not hear it pulls. So the
-/// connection says whose it is, and nothing is signed. Signatures, and each copy's, cost a sixth of all processor time.
+/// connection says whose it is, and nothing is signed. Signatures, and each copy's, cost an eighth of all processor time.
 fn gossip() -> Result<gossipsub::Behaviour, NetError> {
     let set_up = |why: &dyn ToString| NetError::SetUp { what: "gossip", why: why.to_string() };
     let config = gossipsub::ConfigBuilder::default()
@@ -173,8 +173,8 @@ fn scores(topic: &gossipsub::IdentTopic) -> gossipsub::PeerScoreParams {
     };
     gossipsub::PeerScoreParams {
         topics: [(topic.hash(), rubbish)].into(),
-        // Bans are counted elsewhere; who was pardoned begins anew.
-        retain_score: Duration::ZERO,
+        // As long as the first ban: who was pardoned begins anew.
+        retain_score: Duration::from_mins(1),
         // Many hosts may stand behind one address.
         ip_colocation_factor_weight: 0.0,
         behaviour_penalty_weight: 0.0,

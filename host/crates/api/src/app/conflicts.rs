@@ -51,8 +51,9 @@ impl App {
             OpenConflict::Superseded(_) => {
                 let command = Command::Release(target(&shown.superseded));
                 match self.engine.submit(command).await? {
-                    // Its lease's end was faster.
-                    Ok(Reply::Released(_)) | Err(CommandError::NotHeld { .. }) => {}
+                    Ok(Reply::Released(_)) => {}
+                    // Its lease's end was faster, or somebody else. That another host knows of it is waited for.
+                    Err(CommandError::NotHeld { .. }) => drop(self.engine.catch_up().await),
                     Ok(other) => return Err(unexpected(&other)),
                     Err(error) => return Err(self.refused(&shown.superseded.pool, error)),
                 }
