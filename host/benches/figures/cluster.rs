@@ -19,7 +19,7 @@ use tonic::transport::Channel;
 
 use crate::common::{directory, wait_for};
 use crate::echo::Echo;
-use crate::load::{Figures, connections};
+use crate::load::Figures;
 use crate::unary::{self, request, subscriber};
 use lan::{Cluster, Work, name};
 
@@ -181,8 +181,7 @@ fn baseline(cluster: &Cluster, length: Duration) -> anyhow::Result<()> {
     for (hosts, pause) in LOADS {
         let mut load = Load::default();
         for (host, echo) in echoes.iter().enumerate().take(hosts) {
-            let address = echo.address.clone();
-            let channels = cluster.beside(host, async move { connections(&address, CONNECTIONS).await })?.wait()?;
+            let channels = cluster.connect(host, echo.address.clone(), CONNECTIONS)?;
             load.add(cluster, host, channels, None, pause)?;
         }
         let began = Instant::now();

@@ -79,7 +79,7 @@ pub(super) async fn look(cluster: &Cluster) {
 
 /// A member says what it knows.
 pub(super) fn compare(cluster: &Cluster, peer: PeerId, theirs: &Fingerprint) {
-    if cluster.seat().is_none_or(|seat| seat.member_of(peer).is_none()) {
+    if !cluster.is_member(peer) {
         return;
     }
     let times = cluster.inner.agreement.note(peer, theirs);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use api::cluster::{Cluster as Port, ClusterError, ClusterStatus, Doing, HashringStatus, QuarantineOrder, ShardOrder};
 use api::engine::EngineError;
 use kernel::ledger::{HostRole, Ledger, LedgerCommand, LedgerError, LedgerReply, Member, Offer, Word};
-use kernel::{MemberId, Pool, PoolUid, ShardId};
+use kernel::{Epoch, MemberId, Pool, PoolUid, ShardId};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -139,14 +139,7 @@ impl Port for Cluster {
             let seat = cluster.needs_seat()?;
             let ledger = seat.book.ledger();
             let (uid, to) = (find_pool(&ledger, &order)?, find(&ledger, &order.to)?);
-            let mut groups: BTreeMap<(MemberId, kernel::Epoch), Vec<ShardId>> = BTreeMap::new();
-            for shard in &order.shards {
-                let grant = ledger.grant(uid, *shard).ok_or_else(|| no_shard(*shard))?;
-                // Else it is asked again, or the shard went there by itself.
-                if grant.holder != to {
-                    groups.entry((grant.holder, grant.epoch)).or_default().push(*shard);
-                }
-            }
+            let groups = not_yet_at(&ledger, uid, &order.shards, to)?;
             for (from, _) in groups.keys() {
                 offers::giver(&cluster, &seat, *from)?;
             }
@@ -174,13 +167,7 @@ impl Port for Cluster {
             let seat = cluster.needs_seat()?;
             let ledger = seat.book.ledger();
             let (uid, to) = (find_pool(&ledger, &order)?, find(&ledger, &order.to)?);
-            let mut groups: BTreeMap<(MemberId, kernel::Epoch), Vec<ShardId>> = BTreeMap::new();
-            for shard in &order.shards {
-                let grant = ledger.grant(uid, *shard).ok_or_else(|| no_shard(*shard))?;
-                if grant.holder != to {
-                    groups.entry((grant.holder, grant.epoch)).or_default().push(*shard);
-                }
-            }
+            let groups = not_yet_at(&ledger, uid, &order.shards, to)?;
             for from in groups.keys().map(|(from, _)| *from).collect::<BTreeSet<_>>() {
                 inquiry::await_known_by(&cluster, &seat, to, from).await?;
             }
@@ -353,6 +340,24 @@ fn find(ledger: &Ledger, member: &str) -> Result<MemberId, ClusterError> {
             remedy: format!("must be the node id or number of a member: {}", known.join(", ")),
         }
     })
+}
+
+/// Those of the shards that another member than `to` holds, by holder and term. The others it was asked for before, or they went
+/// there by themselves.
+fn not_yet_at(
+    ledger: &Ledger,
+    pool: PoolUid,
+    shards: &[ShardId],
+    to: MemberId,
+) -> Result<BTreeMap<(MemberId, Epoch), Vec<ShardId>>, ClusterError> {
+    let mut groups: BTreeMap<(MemberId, Epoch), Vec<ShardId>> = BTreeMap::new();
+    for shard in shards {
+        let grant = ledger.grant(pool, *shard).ok_or_else(|| no_shard(*shard))?;
+        if grant.holder != to {
+            groups.entry((grant.holder, grant.epoch)).or_default().push(*shard);
+        }
+    }
+    Ok(groups)
 }
 
 fn find_pool(ledger: &Ledger, order: &ShardOrder) -> Result<PoolUid, ClusterError> {

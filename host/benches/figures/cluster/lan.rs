@@ -146,7 +146,11 @@ impl Cluster {
 
     /// Connections to a host from beside it.
     pub(crate) fn connections(&self, host: usize, count: usize) -> anyhow::Result<Vec<Channel>> {
-        let address = self.grpc(host)?;
+        self.connect(host, self.grpc(host)?, count)
+    }
+
+    /// Connections from beside a host.
+    pub(crate) fn connect(&self, host: usize, address: String, count: usize) -> anyhow::Result<Vec<Channel>> {
         self.beside(host, async move { connections(&address, count).await })?.wait()
     }
 

@@ -143,7 +143,8 @@ impl Net {
         }
     }
 
-    /// Gossips a hint of at most 48 KiB to all peers that are allowed and have allowed this host. It may be lost, and arrives at most once.
+    /// Gossips a hint of at most 48 KiB to all peers that are allowed and have allowed this host. It may be lost, and arrives at
+    /// most once.
     ///
     /// # Errors
     ///

@@ -31,6 +31,11 @@ impl Numbers {
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
     }
+
+    /// Whether some of those above `after` and up to `upto` may be there.
+    fn meets(&self, after: Seq, upto: Seq) -> bool {
+        self.last > after && self.first <= upto
+    }
 }
 
 /// The number an operation has in the log of whoever wrote it, and who that is.
@@ -216,8 +221,7 @@ impl FileIndex {
     pub(crate) fn places(&self, of: Of, after: Seq, upto: Seq) -> impl Iterator<Item = Place> + '_ {
         let place = move |stretch: &Stretch| {
             let numbers = *stretch.numbers.get(&of)?;
-            let wanted = numbers.last > after && numbers.first <= upto;
-            wanted.then_some(Place { numbers, from: stretch.from, until: stretch.until })
+            numbers.meets(after, upto).then_some(Place { numbers, from: stretch.from, until: stretch.until })
         };
         let recent = move || {
             self.recent.iter().filter_map(place).reduce(|mut all, place| {
@@ -227,8 +231,7 @@ impl FileIndex {
             })
         };
         // Most files have none of what was written last.
-        let numbers = self.contents.numbers.get(&of);
-        let any = numbers.is_some_and(|numbers| numbers.last > after && numbers.first <= upto);
+        let any = self.contents.numbers.get(&of).is_some_and(|numbers| numbers.meets(after, upto));
         any.then(|| self.stretches.iter().filter_map(place).chain(recent())).into_iter().flatten()
     }
 }
